@@ -1,0 +1,1 @@
+//! Experiment file to run: wires fleet, network, coordinator and data.

@@ -1,0 +1,2 @@
+//! A fixed-memory neural-network trainer.
+#![cfg_attr(not(test), no_std)]

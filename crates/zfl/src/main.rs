@@ -1,0 +1,3 @@
+//! The `zfl` command line.
+
+fn main() {}
