@@ -1,0 +1,146 @@
+//! What lies where in a client's memory.
+
+use zfl_nn::Mlp;
+
+/// Regions begin at multiples of this, in bytes.
+const ALIGNMENT_BYTES: usize = 8;
+
+/// How much memory a client needs, as byte offsets into its arena.
+///
+/// A pure function of the share's size, the model and the batch size, so that
+/// it can be asked before a device exists. `usize::MAX` stands for more than
+/// can be addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Bytes of samples, from offset 0.
+    pub samples_bytes: usize,
+    /// Bytes of labels.
+    pub labels_bytes: usize,
+    /// Bytes of the batch order.
+    pub order_bytes: usize,
+    /// Bytes of the model.
+    pub parameters_bytes: usize,
+    /// Bytes of gradients, activations and error signals.
+    pub workspace_bytes: usize,
+}
+
+impl Needs {
+    /// What a share needs before there is a model.
+    pub fn of_share(sample_count: usize, input_count: usize) -> Self {
+        Self {
+            samples_bytes: sample_count.saturating_mul(input_count),
+            labels_bytes: sample_count,
+            order_bytes: sample_count.saturating_mul(size_of::<u16>()),
+            parameters_bytes: 0,
+            workspace_bytes: 0,
+        }
+    }
+
+    /// What training `model` on the share needs as well.
+    #[must_use]
+    pub fn with_model(self, model: &Mlp, batch_size: usize) -> Self {
+        let value = size_of::<f32>();
+        Self {
+            parameters_bytes: model.parameter_count().saturating_mul(value),
+            workspace_bytes: model
+                .workspace_len(self.labels_bytes, batch_size)
+                .saturating_mul(value),
+            ..self
+        }
+    }
+
+    /// The end of each region, in the order in which they lie.
+    pub(crate) fn ends(&self) -> [usize; 5] {
+        let mut end = 0usize;
+        [
+            self.samples_bytes,
+            self.labels_bytes,
+            self.order_bytes,
+            self.parameters_bytes,
+            self.workspace_bytes,
+        ]
+        .map(|bytes| {
+            end = end
+                .saturating_add(bytes)
+                .checked_next_multiple_of(ALIGNMENT_BYTES)
+                .unwrap_or(usize::MAX);
+            end
+        })
+    }
+
+    /// Bytes of arena that it takes in all.
+    pub fn total_bytes(&self) -> usize {
+        let [.., end] = self.ends();
+        end
+    }
+
+    /// Cuts the arena into its regions; `None` when it is too small.
+    pub(crate) fn cut<'a>(&self, arena: &'a mut [u8]) -> Option<Regions<'a>> {
+        let mut rest = arena;
+        let mut start = 0;
+        let mut take = |end: usize, bytes: usize| {
+            let (region, tail) = core::mem::take(&mut rest).split_at_mut_checked(end - start)?;
+            start = end;
+            rest = tail;
+            region.get_mut(..bytes)
+        };
+        let [samples, labels, order, parameters, workspace] = self.ends();
+        Some(Regions {
+            samples: take(samples, self.samples_bytes)?,
+            labels: take(labels, self.labels_bytes)?,
+            order: bytemuck::try_cast_slice_mut(take(order, self.order_bytes)?).ok()?,
+            parameters: bytemuck::try_cast_slice_mut(take(parameters, self.parameters_bytes)?)
+                .ok()?,
+            workspace: bytemuck::try_cast_slice_mut(take(workspace, self.workspace_bytes)?).ok()?,
+        })
+    }
+}
+
+/// The arena, cut up.
+pub(crate) struct Regions<'a> {
+    pub(crate) samples: &'a mut [u8],
+    pub(crate) labels: &'a mut [u8],
+    pub(crate) order: &'a mut [u16],
+    pub(crate) parameters: &'a mut [f32],
+    pub(crate) workspace: &'a mut [f32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zfl_nn::{Activation, Layer};
+
+    fn model() -> Mlp {
+        let dense = |output_count, activation| Layer {
+            output_count,
+            activation,
+        };
+        Mlp::new(
+            784,
+            &[dense(16, Activation::Relu), dense(10, Activation::Identity)],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn regions_lie_one_after_another() {
+        let needs = Needs::of_share(101, 784).with_model(&model(), 600);
+        let total = needs.total_bytes();
+        let mut arena = vec![0u64; total / 8];
+        let regions = needs.cut(bytemuck::cast_slice_mut(&mut arena)).unwrap();
+        assert_eq!(regions.samples.len(), 101 * 784);
+        assert_eq!(regions.labels.len(), 101);
+        assert_eq!(regions.order.len(), 101);
+        assert_eq!(regions.parameters.len(), 12_730);
+        assert_eq!(regions.workspace.len(), model().workspace_len(101, 600));
+        let mut small = vec![0u64; total / 8 - 1];
+        assert!(needs.cut(bytemuck::cast_slice_mut(&mut small)).is_none());
+    }
+
+    #[test]
+    fn needs_saturate() {
+        let needs = Needs::of_share(usize::MAX, 784);
+        assert_eq!(needs.total_bytes(), usize::MAX);
+        assert!(needs.cut(&mut [0; 64]).is_none());
+    }
+}

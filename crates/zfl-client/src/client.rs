@@ -1,0 +1,626 @@
+//! The client itself.
+
+use zfl_nn::{
+    Activation, Evaluation, Hyperparameters, Layer, Memory, Mlp, Progress, SAMPLES_MAX, Training,
+    ValueTable,
+};
+use zfl_proto::message::{
+    self, Architecture, Assignment, Checksum, DataHeader, DataPart, DeviceMetrics,
+    HEADER_BYTES_MAX, HeaderBytes, Kind, LAYERS_MAX, Metrics, PREFIX_BYTES, Prefix, StartHeader,
+    UpdateHeader,
+};
+use zfl_proto::{ClientId, RoundIndex};
+
+use crate::{Needs, Refusal};
+
+/// What the client wants to ask the coordinator next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `GET /id`; the answer is received as [`Kind::Assignment`].
+    Id,
+    /// `GET /training-data`; the answer is received as [`Kind::Samples`].
+    TrainingData(ClientId),
+    /// `GET /training-labels`; the answer is received as [`Kind::Labels`].
+    TrainingLabels(ClientId),
+    /// `POST /results` with the bytes of [`Client::update`], then
+    /// [`Client::reported`].
+    Results(ClientId),
+}
+
+/// What the client is doing, for `/ready` and the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does not know who it is.
+    Unassigned,
+    /// It knows who it is and lacks data.
+    Assigned,
+    /// A round can start.
+    Ready,
+    /// A model is arriving.
+    Receiving,
+    /// It trains.
+    Training,
+    /// It has an update to send.
+    Reporting,
+}
+
+impl State {
+    /// One word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unassigned => "unassigned",
+            Self::Assigned => "assigned",
+            Self::Ready => "ready",
+            Self::Receiving => "receiving",
+            Self::Training => "training",
+            Self::Reporting => "reporting",
+        }
+    }
+}
+
+/// The round that the client is in.
+#[derive(Clone, Copy)]
+struct Round {
+    index: RoundIndex,
+    needs: Needs,
+}
+
+enum Phase {
+    Unassigned,
+    Assigned,
+    HasSamples,
+    Ready,
+    Receiving(Round),
+    Training(Round),
+    Reporting(Round),
+}
+
+/// A message that is arriving.
+struct Incoming {
+    kind: Kind,
+    header: [u8; HEADER_BYTES_MAX],
+    header_filled: usize,
+    payload: Option<Payload>,
+}
+
+/// Where the payload of the message goes.
+struct Payload {
+    offset: usize,
+    length: usize,
+    filled: usize,
+    crc32: u32,
+    checksum: Checksum,
+}
+
+/// The share that the client holds.
+struct Share {
+    needs: Needs,
+    header: DataHeader,
+}
+
+/// A client of federated learning over memory it was given.
+pub struct Client<'m> {
+    arena: &'m mut [u64],
+    id: ClientId,
+    round: RoundIndex,
+    phase: Phase,
+    share: Option<Share>,
+    table: ValueTable,
+    training: Option<Training>,
+    incoming: Option<Incoming>,
+    arena_peak_bytes: usize,
+}
+
+impl<'m> Client<'m> {
+    /// A client that knows nothing yet.
+    pub fn new(arena: &'m mut [u64]) -> Self {
+        Self {
+            arena,
+            id: ClientId(0),
+            round: RoundIndex(0),
+            phase: Phase::Unassigned,
+            share: None,
+            table: ValueTable::new(1.0),
+            training: None,
+            incoming: None,
+            arena_peak_bytes: 0,
+        }
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Unassigned => State::Unassigned,
+            Phase::Assigned | Phase::HasSamples => State::Assigned,
+            Phase::Ready => State::Ready,
+            Phase::Receiving(_) => State::Receiving,
+            Phase::Training(_) => State::Training,
+            Phase::Reporting(_) => State::Reporting,
+        }
+    }
+
+    /// Who it is; `None` before it was told.
+    pub fn id(&self) -> Option<ClientId> {
+        match self.phase {
+            Phase::Unassigned => None,
+            _ => Some(self.id),
+        }
+    }
+
+    /// The last round it took part in; 0 before the first.
+    pub fn round(&self) -> RoundIndex {
+        self.round
+    }
+
+    /// Samples in its share; 0 before it has one.
+    pub fn sample_count(&self) -> u32 {
+        self.share
+            .as_ref()
+            .map_or(0, |share| share.header.sample_count)
+    }
+
+    /// Most bytes of the arena that were in use.
+    pub fn arena_peak_bytes(&self) -> usize {
+        self.arena_peak_bytes
+    }
+
+    /// Size of the arena, in bytes.
+    pub fn arena_bytes(&self) -> usize {
+        size_of_val(self.arena)
+    }
+
+    /// What to ask the coordinator next; `None`: wait for `/start`, or train.
+    pub fn next_request(&self) -> Option<Request> {
+        match self.phase {
+            Phase::Unassigned => Some(Request::Id),
+            Phase::Assigned => Some(Request::TrainingData(self.id)),
+            Phase::HasSamples => Some(Request::TrainingLabels(self.id)),
+            Phase::Reporting(_) => Some(Request::Results(self.id)),
+            Phase::Ready | Phase::Receiving(_) | Phase::Training(_) => None,
+        }
+    }
+
+    /// Begins to receive a message of `kind`; one that was arriving is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// When the client does not expect such a message now: a `/start` while it
+    /// is busy or without data.
+    pub fn receive(&mut self, kind: Kind) -> Result<(), Refusal> {
+        match (kind, &self.phase) {
+            (Kind::Assignment, Phase::Unassigned)
+            | (Kind::Samples, Phase::Assigned)
+            | (Kind::Labels, Phase::HasSamples)
+            | (Kind::Start, Phase::Ready) => {}
+            (_, Phase::Unassigned | Phase::Assigned | Phase::HasSamples) => {
+                return Err(Refusal::NotReady);
+            }
+            _ => return Err(Refusal::Busy),
+        }
+        self.incoming = Some(Incoming {
+            kind,
+            header: [0; HEADER_BYTES_MAX],
+            header_filled: 0,
+            payload: None,
+        });
+        Ok(())
+    }
+
+    /// Where the next bytes of the message belong; empty when it is complete
+    /// (or none is arriving). Fill a part or all of it from its beginning and
+    /// say so with [`Client::received`].
+    pub fn receive_buffer(&mut self) -> &mut [u8] {
+        let Some(incoming) = &mut self.incoming else {
+            return &mut [];
+        };
+        match &incoming.payload {
+            None => {
+                let wanted = wanted_header_bytes(incoming);
+                incoming
+                    .header
+                    .get_mut(incoming.header_filled..wanted)
+                    .unwrap_or_default()
+            }
+            Some(payload) => {
+                let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.arena);
+                bytes
+                    .get_mut(payload.offset + payload.filled..payload.offset + payload.length)
+                    .unwrap_or_default()
+            }
+        }
+    }
+
+    /// Says that the first `count` bytes of [`Client::receive_buffer`] hold the
+    /// next bytes of the message.
+    ///
+    /// # Errors
+    /// When the header just completed is refused; the message is forgotten.
+    pub fn received(&mut self, count: usize) -> Result<(), Refusal> {
+        let Some(incoming) = &mut self.incoming else {
+            return if count == 0 {
+                Ok(())
+            } else {
+                Err(Refusal::TrailingBytes)
+            };
+        };
+        if let Some(payload) = &mut incoming.payload {
+            let bytes: &[u8] = bytemuck::cast_slice(self.arena);
+            let start = payload.offset + payload.filled;
+            let count = count.min(payload.length - payload.filled);
+            payload
+                .checksum
+                .update(bytes.get(start..start + count).unwrap_or_default());
+            payload.filled += count;
+            return Ok(());
+        }
+        let wanted = wanted_header_bytes(incoming);
+        incoming.header_filled = (incoming.header_filled + count).min(wanted);
+        if incoming.header_filled < PREFIX_BYTES {
+            return Ok(());
+        }
+        let taken = match Prefix::decode(&incoming.header) {
+            Ok(prefix) if incoming.header_filled < prefix.header_bytes => return Ok(()),
+            Ok(prefix) => self.header_complete(&prefix),
+            Err(error) => Err(error.into()),
+        };
+        if taken.is_err() {
+            self.abandon();
+        }
+        taken
+    }
+
+    /// Takes in bytes that lie elsewhere: copies them into
+    /// [`Client::receive_buffer`].
+    ///
+    /// # Errors
+    /// As [`Client::received`], and when the message is over.
+    pub fn receive_bytes(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+        while !bytes.is_empty() {
+            let buffer = self.receive_buffer();
+            let count = buffer.len().min(bytes.len());
+            if count == 0 {
+                self.abandon();
+                return Err(Refusal::TrailingBytes);
+            }
+            let (head, tail) = bytes.split_at(count);
+            buffer[..count].copy_from_slice(head);
+            self.received(count)?;
+            bytes = tail;
+        }
+        Ok(())
+    }
+
+    /// Forgets the message that is arriving.
+    pub fn abandon(&mut self) {
+        self.incoming = None;
+        match self.phase {
+            Phase::Assigned => self.share = None,
+            Phase::Receiving(_) => {
+                self.phase = Phase::Ready;
+                self.training = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the message: checks it and acts on it.
+    ///
+    /// # Errors
+    /// When it is incomplete or its payload wrong; it is forgotten then.
+    pub fn receive_end(&mut self) -> Result<(), Refusal> {
+        match self.message_complete() {
+            Ok(phase) => {
+                self.phase = phase;
+                self.incoming = None;
+                Ok(())
+            }
+            Err(refusal) => {
+                self.abandon();
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Acts on the complete header of the message that is arriving.
+    fn header_complete(&mut self, prefix: &Prefix) -> Result<(), Refusal> {
+        let Some(incoming) = &self.incoming else {
+            return Ok(());
+        };
+        let header = incoming
+            .header
+            .get(..prefix.header_bytes)
+            .unwrap_or(&incoming.header);
+        if incoming.kind != Kind::Assignment && prefix.client != self.id {
+            return Err(Refusal::OtherClient {
+                own: self.id,
+                named: prefix.client,
+            });
+        }
+        let (offset, length) = match incoming.kind {
+            Kind::Assignment => {
+                self.id = Assignment::decode(header)?.client;
+                (0, 0)
+            }
+            Kind::Samples => {
+                let header = DataHeader::decode(header, DataPart::Samples)?;
+                self.take_share(header)?
+            }
+            Kind::Labels => {
+                let header = DataHeader::decode(header, DataPart::Labels)?;
+                self.take_labels(&header)?
+            }
+            Kind::Start => {
+                let header = StartHeader::decode(header)?;
+                self.take_start(&header)?
+            }
+            // `receive` lets no update in.
+            Kind::Update => return Err(Refusal::Busy),
+        };
+        if let Some(incoming) = &mut self.incoming {
+            incoming.payload = Some(Payload {
+                offset,
+                length,
+                filled: 0,
+                crc32: prefix.payload_crc32,
+                checksum: Checksum::new(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes room for a share; where its samples go.
+    fn take_share(&mut self, header: DataHeader) -> Result<(usize, usize), Refusal> {
+        let sample_count = as_usize(header.sample_count);
+        if sample_count > SAMPLES_MAX {
+            return Err(Refusal::TooManySamples {
+                sample_count: header.sample_count,
+            });
+        }
+        let needs = Needs::of_share(sample_count, as_usize(header.input_count));
+        self.claim(&needs)?;
+        self.table = ValueTable::new(header.value_scale);
+        self.share = Some(Share { needs, header });
+        Ok((0, needs.samples_bytes))
+    }
+
+    /// Checks labels against the samples; where they go.
+    fn take_labels(&self, header: &DataHeader) -> Result<(usize, usize), Refusal> {
+        let share = self.share.as_ref().ok_or(Refusal::NotReady)?;
+        check("samples", share.header.sample_count, header.sample_count)?;
+        check("classes", share.header.class_count, header.class_count)?;
+        let [samples_end, ..] = share.needs.ends();
+        Ok((samples_end, share.needs.labels_bytes))
+    }
+
+    /// Checks a round against the data and the memory; where its model goes.
+    fn take_start(&mut self, header: &StartHeader) -> Result<(usize, usize), Refusal> {
+        let share = self.share.as_ref().ok_or(Refusal::NotReady)?;
+        let model = model_of(&header.architecture)?;
+        check(
+            "inputs",
+            share.header.input_count,
+            header.architecture.input_count(),
+        )?;
+        let classes = header.architecture.layers().last();
+        check(
+            "classes",
+            share.header.class_count,
+            classes.map_or(0, |layer| layer.output_count),
+        )?;
+        let hyperparameters = Hyperparameters {
+            epochs: header.epochs,
+            batch_size: as_usize(header.batch_size),
+            learning_rate: header.learning_rate,
+        };
+        let needs = share.needs.with_model(&model, hyperparameters.batch_size);
+        let training = Training::new(
+            model,
+            hyperparameters,
+            share.needs.labels_bytes,
+            header.seed,
+            self.id.0,
+            header.round.0,
+        )
+        .map_err(Refusal::Input)?;
+        self.claim(&needs)?;
+        self.training = Some(training);
+        self.phase = Phase::Receiving(Round {
+            index: header.round,
+            needs,
+        });
+        let [_, _, order_end, ..] = needs.ends();
+        Ok((order_end, needs.parameters_bytes))
+    }
+
+    /// Notes that so much of the arena is in use.
+    fn claim(&mut self, needs: &Needs) -> Result<(), Refusal> {
+        let needed_bytes = needs.total_bytes();
+        let available_bytes = self.arena_bytes();
+        if needed_bytes > available_bytes {
+            return Err(Refusal::DoesNotFit {
+                needed_bytes,
+                available_bytes,
+            });
+        }
+        self.arena_peak_bytes = self.arena_peak_bytes.max(needed_bytes);
+        Ok(())
+    }
+
+    /// Checks the payload; the phase that follows.
+    fn message_complete(&mut self) -> Result<Phase, Refusal> {
+        let Some(incoming) = &mut self.incoming else {
+            return Err(Refusal::Incomplete {
+                missing_bytes: PREFIX_BYTES,
+            });
+        };
+        let Some(payload) = &mut incoming.payload else {
+            return Err(Refusal::Incomplete {
+                missing_bytes: wanted_header_bytes(incoming) - incoming.header_filled,
+            });
+        };
+        let missing_bytes = payload.length - payload.filled;
+        if missing_bytes > 0 {
+            return Err(Refusal::Incomplete { missing_bytes });
+        }
+        if core::mem::take(&mut payload.checksum).finish() != payload.crc32 {
+            return Err(Refusal::Checksum);
+        }
+        match (incoming.kind, &self.phase) {
+            (Kind::Assignment, _) => Ok(Phase::Assigned),
+            (Kind::Samples, _) => Ok(Phase::HasSamples),
+            (Kind::Labels, _) => {
+                self.check_labels()?;
+                Ok(Phase::Ready)
+            }
+            (_, Phase::Receiving(round)) => {
+                let round = *round;
+                self.check_parameters(&round.needs)?;
+                self.round = round.index;
+                Ok(Phase::Training(round))
+            }
+            _ => Err(Refusal::NotReady),
+        }
+    }
+
+    fn check_labels(&mut self) -> Result<(), Refusal> {
+        let share = self.share.as_ref().ok_or(Refusal::NotReady)?;
+        let class_count = as_usize(share.header.class_count);
+        let regions = share
+            .needs
+            .cut(bytemuck::cast_slice_mut(self.arena))
+            .ok_or(Refusal::NotReady)?;
+        zfl_nn::check_labels(regions.labels, class_count).map_err(Refusal::Input)
+    }
+
+    fn check_parameters(&mut self, needs: &Needs) -> Result<(), Refusal> {
+        let regions = needs
+            .cut(bytemuck::cast_slice_mut(self.arena))
+            .ok_or(Refusal::NotReady)?;
+        match regions
+            .parameters
+            .iter()
+            .position(|value| !value.is_finite())
+        {
+            None => Ok(()),
+            Some(parameter) => Err(Refusal::NonFinite { parameter }),
+        }
+    }
+
+    /// Trains for at most `units` units of work (see [`Training::advance`]).
+    /// `Done` when there is nothing (more) to train.
+    ///
+    /// # Errors
+    /// When the data do not suit the model; the client is ready again then.
+    pub fn train(&mut self, units: usize) -> Result<Progress, Refusal> {
+        let (Phase::Training(round), Some(training)) = (&self.phase, &mut self.training) else {
+            return Ok(Progress::Done);
+        };
+        let round = *round;
+        let Some(regions) = round.needs.cut(bytemuck::cast_slice_mut(self.arena)) else {
+            return Ok(Progress::Done);
+        };
+        let mut memory = Memory {
+            parameters: regions.parameters,
+            workspace: regions.workspace,
+            order: regions.order,
+            samples: regions.samples,
+            labels: regions.labels,
+            table: &self.table,
+        };
+        match training.advance(&mut memory, units) {
+            Ok(Progress::Done) => {
+                self.phase = Phase::Reporting(round);
+                Ok(Progress::Done)
+            }
+            Ok(Progress::Working) => Ok(Progress::Working),
+            Err(error) => {
+                self.phase = Phase::Ready;
+                self.training = None;
+                Err(Refusal::Input(error))
+            }
+        }
+    }
+
+    /// The update to send, header and payload; `None` when there is none.
+    pub fn update(&self, device: DeviceMetrics) -> Option<(HeaderBytes, &[u8])> {
+        let (Phase::Reporting(round), Some(training)) = (&self.phase, &self.training) else {
+            return None;
+        };
+        let [_, _, start, ..] = round.needs.ends();
+        let bytes: &[u8] = bytemuck::cast_slice(self.arena);
+        let payload = bytes.get(start..start + round.needs.parameters_bytes)?;
+        let (first, last) = (training.first_epoch(), training.last_epoch());
+        let header = UpdateHeader {
+            client: self.id,
+            round: round.index,
+            sample_count: self.sample_count(),
+            metrics: Metrics {
+                loss_first_epoch: loss(first),
+                loss_last_epoch: loss(last),
+                accuracy_first_epoch: accuracy(first),
+                accuracy_last_epoch: accuracy(last),
+                device,
+            },
+            payload_bytes: u32::try_from(payload.len()).ok()?,
+            payload_crc32: Checksum::of(payload),
+        };
+        Some((header.encode(), payload))
+    }
+
+    /// The coordinator has the update, or will not have it: ready again.
+    pub fn reported(&mut self) {
+        if matches!(self.phase, Phase::Reporting(_)) {
+            self.phase = Phase::Ready;
+            self.training = None;
+        }
+    }
+}
+
+/// How many bytes of header there must be before it can be looked at again.
+fn wanted_header_bytes(incoming: &Incoming) -> usize {
+    match Prefix::decode(&incoming.header) {
+        Ok(prefix) if incoming.header_filled >= PREFIX_BYTES => prefix.header_bytes,
+        _ => PREFIX_BYTES,
+    }
+}
+
+fn check(what: &'static str, own: u32, named: u32) -> Result<(), Refusal> {
+    if own == named {
+        Ok(())
+    } else {
+        Err(Refusal::Mismatch { what, own, named })
+    }
+}
+
+fn model_of(architecture: &Architecture) -> Result<Mlp, Refusal> {
+    let mut layers = [Layer {
+        output_count: 0,
+        activation: Activation::Identity,
+    }; LAYERS_MAX];
+    for (layer, named) in layers.iter_mut().zip(architecture.layers()) {
+        *layer = Layer {
+            output_count: as_usize(named.output_count),
+            activation: match named.activation {
+                message::Activation::Identity => Activation::Identity,
+                message::Activation::Relu => Activation::Relu,
+            },
+        };
+    }
+    let layers = layers.get(..architecture.layers().len()).unwrap_or(&layers);
+    Mlp::new(as_usize(architecture.input_count()), layers).map_err(Refusal::Shape)
+}
+
+/// All targets have at least 32 bits.
+const fn as_usize(value: u32) -> usize {
+    value as usize
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a metric, for people")]
+fn loss(evaluation: &Evaluation) -> f32 {
+    evaluation.loss() as f32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a metric, for people")]
+fn accuracy(evaluation: &Evaluation) -> f32 {
+    evaluation.accuracy() as f32
+}
