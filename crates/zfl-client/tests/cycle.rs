@@ -1,5 +1,7 @@
 //! The client through whole rounds, fed by hand.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use proptest::prelude::*;
 use zfl_client::{Client, Refusal, Request, State};
 use zfl_nn::Progress;

@@ -1,1 +1,31 @@
 //! Boards and emulated machines.
+//!
+//! A [`Board`] is a kind of hardware as data. A [`Machine`] is one QEMU
+//! process that emulates it: started by the [`Launcher`], watched by a
+//! supervisor task that keeps its console, and told apart as booting, ready,
+//! crashed, hung or exited. A [`Fleet`] is many of them. [`doctor`] says what
+//! this host lacks to run one.
+//!
+//! What a device learns, and what its frames carry, is not known here: a
+//! machine takes one descriptor for its network and hands out the lines of its
+//! console.
+//!
+//! **No process outlives its owner.** A machine ends when its [`Machine`]
+//! handle is dropped, when the last [`Launcher`] goes, and when this process
+//! ends in whatever way: the kernel then kills it (see [`launch`]).
+
+pub mod board;
+pub mod console;
+pub mod doctor;
+pub mod fleet;
+pub mod launch;
+pub mod limits;
+mod mac;
+pub mod machine;
+pub mod usage;
+
+pub use board::Board;
+pub use fleet::{Fleet, FleetMember, FleetProgress, FleetSettings};
+pub use launch::{Launcher, LauncherProgram, exec_machine};
+pub use mac::MacAddress;
+pub use machine::{Machine, MachineError, MachineReport, MachineSpec, MachineState, Nic};
