@@ -1,4 +1,23 @@
-//! A virtual Ethernet in user space.
+//! A virtual Ethernet in user space, and the way from it to the host and back.
+//!
+//! ```text
+//!  device 0 ═╗                                      ┌─► coordinator's socket
+//!  device 1 ═╬═ cables ═ [switch] ═ [gateway] ══════┤
+//!  device 2 ═╝                                      └── endpoints, one a device
+//! ```
+//!
+//! * [`address`]: who has which IP and MAC address.
+//! * [`switch`]: a learning switch as a state machine over explicit time. Its
+//!   ports have a [`lane`] each way, a bounded queue with a [`link`] (where link
+//!   models belong), and [`counters`].
+//! * [`gateway`]: the coordinator's address on the network. It splices TCP
+//!   connections: of devices to the coordinator's socket on the host, of host
+//!   programs to devices, and nothing else.
+//! * [`network`]: the thread that moves real bytes through both. Needs no
+//!   privileges.
+//!
+//! Nothing here knows what the frames are about. IPv4 and TCP only.
+
 pub mod address;
 pub mod counters;
 pub mod frame;
@@ -9,3 +28,7 @@ pub mod network;
 mod poller;
 pub mod switch;
 pub mod time;
+
+pub use address::{AddressPlan, MacAddress};
+pub use counters::{DropReason, PortCounters};
+pub use network::{Network, NetworkError, NetworkOptions};
