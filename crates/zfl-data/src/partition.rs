@@ -1,0 +1,321 @@
+//! Which client holds which sample.
+//!
+//! A [`Scheme`] deals the samples of a training part out to clients; the
+//! result is a [`Partition`], index lists in one array. Every choice comes
+//! from the stream [`Purpose::Partition`] of the run's seed. Schemes that skew
+//! labels or sizes are further variants of [`Scheme`]: whatever makes a
+//! partition goes through [`Partition::from_shares`], which holds each sample
+//! to one client.
+
+use thiserror::Error;
+use zfl_seed::{Purpose, Stream};
+
+use crate::dataset::{Dataset, DatasetError, View, count_labels, indices};
+
+/// A partition that cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PartitionError {
+    /// Nobody to deal to.
+    #[error("0 clients: at least one is needed")]
+    NoClients,
+    /// Some clients would hold nothing.
+    #[error(
+        "{client_count} clients for {sample_count} samples: each needs at least one; lower the number of clients"
+    )]
+    TooManyClients {
+        /// The clients asked for.
+        client_count: usize,
+        /// The samples there are.
+        sample_count: usize,
+    },
+    /// A sample that does not exist.
+    #[error("client {client} holds sample {sample}, but there are {sample_count}")]
+    NoSuchSample {
+        /// The client.
+        client: usize,
+        /// The index it holds.
+        sample: u32,
+        /// The samples there are.
+        sample_count: usize,
+    },
+    /// A sample held twice.
+    #[error("client {client} holds sample {sample}, which is held already")]
+    HeldTwice {
+        /// The second holder.
+        client: usize,
+        /// The sample.
+        sample: u32,
+    },
+}
+
+/// How samples are dealt out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// Independent and identically distributed: shuffled and cut into shares
+    /// whose sizes differ by at most one, the larger ones first. Every sample
+    /// is held by exactly one client.
+    Iid,
+}
+
+impl Scheme {
+    /// Deals the samples of `dataset` out to `client_count` clients.
+    ///
+    /// # Errors
+    /// [`PartitionError`] if there are no clients, or more than samples.
+    pub fn partition(
+        self,
+        dataset: &Dataset,
+        client_count: usize,
+        seed: u64,
+    ) -> Result<Partition, PartitionError> {
+        let sample_count = dataset.sample_count();
+        if client_count == 0 {
+            return Err(PartitionError::NoClients);
+        }
+        if client_count > sample_count {
+            return Err(PartitionError::TooManyClients {
+                client_count,
+                sample_count,
+            });
+        }
+        match self {
+            Self::Iid => Ok(iid(sample_count, client_count, seed)),
+        }
+    }
+}
+
+/// As in section 3 of McMahan et al., *Communication-Efficient Learning of
+/// Deep Networks from Decentralized Data*, AISTATS 2017: "IID, where the data
+/// is shuffled, and then partitioned".
+fn iid(sample_count: usize, client_count: usize, seed: u64) -> Partition {
+    let mut order = indices(sample_count);
+    Stream::new(seed, Purpose::Partition, 0).shuffle(&mut order);
+    let share = sample_count / client_count;
+    let remainder = sample_count % client_count;
+    let ends = (1..=client_count)
+        .map(|clients| clients * share + clients.min(remainder))
+        .collect();
+    Partition { order, ends }
+}
+
+/// The samples of each client: index lists into one data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// The shares, one client after the other.
+    order: Vec<u32>,
+    /// Where each client's share ends in `order`.
+    ends: Vec<usize>,
+}
+
+impl Partition {
+    /// A partition of `sample_count` samples from one index list per client.
+    /// A sample may be left out, and a share may be empty.
+    ///
+    /// # Errors
+    /// [`PartitionError`] if a sample does not exist or is held twice, or
+    /// there are no clients.
+    pub fn from_shares<S: AsRef<[u32]>>(
+        shares: impl IntoIterator<Item = S>,
+        sample_count: usize,
+    ) -> Result<Self, PartitionError> {
+        let mut order = Vec::with_capacity(sample_count);
+        let mut ends = Vec::new();
+        let mut held = vec![false; sample_count];
+        for (client, share) in shares.into_iter().enumerate() {
+            for &sample in share.as_ref() {
+                match held.get_mut(sample as usize) {
+                    None => {
+                        return Err(PartitionError::NoSuchSample {
+                            client,
+                            sample,
+                            sample_count,
+                        });
+                    }
+                    Some(true) => return Err(PartitionError::HeldTwice { client, sample }),
+                    Some(free) => *free = true,
+                }
+                order.push(sample);
+            }
+            ends.push(order.len());
+        }
+        if ends.is_empty() {
+            return Err(PartitionError::NoClients);
+        }
+        Ok(Self { order, ends })
+    }
+
+    /// How many clients there are, at least 1.
+    pub fn client_count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// How many samples all clients hold together.
+    pub fn sample_count(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The indices of the samples that `client` holds; `None` if there is no
+    /// such client.
+    pub fn client(&self, client: usize) -> Option<&[u32]> {
+        let end = *self.ends.get(client)?;
+        let start = match client.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.order.get(start..end)
+    }
+
+    /// The share of each client, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        (0..self.client_count()).filter_map(|client| self.client(client))
+    }
+
+    /// What `client` sees of `dataset`, which must be the one the partition
+    /// was made of; `None` if there is no such client.
+    ///
+    /// # Errors
+    /// [`DatasetError::NoSuchSample`] if `dataset` is a smaller one.
+    pub fn view(&self, dataset: &Dataset, client: usize) -> Option<Result<View, DatasetError>> {
+        self.client(client).map(|share| dataset.view(share))
+    }
+
+    /// How many samples of each class each client holds,
+    /// `[client][class_count]`.
+    pub fn label_counts(&self, dataset: &Dataset) -> Vec<Vec<u32>> {
+        self.iter()
+            .map(|share| {
+                let labels = share
+                    .iter()
+                    .filter_map(|sample| dataset.label(*sample as usize));
+                count_labels(labels, dataset.class_count())
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::small_dataset;
+
+    #[test]
+    fn impossible_numbers_of_clients_are_refused() {
+        let dataset = small_dataset(5);
+        assert_eq!(
+            Scheme::Iid.partition(&dataset, 0, 1),
+            Err(PartitionError::NoClients)
+        );
+        assert_eq!(
+            Scheme::Iid
+                .partition(&dataset, 6, 1)
+                .unwrap_err()
+                .to_string(),
+            "6 clients for 5 samples: each needs at least one; lower the number of clients"
+        );
+    }
+
+    /// Part of the format of a run: if this fails, old runs cannot be reproduced.
+    #[test]
+    fn the_iid_partition_is_pinned() {
+        let partition = Scheme::Iid.partition(&small_dataset(8), 3, 1).unwrap();
+        let shares: Vec<&[u32]> = partition.iter().collect();
+        // The shuffle itself is pinned by `zfl_seed`.
+        let mut order = indices(8);
+        Stream::new(1, Purpose::Partition, 0).shuffle(&mut order);
+        assert_eq!(shares, [&order[..3], &order[3..6], &order[6..]]);
+        assert_eq!(shares, [&[5, 0, 7][..], &[4, 6, 2], &[3, 1]]);
+    }
+
+    #[test]
+    fn a_partition_follows_its_seed() {
+        let dataset = small_dataset(100);
+        let deal = |seed| Scheme::Iid.partition(&dataset, 10, seed).unwrap();
+        assert_eq!(deal(1), deal(1));
+        assert_ne!(deal(1), deal(2));
+    }
+
+    #[test]
+    fn shares_are_checked() {
+        let check = |shares: &[&[u32]]| Partition::from_shares(shares, 4);
+        assert_eq!(check(&[]), Err(PartitionError::NoClients));
+        assert_eq!(
+            check(&[&[0], &[4]]).unwrap_err().to_string(),
+            "client 1 holds sample 4, but there are 4"
+        );
+        assert_eq!(
+            check(&[&[0, 1], &[2, 1]]).unwrap_err().to_string(),
+            "client 1 holds sample 1, which is held already"
+        );
+        let partition = check(&[&[3, 0], &[], &[2]]).unwrap();
+        assert_eq!(partition.client(0), Some(&[3, 0][..]));
+        assert_eq!(partition.client(1), Some(&[][..]));
+        assert_eq!(partition.client(2), Some(&[2][..]));
+        assert_eq!(partition.client(3), None);
+        assert_eq!(partition.client(usize::MAX), None);
+        assert_eq!(partition.sample_count(), 3);
+    }
+
+    #[test]
+    fn label_counts_follow_the_shares() {
+        // Labels are the index modulo 3.
+        let partition = Partition::from_shares([vec![0, 3, 1], vec![2]], 6).unwrap();
+        assert_eq!(
+            partition.label_counts(&small_dataset(6)),
+            [[2, 1, 0], [0, 0, 1]]
+        );
+    }
+
+    #[test]
+    fn a_view_is_the_share_of_its_client() {
+        let dataset = small_dataset(10);
+        let partition = Scheme::Iid.partition(&dataset, 3, 7).unwrap();
+        let view = partition.view(&dataset, 1).unwrap().unwrap();
+        assert_eq!(view.indices(), partition.client(1).unwrap());
+        assert!(partition.view(&dataset, 3).is_none());
+        assert!(partition.view(&small_dataset(1), 1).unwrap().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn iid_deals_each_sample_once_in_equal_shares(
+            (sample_count, client_count) in (1usize..2000).prop_flat_map(|samples| (Just(samples), 1..=samples)),
+            seed: u64,
+        ) {
+            let dataset = small_dataset(sample_count);
+            let partition = Scheme::Iid.partition(&dataset, client_count, seed).unwrap();
+            prop_assert_eq!(partition.client_count(), client_count);
+            let sizes: Vec<usize> = partition.iter().map(<[u32]>::len).collect();
+            prop_assert_eq!(sizes.iter().sum::<usize>(), sample_count);
+            for size in &sizes {
+                let share = sample_count / client_count;
+                if sample_count % client_count == 0 {
+                    prop_assert_eq!(*size, share);
+                } else {
+                    prop_assert!(*size == share || *size == share + 1);
+                }
+            }
+            let mut all: Vec<u32> = partition.iter().flatten().copied().collect();
+            all.sort_unstable();
+            prop_assert_eq!(all, indices(sample_count));
+            // The checked constructor agrees.
+            prop_assert_eq!(Partition::from_shares(partition.iter(), sample_count), Ok(partition));
+        }
+
+        /// Shares of a large IID partition have about the labels of the whole.
+        #[test]
+        fn iid_shares_are_mixed(seed: u64) {
+            let dataset = small_dataset(3000);
+            let partition = Scheme::Iid.partition(&dataset, 10, seed).unwrap();
+            for counts in partition.label_counts(&dataset) {
+                for count in counts {
+                    // 100 expected, standard deviation about 8.
+                    prop_assert!((50..=150).contains(&count));
+                }
+            }
+        }
+    }
+}
