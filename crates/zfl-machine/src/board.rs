@@ -1,0 +1,834 @@
+//! The board catalogue: one TOML file per kind of hardware.
+//!
+//! The files of `boards/` are part of the program; a user's own is read by
+//! path. The firmware's build script reads the same files for its memory map,
+//! so that emulator and image cannot disagree. Here a file becomes a checked
+//! [`Board`], and a board the command line of its emulator.
+
+use std::ffi::OsString;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::MacAddress;
+
+/// The board that a fleet has where nothing else is said.
+pub const DEFAULT_NAME: &str = "mps2-an386";
+
+/// The boards of this program: file name and text.
+const EMBEDDED: [(&str, &str); 3] = [
+    (
+        "boards/mps2-an385.toml",
+        include_str!("../../../boards/mps2-an385.toml"),
+    ),
+    (
+        "boards/mps2-an386.toml",
+        include_str!("../../../boards/mps2-an386.toml"),
+    ),
+    (
+        "boards/mps2-an500.toml",
+        include_str!("../../../boards/mps2-an500.toml"),
+    ),
+];
+
+/// A kind of hardware. Made by reading a board file, and by nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Board {
+    /// How it is called in experiments; also the name of its firmware image.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// How it is emulated.
+    pub qemu: Qemu,
+    /// Its processor.
+    pub cpu: Cpu,
+    /// How its firmware is built.
+    pub firmware: Firmware,
+    /// Its memory map.
+    pub memory: Memory,
+    /// Its network controller.
+    pub nic: Peripheral,
+    /// Its serial port.
+    pub console: Uart,
+    /// The alarm of its firmware.
+    pub timer: Timer,
+    /// Its free-running counter.
+    pub counter: Counter,
+}
+
+/// How a board is emulated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qemu {
+    /// The emulator: a name looked up on the PATH, or a path.
+    pub binary: PathBuf,
+    /// Its `-M`.
+    pub machine: String,
+    /// The network controller it emulates.
+    pub nic_model: NicModel,
+}
+
+/// The network controllers that firmware has a driver for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NicModel {
+    /// SMSC LAN9118.
+    Lan9118,
+}
+
+impl NicModel {
+    /// QEMU's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lan9118 => "lan9118",
+        }
+    }
+}
+
+/// Where floating-point instructions come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Float {
+    /// Single precision in the processor.
+    Hardware,
+    /// Library routines.
+    Software,
+}
+
+/// A board's processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    /// Its name, such as `cortex-m4f`.
+    pub core: String,
+    /// Its floating point.
+    pub float: Float,
+    /// Its clock, in hertz; not 0.
+    pub clock_hz: u32,
+}
+
+/// How a board's firmware is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firmware {
+    /// The compiler's target triple.
+    pub target: String,
+    /// The package in `firmware/boards/`.
+    pub package: String,
+}
+
+/// A board's memory map. The regions do not overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Code and constants.
+    pub flash: Region,
+    /// Stack and statics.
+    pub ram: Region,
+    /// The part of `ram` that is the stack's, in bytes.
+    pub stack_bytes: u32,
+    /// The client's training data and model.
+    pub arena: Region,
+}
+
+/// A range of addresses; ends at or below 2³².
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The first address.
+    pub base: u32,
+    /// How many bytes; not 0.
+    pub size_bytes: u32,
+}
+
+impl Region {
+    const fn end(self) -> u64 {
+        self.base as u64 + self.size_bytes as u64
+    }
+}
+
+/// A device with one interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Peripheral {
+    /// Address of its registers.
+    pub base: u32,
+    /// External interrupt number.
+    pub irq: u16,
+}
+
+/// A serial port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Uart {
+    /// Address of its registers.
+    pub base: u32,
+    /// Interrupt of a received byte.
+    pub rx_irq: u16,
+    /// Interrupt of a sent byte.
+    pub tx_irq: u16,
+}
+
+/// A timer with an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Timer {
+    /// Address of its registers.
+    pub base: u32,
+    /// External interrupt number.
+    pub irq: u16,
+    /// Rate at which it counts, in hertz.
+    pub clock_hz: u32,
+}
+
+/// A counter that never stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Counter {
+    /// Address of its value.
+    pub register: u32,
+    /// Rate at which it counts, in hertz.
+    pub clock_hz: u32,
+}
+
+/// Why there is no such [`Board`].
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// A board file that cannot be read.
+    #[error("failed to read board file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A board file that says something wrong.
+    #[error("{file}:{line}:{column}: {message}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// Line of the fault, from 1.
+        line: usize,
+        /// Column of the fault in characters, from 1.
+        column: usize,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+    /// A name that no board has.
+    #[error(
+        "no board `{name}`{}; known boards: {}",
+        nearest.as_ref().map(|near| format!(", did you mean `{near}`?")).unwrap_or_default(),
+        known.join(", ")
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The closest known name, if one is close.
+        nearest: Option<String>,
+        /// Every known name.
+        known: Vec<String>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawBoard {
+    name: Spanned<String>,
+    description: String,
+    qemu: RawQemu,
+    cpu: RawCpu,
+    firmware: RawFirmware,
+    memory: RawMemory,
+    nic: Peripheral,
+    console: Uart,
+    timer: Timer,
+    counter: Counter,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawQemu {
+    binary: Spanned<String>,
+    machine: Spanned<String>,
+    nic_model: NicModel,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawCpu {
+    core: Spanned<String>,
+    float: Float,
+    clock_hz: Spanned<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawFirmware {
+    target: Spanned<String>,
+    package: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawMemory {
+    flash: RawRegion,
+    ram: RawStackRegion,
+    arena: RawRegion,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawRegion {
+    base: u32,
+    size: Spanned<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawStackRegion {
+    base: u32,
+    size: Spanned<u32>,
+    stack_size: Spanned<u32>,
+}
+
+/// A fault and where in the text it is.
+struct Fault {
+    span: Range<usize>,
+    message: String,
+}
+
+impl Fault {
+    fn at<T>(value: &Spanned<T>, message: impl Into<String>) -> Self {
+        Self {
+            span: value.span(),
+            message: message.into(),
+        }
+    }
+}
+
+impl Board {
+    /// The boards of this program, by name.
+    ///
+    /// # Errors
+    /// Only if a board file that was built in is wrong.
+    pub fn all() -> Result<Vec<Self>, BoardError> {
+        EMBEDDED
+            .iter()
+            .map(|(file, text)| Self::parse(file, text))
+            .collect()
+    }
+
+    /// The board of this program called `name`.
+    ///
+    /// # Errors
+    /// [`BoardError::Unknown`] with the known names and the nearest.
+    pub fn named(name: &str) -> Result<Self, BoardError> {
+        let mut known = Vec::new();
+        for board in Self::all()? {
+            if board.name == name {
+                return Ok(board);
+            }
+            known.push(board.name);
+        }
+        Err(BoardError::Unknown {
+            name: name.into(),
+            nearest: nearest(name, &known).map(Into::into),
+            known,
+        })
+    }
+
+    /// The board in the file at `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or says something wrong.
+    pub fn load(path: &Path) -> Result<Self, BoardError> {
+        let text = std::fs::read_to_string(path).map_err(|source| BoardError::Read {
+            path: path.into(),
+            source,
+        })?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// The board that an experiment names: a file where it has a `/` or ends
+    /// with `.toml`, else one of this program's.
+    ///
+    /// # Errors
+    /// As [`Board::load`] and [`Board::named`].
+    pub fn find(name_or_path: &str) -> Result<Self, BoardError> {
+        if name_or_path.contains('/') || name_or_path.ends_with(".toml") {
+            Self::load(Path::new(name_or_path))
+        } else {
+            Self::named(name_or_path)
+        }
+    }
+
+    /// The board that `text` describes; `file` is how errors call it.
+    ///
+    /// # Errors
+    /// [`BoardError::Invalid`] with line, column and what is allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, BoardError> {
+        let fault = match toml::from_str::<RawBoard>(text) {
+            Ok(raw) => match Self::check(raw) {
+                Ok(board) => return Ok(board),
+                Err(fault) => fault,
+            },
+            Err(error) => Fault {
+                span: error.span().unwrap_or_default(),
+                message: error.message().into(),
+            },
+        };
+        let (line, column) = position(text, fault.span.start);
+        Err(BoardError::Invalid {
+            file: file.into(),
+            line,
+            column,
+            message: fault.message,
+        })
+    }
+
+    fn check(raw: RawBoard) -> Result<Self, Fault> {
+        let stack_size = &raw.memory.ram.stack_size;
+        let memory = Memory {
+            flash: region(raw.memory.flash.base, &raw.memory.flash.size)?,
+            ram: region(raw.memory.ram.base, &raw.memory.ram.size)?,
+            stack_bytes: *stack_size.get_ref(),
+            arena: region(raw.memory.arena.base, &raw.memory.arena.size)?,
+        };
+        if memory.stack_bytes < 1024 || memory.stack_bytes >= memory.ram.size_bytes {
+            return Err(Fault::at(
+                stack_size,
+                format!(
+                    "a stack of {} bytes; allowed is at least 1024 and less than the {} of memory.ram",
+                    memory.stack_bytes, memory.ram.size_bytes
+                ),
+            ));
+        }
+        if !memory.stack_bytes.is_multiple_of(8) {
+            return Err(Fault::at(
+                stack_size,
+                format!(
+                    "a stack of {} bytes; allowed are multiples of 8",
+                    memory.stack_bytes
+                ),
+            ));
+        }
+        let regions = [
+            ("memory.flash", memory.flash, &raw.memory.flash.size),
+            ("memory.ram", memory.ram, &raw.memory.ram.size),
+            ("memory.arena", memory.arena, &raw.memory.arena.size),
+        ];
+        for (index, (name, region, size)) in regions.iter().enumerate() {
+            for (other_name, other, _) in &regions[..index] {
+                if u64::from(region.base) < other.end() && u64::from(other.base) < region.end() {
+                    return Err(Fault::at(size, format!("{name} overlaps {other_name}")));
+                }
+            }
+        }
+        if *raw.cpu.clock_hz.get_ref() == 0 {
+            return Err(Fault::at(
+                &raw.cpu.clock_hz,
+                "a clock of 0 Hz; allowed is at least 1",
+            ));
+        }
+        let binary = raw.qemu.binary;
+        if binary.get_ref().is_empty() {
+            return Err(Fault::at(
+                &binary,
+                "no emulator; allowed is a program's name, or a path with a `/`",
+            ));
+        }
+        Ok(Self {
+            name: word(raw.name, "name", "-")?,
+            description: raw.description,
+            qemu: Qemu {
+                binary: binary.into_inner().into(),
+                machine: word(raw.qemu.machine, "qemu.machine", "-._")?,
+                nic_model: raw.qemu.nic_model,
+            },
+            cpu: Cpu {
+                core: word(raw.cpu.core, "cpu.core", "-")?,
+                float: raw.cpu.float,
+                clock_hz: raw.cpu.clock_hz.into_inner(),
+            },
+            firmware: Firmware {
+                target: word(raw.firmware.target, "firmware.target", "-._")?,
+                package: word(raw.firmware.package, "firmware.package", "-_")?,
+            },
+            memory,
+            nic: raw.nic,
+            console: raw.console,
+            timer: raw.timer,
+            counter: raw.counter,
+        })
+    }
+
+    /// The firmware image of this board in `folder`.
+    pub fn firmware_image(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.elf", self.name))
+    }
+
+    /// The emulator's arguments, without its own name.
+    ///
+    /// The console is a socket at descriptor 1; the network of
+    /// [`NicArgument::Inherited`] a datagram socket at descriptor 0, a frame
+    /// each.
+    pub fn arguments(&self, machine: &MachineArguments<'_>) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = [
+            "-M",
+            &self.qemu.machine,
+            // A translation cache of 1 MiB holds the firmware, and saves 8 MB
+            // for each device.
+            "-accel",
+            "tcg,tb-size=1",
+            "-display",
+            "none",
+            "-nodefaults",
+            // The firmware resets after a panic: that is to end the machine.
+            "-no-reboot",
+            "-chardev",
+            "socket,id=console,fd=1",
+            "-serial",
+            "chardev:console",
+        ]
+        .map(Into::into)
+        .into();
+        let netdev = match machine.nic {
+            NicArgument::Inherited => "dgram,id=n0,local.type=fd,local.str=0".into(),
+            NicArgument::Tap { interface } => {
+                format!("tap,id=n0,ifname={interface},script=no,downscript=no")
+            }
+        };
+        arguments.extend(["-netdev".into(), netdev.into()]);
+        let nic = format!(
+            "nic,model={},netdev=n0,macaddr={}",
+            self.qemu.nic_model.name(),
+            machine.mac
+        );
+        arguments.extend(["-net".into(), nic.into()]);
+        if let InstructionCounting::On { shift } = machine.instruction_counting {
+            let icount = format!("shift={shift},sleep=on");
+            arguments.extend(["-icount".into(), icount.into()]);
+        }
+        arguments.extend(["-kernel".into(), machine.firmware.into()]);
+        arguments
+    }
+}
+
+/// What of the emulator's arguments is not the board's.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineArguments<'a> {
+    /// The firmware image.
+    pub firmware: &'a Path,
+    /// How the network controller is connected.
+    pub nic: NicArgument<'a>,
+    /// Its address.
+    pub mac: MacAddress,
+    /// Whether time follows the instructions.
+    pub instruction_counting: InstructionCounting,
+}
+
+/// How a network controller is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NicArgument<'a> {
+    /// To the datagram socket at descriptor 0.
+    Inherited,
+    /// To a tap of the host's.
+    Tap {
+        /// The tap's name.
+        interface: &'a str,
+    },
+}
+
+/// Whether the machine's time follows its instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InstructionCounting {
+    /// Time is the host's.
+    #[default]
+    Off,
+    /// An instruction takes 2^`shift` nanoseconds.
+    On {
+        /// The exponent.
+        shift: u8,
+    },
+}
+
+fn region(base: u32, size: &Spanned<u32>) -> Result<Region, Fault> {
+    let region = Region {
+        base,
+        size_bytes: *size.get_ref(),
+    };
+    if region.size_bytes == 0 {
+        return Err(Fault::at(size, "a size of 0; allowed is at least 1 byte"));
+    }
+    if region.end() > 1 << 32 {
+        return Err(Fault::at(
+            size,
+            format!("{base:#x} + {:#x} is above 2^32", region.size_bytes),
+        ));
+    }
+    Ok(region)
+}
+
+/// A word of letters, digits and `others`: it becomes part of a file name or
+/// of an emulator's argument, where a comma or a slash has a meaning.
+fn word(value: Spanned<String>, key: &str, others: &str) -> Result<String, Fault> {
+    let text = value.get_ref();
+    let fits = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if begins && text.len() <= 64 && text.chars().all(fits) {
+        return Ok(value.into_inner());
+    }
+    let listed: Vec<String> = others.chars().map(|c| format!("`{c}`")).collect();
+    Err(Fault::at(
+        &value,
+        format!(
+            "{key} is `{}`; allowed are 1 to 64 letters, digits and {}, beginning with a letter or digit",
+            text.escape_debug(),
+            listed.join(" ")
+        ),
+    ))
+}
+
+/// Line and column, from 1, of a byte of `text`.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.matches('\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
+/// The candidate that differs from `name` least, if that is by a slip.
+fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
+    candidates
+        .iter()
+        .map(|candidate| (distance(name, candidate), candidate.as_str()))
+        .filter(|(distance, candidate)| *distance <= candidate.len() / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters must be inserted, removed or changed (V. Levenshtein,
+/// 1966), row by row.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, letter) in from.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, other) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = EMBEDDED[1].1;
+
+    /// The error of the board file in which `from` reads `to`.
+    fn check(from: &str, to: &str, expected: &str) {
+        assert!(TEXT.contains(from), "{from}");
+        let error = Board::parse("b.toml", &TEXT.replacen(from, to, 1)).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
+    /// Where `text` stands in the file, as `line:column`.
+    fn place(text: &str) -> String {
+        let (line, column) = position(TEXT, TEXT.find(text).unwrap());
+        format!("{line}:{column}")
+    }
+
+    #[test]
+    fn every_board_file_is_embedded_and_right() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boards");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| format!("boards/{}", entry.unwrap().file_name().display()))
+            .filter(|name| name.ends_with(".toml"))
+            .collect();
+        files.sort();
+        assert_eq!(files, EMBEDDED.map(|(file, _)| file));
+        for (board, (file, _)) in Board::all().unwrap().iter().zip(EMBEDDED) {
+            assert_eq!(format!("boards/{}.toml", board.name), file);
+        }
+    }
+
+    #[test]
+    fn the_default_is_a_board() {
+        let board = Board::named(DEFAULT_NAME).unwrap();
+        assert_eq!(board.cpu.float, Float::Hardware);
+        assert_eq!(board.qemu.nic_model, NicModel::Lan9118);
+        assert_eq!(board.qemu.binary, Path::new("qemu-system-arm"));
+        assert_eq!(
+            board.firmware_image(Path::new("target/firmware")),
+            Path::new("target/firmware/mps2-an386.elf")
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known() {
+        let known = "known boards: mps2-an385, mps2-an386, mps2-an500";
+        assert_eq!(
+            Board::named("mps2-386").unwrap_err().to_string(),
+            format!("no board `mps2-386`, did you mean `mps2-an386`?; {known}")
+        );
+        assert_eq!(
+            Board::named("arduino").unwrap_err().to_string(),
+            format!("no board `arduino`; {known}")
+        );
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, TEXT.replacen("\"mps2-an386\"", "\"mine\"", 1)).unwrap();
+        let board = Board::find(path.to_str().unwrap()).unwrap();
+        assert_eq!(board.name, "mine");
+        let missing = Board::find("./none.toml").unwrap_err().to_string();
+        assert!(
+            missing.starts_with("failed to read board file ./none.toml: "),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_fault_says_where_and_what_is_allowed() {
+        check(
+            "float = \"hardware\"",
+            "float = \"hard\"",
+            &format!(
+                "b.toml:{}: unknown variant `hard`, expected `hardware` or `software`",
+                place("\"hardware\"\nclock")
+            ),
+        );
+        check(
+            "nic-model = \"lan9118\"",
+            "nic-model = \"e1000\"",
+            &format!(
+                "b.toml:{}: unknown variant `e1000`, expected `lan9118`",
+                place("\"lan9118\"")
+            ),
+        );
+        check(
+            "clock-hz = 25_000_000",
+            "clock-hz = 0",
+            &format!(
+                "b.toml:{}: a clock of 0 Hz; allowed is at least 1",
+                place("25_000_000")
+            ),
+        );
+        check(
+            "name = \"mps2-an386\"",
+            "name = \"../evil\"",
+            &format!(
+                "b.toml:{}: name is `../evil`; allowed are 1 to 64 letters, digits and `-`, beginning with a letter or digit",
+                place("\"mps2-an386\"")
+            ),
+        );
+        check(
+            "machine = \"mps2-an386\"",
+            "machine = \"mps2-an386,x=y\"",
+            &format!(
+                "b.toml:{}: qemu.machine is `mps2-an386,x=y`; allowed are 1 to 64 letters, digits and `-` `.` `_`, beginning with a letter or digit",
+                place("\"mps2-an386\"\nnic")
+            ),
+        );
+        check(
+            "stack-size = 0x0000_8000",
+            "stack-size = 0x0040_0000",
+            &format!(
+                "b.toml:{}: a stack of 4194304 bytes; allowed is at least 1024 and less than the 4194304 of memory.ram",
+                place("0x0000_8000")
+            ),
+        );
+        check(
+            "base = 0x2100_0000",
+            "base = 0x2010_0000",
+            &format!(
+                "b.toml:{}: memory.arena overlaps memory.ram",
+                place("0x0100_0000")
+            ),
+        );
+        check(
+            "base = 0x2100_0000",
+            "base = 0xff80_0000",
+            &format!(
+                "b.toml:{}: 0xff800000 + 0x1000000 is above 2^32",
+                place("0x0100_0000")
+            ),
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_says_which_are_known() {
+        let error = Board::parse("b.toml", &TEXT.replacen("core =", "cores =", 1))
+            .unwrap_err()
+            .to_string();
+        let expected = format!(
+            "b.toml:{}: unknown field `cores`, expected one of `core`, `float`, `clock-hz`",
+            place("core =")
+        );
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn the_command_line_is_as_designed() {
+        let board = Board::named("mps2-an386").unwrap();
+        let line = |nic, instruction_counting| {
+            board
+                .arguments(&MachineArguments {
+                    firmware: Path::new("x.elf"),
+                    nic,
+                    mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
+                    instruction_counting,
+                })
+                .join(std::ffi::OsStr::new(" "))
+                .into_string()
+                .unwrap()
+        };
+        assert_eq!(
+            line(NicArgument::Inherited, InstructionCounting::Off),
+            "-M mps2-an386 -accel tcg,tb-size=1 -display none -nodefaults -no-reboot \
+             -chardev socket,id=console,fd=1 -serial chardev:console \
+             -netdev dgram,id=n0,local.type=fd,local.str=0 \
+             -net nic,model=lan9118,netdev=n0,macaddr=5e:00:00:00:00:07 -kernel x.elf"
+        );
+        let tap = line(
+            NicArgument::Tap {
+                interface: "zfltap7",
+            },
+            InstructionCounting::On { shift: 7 },
+        );
+        assert!(
+            tap.contains("-netdev tap,id=n0,ifname=zfltap7,script=no,downscript=no "),
+            "{tap}"
+        );
+        assert!(tap.contains("-icount shift=7,sleep=on "), "{tap}");
+    }
+
+    #[test]
+    fn distances_are_levenshtein() {
+        for (from, to, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("abc", "abc", 0),
+            ("mps2an386", "mps2-an386", 1),
+        ] {
+            assert_eq!(distance(from, to), expected, "{from} {to}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "([a-z-]{1,8} = (\"[a-z,/é]{0,8}\"|[0-9]{1,12})\n|\\[[a-z.]{1,12}\\]\n){0,12}") {
+            let _ = Board::parse("b.toml", &text);
+        }
+    }
+}

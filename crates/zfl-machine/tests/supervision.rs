@@ -1,0 +1,958 @@
+//! Machines as processes: how they start, answer, fail and end.
+//!
+//! Most tests use `fake_machine.sh` in the place of an emulator; those named
+//! `qemu::` boot the real firmware. This program has a `main` of its own
+//! because it starts itself: as the launcher of a machine (`exec-machine`),
+//! and as a program that ends in some way while its machine runs (`victim`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "clippy does not take a program with its own harness for a test"
+)]
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Trial};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use tempfile::TempDir;
+use tokio::sync::{broadcast, watch};
+use zfl_machine::board::InstructionCounting;
+use zfl_machine::console::{ConsoleEvent, DeviceEvent};
+use zfl_machine::fleet::FleetError;
+use zfl_machine::machine::Deadlines;
+use zfl_machine::{
+    Board, Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram, MacAddress,
+    Machine, MachineError, MachineSpec, MachineState, Nic, exec_machine,
+};
+use zfl_proto::console::{Command as ConsoleCommand, RunOptions};
+
+const RUN: &str =
+    "run 192.0.2.10/24 coordinator=192.0.2.2:8080 token=000102030405060708090a0b0c0d0e0f";
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next().as_ref().and_then(|first| first.to_str()) {
+        Some("exec-machine") => {
+            eprintln!("failed to become a machine: {}", exec_machine(arguments));
+            ExitCode::FAILURE
+        }
+        Some("victim") => {
+            victim(&arguments.collect::<Vec<_>>());
+            ExitCode::SUCCESS
+        }
+        _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
+    }
+}
+
+fn trials() -> Vec<Trial> {
+    let test = |name: &str, body: fn()| {
+        Trial::test(name, move || {
+            body();
+            Ok(())
+        })
+    };
+    vec![
+        test("a_machine_answers_and_stops", || {
+            run(a_machine_answers_and_stops())
+        }),
+        test("a_machine_has_clean_surroundings", || {
+            run(a_machine_has_clean_surroundings())
+        }),
+        test("a_silent_machine_is_hung", || {
+            run(a_silent_machine_is_hung())
+        }),
+        test("a_machine_without_prompt_is_hung", || {
+            run(a_machine_without_prompt_is_hung())
+        }),
+        test("a_machine_that_is_never_ready_is_hung", || {
+            run(a_machine_that_is_never_ready_is_hung())
+        }),
+        test("a_mute_machine_gives_no_answer", || {
+            run(a_mute_machine_gives_no_answer())
+        }),
+        test("an_emulator_that_exits_is_told", || {
+            run(an_emulator_that_exits_is_told())
+        }),
+        test("a_reset_is_an_exit", || run(a_reset_is_an_exit())),
+        test("a_panic_is_a_crash_with_its_lines", || {
+            run(a_panic_is_a_crash_with_its_lines())
+        }),
+        test("a_fault_that_does_not_end_is_killed", || {
+            run(a_fault_that_does_not_end_is_killed())
+        }),
+        test("a_lockup_is_a_crash", || run(a_lockup_is_a_crash())),
+        test("garbage_is_kept_and_passed_over", || {
+            run(garbage_is_kept_and_passed_over())
+        }),
+        test("a_flood_is_bounded", || run(a_flood_is_bounded())),
+        test("a_chattering_emulator_is_stopped", || {
+            run(a_chattering_emulator_is_stopped())
+        }),
+        test("a_stubborn_machine_is_killed", || {
+            run(a_stubborn_machine_is_killed())
+        }),
+        test("a_dropped_machine_is_killed", || {
+            run(a_dropped_machine_is_killed())
+        }),
+        test("a_machine_outlives_the_launcher_handle", || {
+            run(a_machine_outlives_the_launcher_handle())
+        }),
+        test("what_is_missing_is_named", || {
+            run(what_is_missing_is_named())
+        }),
+        test("a_command_must_be_one_line", || {
+            run(a_command_must_be_one_line())
+        }),
+        test("a_fleet_is_told_apart", || run(a_fleet_is_told_apart())),
+        test("a_fleet_needs_descriptors_and_an_emulator", || {
+            run(a_fleet_needs_descriptors_and_an_emulator())
+        }),
+        test("the_launcher_checks_its_parent", || {
+            the_launcher_checks_its_parent();
+        }),
+        test("no_machine_outlives_kill_9", || outlived("kill", FAKE)),
+        test("no_machine_outlives_an_interrupt", || {
+            outlived("interrupt", FAKE);
+        }),
+        test("no_machine_outlives_an_exit", || outlived("exit", FAKE)),
+        test("no_machine_outlives_an_abort", || outlived("abort", FAKE)),
+        test("no_machine_outlives_the_event_loop", || {
+            outlived("return", FAKE);
+        }),
+        test("qemu::every_board_boots_and_answers", || {
+            run(every_board_boots_and_answers())
+        }),
+        test("qemu::crashes_are_reported", || run(crashes_are_reported())),
+        test("qemu::a_hanging_guest_gives_no_answer", || {
+            run(a_hanging_guest_gives_no_answer())
+        }),
+        test("qemu::a_bad_image_is_told", || run(a_bad_image_is_told())),
+        test("qemu::a_fleet_boots", || run(a_fleet_boots())),
+        test("qemu::no_machine_outlives_kill_9", || {
+            outlived("kill", "mps2-an386");
+        }),
+    ]
+}
+
+/// Runs a test to its end, or to the end of patience.
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(2 * PATIENCE, test).await.unwrap() });
+}
+
+/// The board of `fake_machine.sh`.
+const FAKE: &str = "fake";
+
+fn board(name: &str) -> Board {
+    if name != FAKE {
+        return Board::named(name).unwrap();
+    }
+    let mut board = Board::named("mps2-an386").unwrap();
+    board.qemu.binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_machine.sh");
+    board
+}
+
+/// The firmware of a real board.
+fn image(board: &Board) -> PathBuf {
+    let folder = std::env::var_os("ZFL_FIRMWARE_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/firmware"),
+        PathBuf::from,
+    );
+    let image = board.firmware_image(&folder);
+    assert!(
+        image.exists(),
+        "no firmware {}: build it with `cargo xtask firmware`",
+        image.display()
+    );
+    image
+}
+
+/// A folder for machines, with what keeps them going.
+struct Bench {
+    folder: TempDir,
+    launcher: Launcher,
+    events: broadcast::Sender<DeviceEvent>,
+    networks: Vec<UnixDatagram>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let program = LauncherProgram::this_program("exec-machine").unwrap();
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            launcher: Launcher::start(program).unwrap(),
+            events: broadcast::channel(1024).0,
+            networks: Vec::new(),
+        }
+    }
+
+    /// A fake machine with a behaviour.
+    fn fake(&mut self, device: u32, behaviour: &str) -> MachineSpec {
+        let firmware = self.folder.path().join(behaviour);
+        std::fs::write(&firmware, "").unwrap();
+        self.spec(device, board(FAKE), firmware)
+    }
+
+    fn real(&mut self, device: u32, name: &str) -> MachineSpec {
+        let board = board(name);
+        let image = image(&board);
+        self.spec(device, board, image)
+    }
+
+    fn spec(&mut self, device: u32, board: Board, firmware: PathBuf) -> MachineSpec {
+        let (network, nic) = UnixDatagram::pair().unwrap();
+        self.networks.push(network);
+        MachineSpec {
+            device,
+            board,
+            firmware,
+            nic: Nic::Socket(OwnedFd::from(nic)),
+            mac: MacAddress::of_device(1, device),
+            console_folder: self.folder.path().into(),
+            // A machine that works must not fail on a busy host.
+            deadlines: Deadlines {
+                first_output: PATIENCE,
+                prompt: PATIENCE,
+                command: PATIENCE,
+                ready: PATIENCE,
+                ..Deadlines::default()
+            },
+            instruction_counting: InstructionCounting::Off,
+        }
+    }
+
+    async fn boot(&self, spec: MachineSpec) -> Machine {
+        Machine::boot(&self.launcher, spec, self.events.clone())
+            .await
+            .unwrap()
+    }
+
+    /// A fake machine at its prompt.
+    async fn booted(&mut self, behaviour: &str) -> Machine {
+        let spec = self.fake(7, behaviour);
+        let machine = self.boot(spec).await;
+        machine.wait_prompt().await.unwrap();
+        machine
+    }
+
+    fn log(&self) -> String {
+        let bytes = std::fs::read(self.folder.path().join("device-007.log")).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// `text` with the name of the folder left out.
+    fn plain(&self, text: impl ToString) -> String {
+        let folder = format!("{}/", self.folder.path().display());
+        text.to_string().replace(&folder, "")
+    }
+}
+
+fn run_options() -> RunOptions {
+    match ConsoleCommand::parse(RUN) {
+        Ok(ConsoleCommand::Run(options)) => options,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The next event, which must come.
+async fn next(events: &mut broadcast::Receiver<DeviceEvent>) -> ConsoleEvent {
+    let event = tokio::time::timeout(PATIENCE, events.recv()).await;
+    event.unwrap().unwrap().event
+}
+
+/// How a machine ended that was to end by itself.
+async fn end(machine: &Machine) -> MachineError {
+    let report = tokio::time::timeout(PATIENCE, machine.ended()).await;
+    let state = report.unwrap().unwrap().state;
+    assert_eq!(state, machine.state());
+    assert!(!process_exists(machine.process()), "it is a zombie");
+    state.error().unwrap()
+}
+
+fn process_exists(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
+}
+
+/// A descriptor of a process, which keeps what it means when it ends.
+fn process_descriptor(process: u32) -> OwnedFd {
+    let pid = Pid::from_raw(process.cast_signed()).unwrap();
+    pidfd_open(pid, PidfdFlags::empty()).unwrap()
+}
+
+/// Whether the process ends within `patience`.
+fn ends_within(process: &OwnedFd, patience: Duration) -> bool {
+    let patience = Timespec::try_from(patience).unwrap();
+    let mut descriptors = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut descriptors, Some(&patience)).unwrap() == 1
+}
+
+async fn a_machine_answers_and_stops() {
+    let mut bench = Bench::new();
+    let mut events = bench.events.subscribe();
+    let machine = bench.booted("answers").await;
+    assert_eq!(machine.state(), MachineState::Prompt);
+    assert_eq!(
+        next(&mut events).await,
+        ConsoleEvent::Boot {
+            board: "fake".into(),
+            version: "0.1.0".into(),
+            arena_bytes: 1024
+        }
+    );
+    let help = machine.command("help").await.unwrap();
+    assert_eq!(help, ["help   this text", "run    learn"]);
+    assert_eq!(machine.command("stats").await.unwrap(), ["counted"]);
+    assert_eq!(
+        next(&mut events).await,
+        ConsoleEvent::Stats("uptime_us=12".into())
+    );
+
+    machine.run(&run_options()).await.unwrap();
+    machine.wait_ready().await.unwrap();
+    assert_eq!(machine.state(), MachineState::Ready);
+    assert!(matches!(
+        next(&mut events).await,
+        ConsoleEvent::Assigned(client) if client.0 == 3
+    ));
+    assert!(machine.usage().await.pss_bytes_max > 10_000);
+
+    let report = machine.stop().await.unwrap();
+    assert!(!process_exists(machine.process()), "it is a zombie");
+    let error = report.state.error().unwrap();
+    let MachineError::Exited(exit) = error else {
+        panic!("{error}");
+    };
+    assert!(exit.is_requested);
+    assert_eq!(
+        bench.plain(exit),
+        "device 7: stopped, emulator ended by signal 15 (log: device-007.log)"
+    );
+    assert_eq!(report.log_error, None);
+    let log = bench.log();
+    assert_eq!(report.console_bytes, log.len() as u64);
+    assert!(
+        log.starts_with("@zfl boot board=fake version=0.1.0 arena=1024\r\nzfl> help\r\nhelp   "),
+        "{log}"
+    );
+    let emulator_log = bench.folder.path().join("device-007.qemu.log");
+    assert!(!emulator_log.exists(), "an empty file was left");
+    // It is over, and stays so.
+    let again = machine.stop().await.unwrap();
+    assert_eq!(again, report);
+    let error = machine.command("help").await.unwrap_err();
+    assert!(matches!(error, MachineError::Exited(_)), "{error}");
+}
+
+async fn a_machine_has_clean_surroundings() {
+    let mut bench = Bench::new();
+    let machine = bench.booted("answers").await;
+    let lines = machine.command("surroundings").await.unwrap();
+    let process = machine.process();
+    assert_eq!(
+        lines,
+        [
+            // Transparent huge pages.
+            "THP_enabled:\t0".replace('\t', "\u{fffd}"),
+            "core 0".into(),
+            // Ctrl-C is not for it.
+            format!("group {process} process {process}"),
+            // Network, console, and the script's copy of the console; none of
+            // this program's others.
+            "sockets 0 1 3 ".into(),
+        ]
+    );
+}
+
+async fn a_silent_machine_is_hung() {
+    let mut bench = Bench::new();
+    let mut spec = bench.fake(7, "silent");
+    spec.deadlines.first_output = Duration::from_millis(50);
+    let machine = bench.boot(spec).await;
+    assert_eq!(machine.state().name(), "booting");
+    let error = machine.wait_prompt().await.unwrap_err();
+    let expected = "device 7: no console output within 50 ms of boot (log: device-007.log)";
+    assert_eq!(bench.plain(error), expected);
+    assert_eq!(bench.plain(end(&machine).await), expected);
+}
+
+async fn a_machine_without_prompt_is_hung() {
+    let mut bench = Bench::new();
+    let mut spec = bench.fake(7, "no-prompt");
+    spec.deadlines.prompt = Duration::from_millis(50);
+    let machine = bench.boot(spec).await;
+    assert_eq!(
+        bench.plain(end(&machine).await),
+        "device 7: no prompt within 50 ms of boot, last line `starting` (log: device-007.log)"
+    );
+}
+
+async fn a_machine_that_is_never_ready_is_hung() {
+    let mut bench = Bench::new();
+    let mut events = bench.events.subscribe();
+    let mut spec = bench.fake(7, "never-ready");
+    spec.deadlines.ready = Duration::from_millis(500);
+    let machine = bench.boot(spec).await;
+    // On a busy host the deadline may pass before the answer is there.
+    let _ = machine.run(&run_options()).await;
+    let error = bench.plain(machine.wait_ready().await.unwrap_err());
+    assert!(
+        error.starts_with("device 7: no `ready` event within 500 ms of the `run` command"),
+        "{error}"
+    );
+    end(&machine).await;
+    assert!(matches!(next(&mut events).await, ConsoleEvent::Boot { .. }));
+}
+
+async fn a_mute_machine_gives_no_answer() {
+    let mut bench = Bench::new();
+    let mut spec = bench.fake(7, "mute");
+    spec.deadlines.command = Duration::from_millis(50);
+    let machine = bench.boot(spec).await;
+    machine.wait_prompt().await.unwrap();
+    assert_eq!(
+        bench.plain(machine.command("help").await.unwrap_err()),
+        "device 7: no answer to `help` within 50 ms (log: device-007.log)"
+    );
+    // It goes on; but one that does not take `run` is of no use.
+    assert_eq!(machine.state(), MachineState::Prompt);
+    assert_eq!(
+        bench.plain(machine.run(&run_options()).await.unwrap_err()),
+        "device 7: no answer within 50 ms of the `run` command, \
+         last line `@zfl boot board=fake version=0.1.0 arena=1024` (log: device-007.log)"
+    );
+    assert!(matches!(end(&machine).await, MachineError::Hung(_)));
+}
+
+async fn an_emulator_that_exits_is_told() {
+    let mut bench = Bench::new();
+    let spec = bench.fake(7, "exits");
+    let machine = bench.boot(spec).await;
+    let expected =
+        "device 7: emulator ended with status 3: fake: cannot load the image (log: device-007.log)";
+    assert_eq!(
+        bench.plain(machine.wait_prompt().await.unwrap_err()),
+        expected
+    );
+    assert_eq!(bench.plain(end(&machine).await), expected);
+    let kept = std::fs::read_to_string(bench.folder.path().join("device-007.qemu.log")).unwrap();
+    assert_eq!(kept, "fake: cannot load the image\n");
+}
+
+async fn a_reset_is_an_exit() {
+    let mut bench = Bench::new();
+    let spec = bench.fake(7, "resets");
+    let machine = bench.boot(spec).await;
+    assert_eq!(
+        bench.plain(end(&machine).await),
+        "device 7: emulator ended with status 0 (log: device-007.log)"
+    );
+    // What it said before is not lost.
+    assert!(bench.log().ends_with("zfl> "), "{}", bench.log());
+}
+
+async fn a_panic_is_a_crash_with_its_lines() {
+    let mut bench = Bench::new();
+    let mut events = bench.events.subscribe();
+    let machine = bench.booted("answers").await;
+    let error = machine.command("crash panic").await.unwrap_err();
+    assert_eq!(
+        bench.plain(&error),
+        "device 7: panic: at src/x.rs:3: no (log: device-007.log)"
+    );
+    let MachineError::Crashed(crash) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        crash.last_lines,
+        [
+            "@zfl boot board=fake version=0.1.0 arena=1024",
+            "crash panic",
+            "@zfl panic at src/x.rs:3: no",
+            "r0 00000000 r1 00000001",
+            "backtrace 0x100 0x204",
+        ]
+    );
+    end(&machine).await;
+    next(&mut events).await;
+    assert_eq!(
+        next(&mut events).await,
+        ConsoleEvent::Panic("at src/x.rs:3: no".into())
+    );
+}
+
+async fn a_fault_that_does_not_end_is_killed() {
+    let mut bench = Bench::new();
+    let mut spec = bench.fake(7, "answers");
+    spec.deadlines.crash = Duration::from_millis(300);
+    let machine = bench.boot(spec).await;
+    let error = machine.command("crash stay").await.unwrap_err();
+    assert_eq!(
+        bench.plain(error),
+        "device 7: fault: bus fault at 0x4 (log: device-007.log)"
+    );
+    end(&machine).await;
+}
+
+async fn a_lockup_is_a_crash() {
+    let mut bench = Bench::new();
+    let spec = bench.fake(7, "locks-up");
+    let machine = bench.boot(spec).await;
+    let error = end(&machine).await;
+    assert_eq!(
+        bench.plain(&error),
+        "device 7: qemu: fatal: Lockup: cannot escalate 3 to HardFault (log: device-007.log)"
+    );
+    let MachineError::Crashed(crash) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        crash.last_lines.last().unwrap(),
+        "R00=00000000 R01=00000001"
+    );
+}
+
+async fn garbage_is_kept_and_passed_over() {
+    let mut bench = Bench::new();
+    let machine = bench.booted("garbage").await;
+    machine.run(&run_options()).await.unwrap();
+    machine.wait_ready().await.unwrap();
+    machine.stop().await.unwrap();
+    let log = std::fs::metadata(bench.folder.path().join("device-007.log")).unwrap();
+    assert!(log.len() > 300_000, "{log:?}");
+}
+
+async fn a_flood_is_bounded() {
+    let mut bench = Bench::new();
+    let mut events = bench.events.subscribe();
+    let machine = bench.booted("answers").await;
+    // It never comes back to its prompt, and can be stopped all the same.
+    let mut state = machine.watch();
+    let (command, stop) = tokio::join!(machine.command("spin"), async {
+        let running = |state: &MachineState| matches!(state, MachineState::Running(_));
+        state.wait_for(running).await.unwrap();
+        // More than may pass in a second.
+        for _ in 0..200 {
+            next(&mut events).await;
+        }
+        machine.stop().await.unwrap()
+    });
+    assert!(matches!(command, Err(MachineError::Exited(_))));
+    assert!(stop.console_bytes > 200 * 20, "{stop:?}");
+}
+
+async fn a_chattering_emulator_is_stopped() {
+    let mut bench = Bench::new();
+    let spec = bench.fake(7, "chatters");
+    let machine = bench.boot(spec).await;
+    let error = bench.plain(end(&machine).await);
+    assert!(error.contains("wrote too long a log"), "{error}");
+    let log = std::fs::metadata(bench.folder.path().join("device-007.qemu.log")).unwrap();
+    assert_eq!(log.len(), 16 << 20);
+}
+
+async fn a_stubborn_machine_is_killed() {
+    let mut bench = Bench::new();
+    let mut spec = bench.fake(7, "stubborn");
+    spec.deadlines.stop = Duration::from_millis(100);
+    let machine = bench.boot(spec).await;
+    machine.wait_prompt().await.unwrap();
+    let report = machine.stop().await.unwrap();
+    assert_eq!(
+        bench.plain(report.state.error().unwrap()),
+        "device 7: stopped, emulator was killed (log: device-007.log)"
+    );
+}
+
+async fn a_dropped_machine_is_killed() {
+    let mut bench = Bench::new();
+    let machine = bench.booted("stubborn").await;
+    let process = process_descriptor(machine.process());
+    let number = machine.process();
+    let mut state = machine.watch();
+    drop(machine);
+    assert!(ends_within(&process, Duration::from_secs(2)));
+    state.wait_for(MachineState::is_final).await.unwrap();
+    assert!(!process_exists(number), "it is a zombie");
+}
+
+async fn a_machine_outlives_the_launcher_handle() {
+    let mut bench = Bench::new();
+    let machine = bench.booted("answers").await;
+    let program = LauncherProgram::this_program("exec-machine").unwrap();
+    bench.launcher = Launcher::start(program).unwrap();
+    assert_eq!(machine.command("stats").await.unwrap(), ["counted"]);
+    machine.stop().await.unwrap();
+}
+
+async fn what_is_missing_is_named() {
+    let mut bench = Bench::new();
+    let mut no_emulator = bench.fake(7, "answers");
+    no_emulator.board.qemu.binary = "/nowhere/qemu-system-arm".into();
+    let mut no_firmware = bench.fake(7, "answers");
+    no_firmware.firmware = bench.folder.path().join("none.elf");
+    let mut no_folder = bench.fake(7, "answers");
+    no_folder.console_folder = bench.folder.path().join("none");
+    for (spec, expected) in [
+        (
+            no_emulator,
+            "/nowhere/qemu-system-arm not found: there is no such program file",
+        ),
+        (
+            no_firmware,
+            "failed to read firmware none.elf: No such file or directory (os error 2) \
+             (build it with `cargo xtask firmware`)",
+        ),
+        (
+            no_folder,
+            "failed to create log none/device-007.log: No such file or directory (os error 2)",
+        ),
+    ] {
+        let error = Machine::boot(&bench.launcher, spec, bench.events.clone())
+            .await
+            .unwrap_err();
+        assert_eq!(bench.plain(error), format!("device 7: {expected}"));
+    }
+}
+
+async fn a_command_must_be_one_line() {
+    let mut bench = Bench::new();
+    let machine = bench.booted("answers").await;
+    for (line, expected) in [
+        (
+            "",
+            "device 7: a command of 0 bytes that is not printable; allowed are 160 printable bytes",
+        ),
+        (
+            "help\nrun",
+            "device 7: a command of 8 bytes that is not printable; allowed are 160 printable bytes",
+        ),
+        (
+            &"x".repeat(161),
+            "device 7: a command of 161 bytes that is too long; allowed are 160 printable bytes",
+        ),
+    ] {
+        let error = machine.command(line).await.unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+fn the_launcher_checks_its_parent() {
+    let check = |parent: &str, expected: &str| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["exec-machine", parent, "/bin/echo", "started"])
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert_eq!(String::from_utf8(said).unwrap(), expected);
+    };
+    check(&std::process::id().to_string(), "started\n");
+    // As if the parent had ended before the launcher could ask for its death
+    // signal: it has another parent by then.
+    check(
+        "999999999",
+        "failed to become a machine: the process 999999999 that starts this machine has ended\n",
+    );
+}
+
+/// A program that boots a machine, says its number, waits for a line and then
+/// ends in one of many ways.
+fn victim(arguments: &[OsString]) {
+    let [way, board_name] = arguments else {
+        panic!("usage: victim WAY BOARD");
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let machine = runtime.block_on(async {
+        let mut bench = Bench::new();
+        let mut spec = match board_name.to_str().unwrap() {
+            FAKE => bench.fake(7, "stubborn"),
+            name => bench.real(7, name),
+        };
+        spec.deadlines.prompt = PATIENCE;
+        let machine = bench.boot(spec).await;
+        machine.wait_prompt().await.unwrap();
+        // Not even a destructor is to help.
+        std::mem::forget(bench);
+        machine
+    });
+    println!("{}", machine.process());
+    std::io::stdout().flush().unwrap();
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    match way.to_str().unwrap() {
+        "exit" => std::process::exit(0),
+        "abort" => std::process::abort(),
+        "return" => drop(runtime),
+        way => panic!("no way {way}"),
+    }
+}
+
+/// However its program ends, a machine ends within 2 s.
+fn outlived(way: &str, board_name: &str) {
+    if board_name != FAKE {
+        image(&board(board_name));
+    }
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["victim", way, board_name])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(victim.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    let Ok(number) = first.trim().parse() else {
+        let mut said = String::new();
+        victim.stderr.unwrap().read_to_string(&mut said).unwrap();
+        panic!("the victim has no machine: {first} {said}");
+    };
+    let machine = process_descriptor(number);
+    assert!(!ends_within(&machine, Duration::ZERO), "it ended before");
+
+    let start = Instant::now();
+    match way {
+        "kill" => victim.kill().unwrap(),
+        "interrupt" => {
+            let victim = Pid::from_raw(victim.id().cast_signed()).unwrap();
+            rustix::process::kill_process(victim, Signal::INT).unwrap();
+        }
+        _ => victim.stdin.take().unwrap().write_all(b"\n").unwrap(),
+    }
+    let has_ended = ends_within(&machine, Duration::from_secs(2));
+    victim.wait().unwrap();
+    assert!(has_ended, "still there after {:?}", start.elapsed());
+}
+
+async fn a_fleet_is_told_apart() {
+    let mut bench = Bench::new();
+    let behaviours = [
+        "answers", "silent", "answers", "exits", "locks-up", "answers",
+    ];
+    let mut members = Vec::new();
+    for (device, behaviour) in (0..).zip(behaviours) {
+        let mut machine = bench.fake(device, behaviour);
+        if behaviour == "silent" {
+            machine.deadlines.first_output = Duration::from_millis(50);
+        }
+        let run = (device != 5).then(run_options);
+        members.push(FleetMember { machine, run });
+    }
+    let settings = FleetSettings {
+        booting_max: 2,
+        ..FleetSettings::default()
+    };
+    let progress = watch::Sender::new(FleetProgress::default());
+    let mut watched = progress.subscribe();
+    let busiest = tokio::spawn(async move {
+        let mut booting_max = 0;
+        while watched.changed().await.is_ok() {
+            booting_max = booting_max.max(watched.borrow_and_update().booting);
+        }
+        booting_max
+    });
+    let fleet = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
+        .await
+        .unwrap();
+    for device in [0, 2] {
+        fleet.machines()[device].wait_ready().await.unwrap();
+    }
+    for device in [1, 3, 4] {
+        end(&fleet.machines()[device]).await;
+    }
+    let states: Vec<_> = fleet
+        .machines()
+        .iter()
+        .map(|machine| (machine.device(), machine.state().name()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (0, "ready"),
+            (1, "hung"),
+            (2, "ready"),
+            (3, "exited"),
+            (4, "crashed"),
+            (5, "prompt")
+        ]
+    );
+    let expected = FleetProgress {
+        ready: 2,
+        hung: 1,
+        exited: 1,
+        crashed: 1,
+        prompt: 1,
+        ..FleetProgress::default()
+    };
+    let mut counted = progress.subscribe();
+    let counted = counted.wait_for(|counted| *counted == expected);
+    let counted = tokio::time::timeout(PATIENCE, counted).await.unwrap();
+    assert_eq!(counted.unwrap().ended(), 3);
+
+    let usage = fleet.usage().await;
+    assert!(usage[0].pss_bytes_max > 0, "{usage:?}");
+    let start = Instant::now();
+    let reports = fleet.stop().await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    let devices: Vec<u32> = reports.iter().map(|report| report.device).collect();
+    assert_eq!(devices, [0, 1, 2, 3, 4, 5]);
+    for machine in fleet.machines() {
+        assert!(!process_exists(machine.process()), "it is a zombie");
+    }
+    drop((fleet, progress));
+    let busiest = tokio::time::timeout(PATIENCE, busiest).await.unwrap();
+    assert_eq!(busiest.unwrap(), 2);
+}
+
+async fn a_fleet_needs_descriptors_and_an_emulator() {
+    let mut bench = Bench::new();
+    let progress = watch::Sender::new(FleetProgress::default());
+    let settings = FleetSettings {
+        descriptors_per_device: 1 << 40,
+        ..FleetSettings::default()
+    };
+    let member = |machine| FleetMember { machine, run: None };
+    let members = vec![member(bench.fake(0, "answers"))];
+    let error = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, FleetError::Descriptors { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("failed to start 1 devices: 1099511627843 open files are needed and "),
+        "{text}"
+    );
+
+    let mut machine = bench.fake(1, "answers");
+    machine.board.qemu.binary = "qemu-system-none".into();
+    let members = vec![member(bench.fake(0, "answers")), member(machine)];
+    let settings = FleetSettings::default();
+    let error = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "qemu-system-none not found: it is not on the PATH"
+    );
+}
+
+async fn every_board_boots_and_answers() {
+    let mut bench = Bench::new();
+    for (device, board) in (0..).zip(Board::all().unwrap()) {
+        let mut events = bench.events.subscribe();
+        let spec = bench.real(device, &board.name);
+        let machine = bench.boot(spec).await;
+        machine.wait_prompt().await.unwrap();
+        let booted = next(&mut events).await;
+        let ConsoleEvent::Boot {
+            board: built_for,
+            arena_bytes,
+            ..
+        } = booted
+        else {
+            panic!("{booted:?}");
+        };
+        assert_eq!(built_for, board.name);
+        assert!(arena_bytes <= board.memory.arena.size_bytes);
+        let help = machine.command("help").await.unwrap().join("\n");
+        assert!(help.contains("run <ipv4>/<prefix>"), "{help}");
+        machine.command("stats").await.unwrap();
+        let stats = next(&mut events).await;
+        assert!(matches!(stats, ConsoleEvent::Stats(_)), "{stats:?}");
+        machine.usage().await;
+        let report = machine.stop().await.unwrap();
+        assert!(report.usage.cpu_seconds() > 0.0, "{report:?}");
+        // Alone: nothing of the emulator is shared with others.
+        assert!(report.usage.pss_bytes_max < 64 << 20, "{report:?}");
+        assert!(matches!(&report.state, MachineState::Exited(exit) if exit.is_requested));
+    }
+}
+
+async fn crashes_are_reported() {
+    let mut bench = Bench::new();
+    for (device, (command, cause)) in
+        (0..).zip([("crash panic", "panic: "), ("crash fault", "fault: ")])
+    {
+        let spec = bench.real(device, "mps2-an386");
+        let machine = bench.boot(spec).await;
+        machine.wait_prompt().await.unwrap();
+        let error = machine.command(command).await.unwrap_err();
+        let MachineError::Crashed(crash) = &error else {
+            panic!("{error}");
+        };
+        assert!(crash.cause.starts_with(cause), "{error}");
+        // Registers and backtrace come after the event.
+        let event = |line: &String| line.starts_with("@zfl ");
+        let event = crash.last_lines.iter().rposition(event).unwrap();
+        assert!(crash.last_lines.len() > event + 3, "{crash:?}");
+        end(&machine).await;
+    }
+}
+
+async fn a_hanging_guest_gives_no_answer() {
+    let mut bench = Bench::new();
+    let mut spec = bench.real(0, "mps2-an386");
+    spec.deadlines.command = Duration::from_secs(2);
+    let machine = bench.boot(spec).await;
+    machine.wait_prompt().await.unwrap();
+    for command in ["crash hang", "stats"] {
+        let error = machine.command(command).await.unwrap_err();
+        assert!(matches!(error, MachineError::NoAnswer { .. }), "{error}");
+    }
+    let report = machine.stop().await.unwrap();
+    assert!(matches!(&report.state, MachineState::Exited(exit) if exit.is_requested));
+}
+
+async fn a_bad_image_is_told() {
+    let mut bench = Bench::new();
+    let firmware = bench.folder.path().join("empty.elf");
+    std::fs::write(&firmware, "").unwrap();
+    let spec = bench.spec(0, board("mps2-an386"), firmware);
+    let machine = bench.boot(spec).await;
+    // A processor without a program locks up, or the image is refused.
+    let error = end(&machine).await;
+    assert!(
+        matches!(error, MachineError::Crashed(_) | MachineError::Exited(_)),
+        "{error}"
+    );
+}
+
+async fn a_fleet_boots() {
+    let mut bench = Bench::new();
+    let mut members = Vec::new();
+    for device in 0..12 {
+        let machine = bench.real(device, "mps2-an386");
+        members.push(FleetMember { machine, run: None });
+    }
+    let progress = watch::Sender::new(FleetProgress::default());
+    let settings = FleetSettings::default();
+    let fleet = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
+        .await
+        .unwrap();
+    for machine in fleet.machines() {
+        assert_eq!(machine.state(), MachineState::Prompt);
+    }
+    fleet.usage().await;
+    let start = Instant::now();
+    let reports = fleet.stop().await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    for report in reports {
+        assert!(report.usage.pss_bytes_max < 24 << 20, "{report:?}");
+    }
+}
