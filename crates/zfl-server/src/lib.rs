@@ -1,1 +1,29 @@
 //! The coordinator: rounds, strategies, checkpoints, HTTP interface.
+//!
+//! A [`Coordinator`] owns the global model and a list of clients. It knows
+//! nothing of emulators: whatever holds a client's token and speaks the HTTP
+//! endpoints takes part, be it an emulated device, a board on the desk or a
+//! person with `curl`.
+//!
+//! - [`Coordinator::router`] is the HTTP interface (`docs/http.md`).
+//! - [`Coordinator::run`] plays the rounds and tells what happens as
+//!   [`Event`]s.
+//!
+//! A client with an *endpoint* is called (`GET /ready`, `POST /start`); one
+//! without asks for its task itself (`GET /start?id=`).
+//!
+//! **Invariant**: what the global model becomes depends on the updates and
+//! their clients' numbers alone, never on the order in which they arrive.
+
+mod call;
+pub mod checkpoint;
+mod coordinator;
+mod http;
+mod json;
+mod registry;
+mod round;
+pub mod strategy;
+
+pub use coordinator::{Coordinator, CoordinatorError, Deadlines, Options, Plan, Shares, TestSet};
+pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
+pub use round::{ClientRecord, Event, Outcome, RoundRecord};

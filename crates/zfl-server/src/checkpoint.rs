@@ -1,0 +1,127 @@
+//! The global model as a safetensors file, and its hash.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use sha2::{Digest, Sha256};
+use zfl_nn::Mlp;
+
+/// Why a checkpoint could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The tensors do not make a file.
+    #[error("failed to encode checkpoint {path}")]
+    Encode {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: safetensors::SafeTensorError,
+    },
+    /// The file cannot be written.
+    #[error("failed to write checkpoint {path}")]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Writes the model: tensors `dense0.weight` of shape `[inputs, outputs]`,
+/// `dense0.bias` of shape `[outputs]`, and so on, `f32`. (PyTorch's `Linear`
+/// keeps the transpose.) The metadata tell the round.
+///
+/// The file appears whole or not at all.
+///
+/// # Errors
+/// When it cannot be encoded or written.
+pub fn save(
+    path: &Path,
+    model: &Mlp,
+    parameters: &[f32],
+    round: u32,
+) -> Result<(), CheckpointError> {
+    let bytes = little_endian(parameters);
+    let encode = |source| CheckpointError::Encode {
+        path: path.to_owned(),
+        source,
+    };
+    let mut tensors = Vec::new();
+    let mut rest = bytes.as_slice();
+    let mut take = |count: usize| {
+        let (head, tail) = rest
+            .split_at_checked(count * size_of::<f32>())
+            .unwrap_or((rest, &[]));
+        rest = tail;
+        head
+    };
+    for (index, (inputs, outputs)) in model.layer_shapes().enumerate() {
+        let weights = TensorView::new(Dtype::F32, vec![inputs, outputs], take(inputs * outputs));
+        let bias = TensorView::new(Dtype::F32, vec![outputs], take(outputs));
+        tensors.push((format!("dense{index}.weight"), weights.map_err(encode)?));
+        tensors.push((format!("dense{index}.bias"), bias.map_err(encode)?));
+    }
+    let metadata = HashMap::from([
+        ("round".to_owned(), round.to_string()),
+        ("format".to_owned(), "zfl-1".to_owned()),
+    ]);
+    let file = safetensors::serialize(tensors, Some(metadata)).map_err(encode)?;
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, file)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|source| CheckpointError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// SHA-256 of the parameters as little-endian `f32`, in hexadecimal: equal
+/// exactly when the models are, bit for bit.
+pub fn hash(parameters: &[f32]) -> String {
+    let digest = Sha256::digest(little_endian(parameters));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The parameters as they go over the wire.
+pub(crate) fn little_endian(parameters: &[f32]) -> Vec<u8> {
+    parameters
+        .iter()
+        .flat_map(|parameter| parameter.to_le_bytes())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zfl_nn::{Activation, Layer};
+
+    #[test]
+    fn a_checkpoint_can_be_read_back() {
+        let layer = |output_count| Layer {
+            output_count,
+            activation: Activation::Relu,
+        };
+        let model = Mlp::new(3, &[layer(2), layer(2)]).unwrap();
+        let parameters: Vec<f32> = (0..14).map(|i| i as f32 * 0.5).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("round-001.safetensors");
+        save(&path, &model, &parameters, 1).unwrap();
+        let file = std::fs::read(&path).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let view = tensors.tensor("dense1.weight").unwrap();
+        assert_eq!(view.shape(), [2, 2]);
+        assert_eq!(view.data(), little_endian(&parameters[8..12]));
+        assert_eq!(
+            tensors.tensor("dense0.bias").unwrap().data(),
+            little_endian(&parameters[6..8])
+        );
+        assert_eq!(hash(&parameters).len(), 64);
+        assert_ne!(hash(&parameters), hash(&parameters[1..]));
+
+        let missing = folder.path().join("none/x.safetensors");
+        let error = save(&missing, &model, &parameters, 1).unwrap_err();
+        assert!(error.to_string().contains("none/x.safetensors"), "{error}");
+    }
+}

@@ -1,0 +1,598 @@
+//! The HTTP interface of the coordinator (`docs/http.md`).
+//!
+//! A request is refused before it changes anything: first the token, then the
+//! id, then the size, then the contents.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use zfl_proto::http::{
+    MEDIA_TYPE_BINARY, MEDIA_TYPE_JSON, PATH_ID, PATH_RESULTS, PATH_START, PATH_TRAINING_DATA,
+    PATH_TRAINING_LABELS,
+};
+use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, Metrics, UpdateHeader};
+use zfl_proto::{ClientId, Token};
+
+use crate::call::lose;
+use crate::coordinator::Shared;
+use crate::json;
+use crate::registry::Decision;
+use crate::strategy::Update;
+use crate::{Event, Outcome};
+
+/// A body must be there within this time.
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest that `GET /start` waits for a round.
+const WAIT_SECONDS_MAX: u64 = 60;
+/// Largest body of `POST /fleet`, in bytes.
+const FLEET_BYTES_MAX: usize = 4 << 20;
+/// Largest body of `POST /lost`, in bytes.
+const LOST_BYTES_MAX: usize = 4096;
+/// A number of a JSON update has at most so many characters.
+const JSON_NUMBER_BYTES_MAX: usize = 32;
+/// The rest of a JSON update has at most so many.
+const JSON_FRAME_BYTES_MAX: usize = 4096;
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route(PATH_ID, get(id))
+        .route(PATH_TRAINING_DATA, get(training_data))
+        .route(PATH_TRAINING_LABELS, get(training_labels))
+        .route(PATH_START, get(start))
+        .route(PATH_RESULTS, post(results))
+        .route("/status", get(status))
+        .route("/fleet", post(fleet))
+        .route("/lost", post(lost))
+        .with_state(shared)
+}
+
+/// Why a request is refused.
+struct Refusal {
+    status: StatusCode,
+    reason: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, reason: impl ToString) -> Self {
+        Self {
+            status,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json::Refused { error: self.reason };
+        (self.status, axum::Json(body)).into_response()
+    }
+}
+
+#[derive(Deserialize)]
+struct IdQuery {
+    id: u32,
+}
+
+#[derive(Deserialize)]
+struct StartQuery {
+    id: u32,
+    /// How long to wait for a round, in seconds.
+    #[serde(default)]
+    wait: u64,
+}
+
+type Context = State<Arc<Shared>>;
+
+/// The token of a request.
+fn token(headers: &HeaderMap) -> Result<Token, Refusal> {
+    let value = headers.get(AUTHORIZATION).ok_or_else(|| {
+        Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "no token: send `Authorization: Bearer <token>`",
+        )
+    })?;
+    Token::from_authorization(value.as_bytes())
+        .map_err(|error| Refusal::new(StatusCode::UNAUTHORIZED, error))
+}
+
+/// Who asks.
+fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<u32, Refusal> {
+    let token = token(headers)?;
+    shared
+        .state()
+        .client_of(&token)
+        .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "unknown token"))
+}
+
+/// Who asks, on behalf of itself.
+fn authorize(shared: &Shared, headers: &HeaderMap, id: u32) -> Result<u32, Refusal> {
+    let client = authenticate(shared, headers)?;
+    if client == id {
+        Ok(client)
+    } else {
+        Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            format!("id {id} does not belong to this token"),
+        ))
+    }
+}
+
+fn wants_binary(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .is_some_and(|value| value.as_bytes() == MEDIA_TYPE_BINARY.as_bytes())
+}
+
+fn binary(bytes: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, MEDIA_TYPE_BINARY)], bytes).into_response()
+}
+
+fn as_json(body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => ([(CONTENT_TYPE, MEDIA_TYPE_JSON)], bytes).into_response(),
+        Err(error) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
+    }
+}
+
+/// Tells of a refusal, and gives it back.
+fn told(shared: &Shared, client: Option<u32>, request: &str, refusal: Refusal) -> Refusal {
+    shared.tell(Event::Refused {
+        client,
+        request: request.to_owned(),
+        reason: refusal.reason.clone(),
+    });
+    refusal
+}
+
+async fn id(State(shared): Context, headers: HeaderMap) -> Result<Response, Refusal> {
+    let id = authenticate(&shared, &headers)
+        .map_err(|refusal| told(&shared, None, "GET /id", refusal))?;
+    if let Some(client) = shared.state().client_mut(id) {
+        client.joined = true;
+    }
+    shared.changed();
+    let samples = shared.shares.sample_count(id);
+    Ok(if wants_binary(&headers) {
+        let message = Assignment {
+            client: ClientId(id),
+            sample_count: samples,
+        };
+        binary(message.encode().as_slice().to_vec())
+    } else {
+        as_json(&json::Assignment { id, samples })
+    })
+}
+
+fn data_header(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> DataHeader {
+    DataHeader {
+        part,
+        client: ClientId(id),
+        sample_count: shared.shares.sample_count(id),
+        input_count: shared.shares.input_count(),
+        class_count: shared.shares.class_count(),
+        value_scale: shared.shares.value_scale(),
+        payload_crc32: Checksum::of(payload),
+    }
+}
+
+fn data_message(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> Response {
+    let header = data_header(shared, id, part, payload).encode();
+    binary([header.as_slice(), payload].concat())
+}
+
+async fn training_data(
+    State(shared): Context,
+    Query(query): Query<IdQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let id = authorize(&shared, &headers, query.id)
+        .map_err(|refusal| told(&shared, None, "GET /training-data", refusal))?;
+    let samples = shared.shares.samples(id);
+    if wants_binary(&headers) {
+        return Ok(data_message(&shared, id, DataPart::Samples, &samples));
+    }
+    let inputs = shared.shares.input_count();
+    let width = usize::try_from(inputs).unwrap_or(usize::MAX).max(1);
+    Ok(as_json(&json::Samples {
+        id,
+        samples: shared.shares.sample_count(id),
+        inputs,
+        value_scale: shared.shares.value_scale(),
+        data: samples.chunks(width).collect(),
+    }))
+}
+
+async fn training_labels(
+    State(shared): Context,
+    Query(query): Query<IdQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let id = authorize(&shared, &headers, query.id)
+        .map_err(|refusal| told(&shared, None, "GET /training-labels", refusal))?;
+    let labels = shared.shares.labels(id);
+    let response = if wants_binary(&headers) {
+        data_message(&shared, id, DataPart::Labels, &labels)
+    } else {
+        as_json(&json::Labels {
+            id,
+            samples: shared.shares.sample_count(id),
+            classes: shared.shares.class_count(),
+            labels: &labels,
+        })
+    };
+    provisioned(&shared, id);
+    Ok(response)
+}
+
+/// The client has its data.
+fn provisioned(shared: &Shared, id: u32) {
+    let first = match shared.state().client_mut(id) {
+        Some(client) => !std::mem::replace(&mut client.provisioned, true),
+        None => false,
+    };
+    if first {
+        shared.tell(Event::ClientProvisioned { client: id });
+        shared.changed();
+    }
+}
+
+/// `GET /start?id=&wait=`: the task of a client that cannot be called. 204
+/// when there is none (yet).
+async fn start(
+    State(shared): Context,
+    Query(query): Query<StartQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let id = authorize(&shared, &headers, query.id)
+        .map_err(|refusal| told(&shared, None, "GET /start", refusal))?;
+    // To ask for a task is to be ready for one.
+    provisioned(&shared, id);
+    let wait = Duration::from_secs(query.wait.min(WAIT_SECONDS_MAX));
+    let binary_form = wants_binary(&headers);
+    let task = shared
+        .wait_for(Instant::now() + wait, |state| {
+            let open = state.round.as_mut()?;
+            let slot = open.slots.get_mut(&id)?;
+            if slot.decision.is_some() {
+                return None;
+            }
+            slot.started.get_or_insert_with(std::time::Instant::now);
+            Some((shared.start_header(open, id), Arc::clone(&open.global)))
+        })
+        .await;
+    let Some((header, global)) = task else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let body = if binary_form {
+        let payload = crate::checkpoint::little_endian(&global);
+        [header.encode().as_slice(), &payload].concat()
+    } else {
+        match serde_json::to_vec(&json::Start::new(&header, &global)) {
+            Ok(body) => body,
+            Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
+        }
+    };
+    if let Some(slot) = shared.state().slot_mut(header.round.0, id) {
+        slot.bytes_down = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    }
+    let media_type = if binary_form {
+        MEDIA_TYPE_BINARY
+    } else {
+        MEDIA_TYPE_JSON
+    };
+    Ok(([(CONTENT_TYPE, media_type)], body).into_response())
+}
+
+/// The body of a request, bounded in size and time.
+async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("body is larger than {bytes_max} bytes"),
+        )
+    };
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large());
+    }
+    let body: Body = request.into_body();
+    match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, bytes_max)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // Either too large or cut off; a cut-off sender sees neither.
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("body was not there within {} s", BODY_DEADLINE.as_secs()),
+        )),
+    }
+}
+
+/// An update, from either form.
+struct Report {
+    round: u32,
+    sample_count: u32,
+    parameters: Vec<f32>,
+    metrics: Metrics,
+    bytes: usize,
+}
+
+async fn results(
+    State(shared): Context,
+    Query(query): Query<IdQuery>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    const REQUEST: &str = "POST /results";
+    let id = authorize(&shared, request.headers(), query.id)
+        .map_err(|refusal| told(&shared, None, REQUEST, refusal))?;
+    let taken = match receive(&shared, id, request).await {
+        Ok(report) => {
+            let round = report.round;
+            take(&shared, id, report).map(|()| round)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match taken {
+        Ok(round) => Ok(as_json(&json::Accepted {
+            outcome: "accepted",
+            round,
+        })),
+        Err(refusal) => Err(told(&shared, Some(id), REQUEST, refusal)),
+    }
+}
+
+/// Reads an update and checks what can be checked without the round.
+async fn receive(shared: &Shared, id: u32, request: Request) -> Result<Report, Refusal> {
+    let parameter_count = shared.model.parameter_count();
+    let media_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(|value| value.as_bytes().to_vec())
+        .unwrap_or_default();
+    if media_type == MEDIA_TYPE_BINARY.as_bytes() {
+        let payload_bytes = parameter_count * size_of::<f32>();
+        let bytes = body(request, UpdateHeader::HEADER_BYTES + payload_bytes).await?;
+        binary_report(id, &bytes)
+    } else if media_type.starts_with(MEDIA_TYPE_JSON.as_bytes()) {
+        let bytes_max = JSON_FRAME_BYTES_MAX + parameter_count * JSON_NUMBER_BYTES_MAX;
+        let bytes = body(request, bytes_max).await?;
+        json_report(&bytes)
+    } else {
+        Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("content type must be {MEDIA_TYPE_BINARY} or {MEDIA_TYPE_JSON}"),
+        ))
+    }
+}
+
+fn binary_report(id: u32, bytes: &[u8]) -> Result<Report, Refusal> {
+    let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
+    let header = UpdateHeader::decode(bytes).map_err(|error| bad(error.to_string()))?;
+    if header.client != ClientId(id) {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            format!("the update is of client {}, not {id}", header.client),
+        ));
+    }
+    let payload = bytes.get(UpdateHeader::HEADER_BYTES..).unwrap_or_default();
+    let announced = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX);
+    if payload.len() != announced {
+        return Err(bad(format!(
+            "payload has {} bytes, its header says {announced}",
+            payload.len()
+        )));
+    }
+    if Checksum::of(payload) != header.payload_crc32 {
+        return Err(bad("checksum of the payload is wrong".to_owned()));
+    }
+    let parameters = payload
+        .chunks_exact(size_of::<f32>())
+        .filter_map(|value| Some(f32::from_le_bytes(value.try_into().ok()?)))
+        .collect();
+    Ok(Report {
+        round: header.round.0,
+        sample_count: header.sample_count,
+        parameters,
+        metrics: header.metrics,
+        bytes: bytes.len(),
+    })
+}
+
+fn json_report(bytes: &[u8]) -> Result<Report, Refusal> {
+    let update: json::Update = serde_json::from_slice(bytes)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+    Ok(Report {
+        round: update.round,
+        sample_count: update.samples,
+        parameters: update.parameters,
+        metrics: Metrics {
+            loss_last_epoch: update.train_loss,
+            ..Metrics::default()
+        },
+        bytes: bytes.len(),
+    })
+}
+
+/// Takes an update into the open round.
+fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refusal> {
+    let unprocessable = |reason: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason);
+    let conflict = |reason: String| Refusal::new(StatusCode::CONFLICT, reason);
+    let needed = shared.model.parameter_count();
+    let round = report.round;
+    {
+        let mut state = shared.state();
+        let last_round = state.last_round;
+        let open = state.round.as_ref().map(|open| open.index);
+        if open != Some(round) {
+            return Err(conflict(format!(
+                "stale: the update is for round {round}, the coordinator is in round {last_round}"
+            )));
+        }
+        let Some(slot) = state.slot_mut(round, id) else {
+            return Err(conflict(format!(
+                "client {id} is not part of round {round}"
+            )));
+        };
+        if slot.is_ok() {
+            return Err(conflict(format!(
+                "duplicate: client {id} has already sent its update for round {round}"
+            )));
+        }
+        if slot.started.is_none() {
+            return Err(conflict(format!(
+                "client {id} was not started in round {round}"
+            )));
+        }
+        let sample_count = shared.shares.sample_count(id);
+        let reason = if report.parameters.len() != needed {
+            Some(format!(
+                "misshapen: {} parameters, the model has {needed}",
+                report.parameters.len()
+            ))
+        } else if let Some(at) = report.parameters.iter().position(|p| !p.is_finite()) {
+            Some(format!(
+                "parameter {at} of the update is not a finite number"
+            ))
+        } else if report.sample_count == 0 || report.sample_count > sample_count {
+            Some(format!(
+                "{} samples claimed, the client's share has {sample_count}",
+                report.sample_count
+            ))
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            drop(state);
+            // The round need not wait for the deadline; a better update that
+            // comes in time still counts.
+            shared.fail(round, id, Outcome::Rejected, reason.clone());
+            return Err(unprocessable(reason));
+        }
+        slot.decision = Some(Decision {
+            outcome: Outcome::Ok,
+            detail: String::new(),
+            host_seconds: slot.seconds(),
+            bytes_up: u64::try_from(report.bytes).unwrap_or(u64::MAX),
+            metrics: report.metrics,
+            update: Some(Update {
+                client: id,
+                sample_count: report.sample_count,
+                parameters: report.parameters,
+            }),
+        });
+    }
+    shared.tell(Event::ClientFinished {
+        round,
+        client: id,
+        outcome: Outcome::Ok,
+        detail: String::new(),
+    });
+    shared.changed();
+    Ok(())
+}
+
+async fn status(State(shared): Context) -> Response {
+    let state = shared.state();
+    let count = |test: fn(&crate::registry::Client) -> bool| {
+        state.clients.iter().filter(|client| test(client)).count()
+    };
+    as_json(&json::Status {
+        round: state.last_round,
+        rounds: shared.options.plan.rounds,
+        clients: state.clients.len(),
+        clients_joined: count(|client| client.joined),
+        clients_ready: count(|client| client.provisioned && client.lost.is_none()),
+        clients_lost: count(|client| client.lost.is_some()),
+    })
+}
+
+/// A request that only a fleet host may make.
+fn authorize_fleet(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
+    if token(headers)? == shared.fleet_key {
+        Ok(())
+    } else {
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, "unknown fleet key"))
+    }
+}
+
+/// `POST /fleet`: a fleet host brings devices and is told who they are.
+async fn fleet(State(shared): Context, request: Request) -> Result<Response, Refusal> {
+    const REQUEST: &str = "POST /fleet";
+    let claimed = async {
+        authorize_fleet(&shared, request.headers())?;
+        let bytes = body(request, FLEET_BYTES_MAX).await?;
+        let asked: json::FleetRequest = serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+        claim(&shared, asked)
+    };
+    match claimed.await {
+        Ok(answer) => Ok(as_json(&answer)),
+        Err(refusal) => Err(told(&shared, None, REQUEST, refusal)),
+    }
+}
+
+/// Gives the devices the lowest numbers that are free, or none of them any.
+fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer, Refusal> {
+    let mut state = shared.state();
+    let free: Vec<u32> = (0..)
+        .zip(&state.clients)
+        .filter(|(_, client)| !client.joined)
+        .map(|(id, _)| id)
+        .take(asked.devices.len())
+        .collect();
+    if free.len() < asked.devices.len() {
+        return Err(Refusal::new(
+            StatusCode::CONFLICT,
+            format!(
+                "{} devices for {} free places of {} clients",
+                asked.devices.len(),
+                free.len(),
+                state.clients.len()
+            ),
+        ));
+    }
+    let mut clients = Vec::new();
+    for (id, device) in free.into_iter().zip(asked.devices) {
+        if let Some(client) = state.client_mut(id) {
+            client.joined = true;
+            client.board = device.board;
+            client.endpoint = Some(device.endpoint);
+            clients.push(json::FleetMember {
+                id,
+                token: client.token.to_string(),
+            });
+        }
+    }
+    Ok(json::FleetAnswer { clients })
+}
+
+/// `POST /lost?id=`: a fleet host says that a device is gone; the body says
+/// why.
+async fn lost(
+    State(shared): Context,
+    Query(query): Query<IdQuery>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let told_why = async {
+        authorize_fleet(&shared, request.headers())?;
+        body(request, LOST_BYTES_MAX).await
+    };
+    match told_why.await {
+        Ok(reason) => {
+            lose(&shared, query.id, &String::from_utf8_lossy(&reason));
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Err(refusal) => Err(told(&shared, Some(query.id), "POST /lost", refusal)),
+    }
+}

@@ -1,0 +1,154 @@
+//! What happens in a round, as records and events.
+
+use serde::Serialize;
+use zfl_proto::message::Metrics;
+
+/// How a round ended for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Its update is in the mean.
+    Ok,
+    /// No update by the round's deadline.
+    Late,
+    /// The fleet host said that its device is gone.
+    Crashed,
+    /// It could not be started, or its update was refused.
+    Rejected,
+    /// It did not answer.
+    Unreachable,
+}
+
+impl Outcome {
+    /// The word for it in the records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Late => "late",
+            Self::Crashed => "crashed",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// One client in one round.
+#[derive(Clone, Debug)]
+pub struct ClientRecord {
+    /// The client's number.
+    pub client: u32,
+    /// Its board; empty when it did not come with a fleet.
+    pub board: String,
+    /// How the round ended for it.
+    pub outcome: Outcome,
+    /// Why, where the outcome is not ok.
+    pub detail: String,
+    /// Samples it trained on.
+    pub sample_count: u32,
+    /// Host time from its start to its update, in seconds.
+    pub host_seconds: f64,
+    /// Bytes of the start message's body.
+    pub bytes_down: u64,
+    /// Bytes of the update's body.
+    pub bytes_up: u64,
+    /// What it measured; zeros where there is no update.
+    pub metrics: Metrics,
+}
+
+/// One round.
+#[derive(Clone, Debug)]
+pub struct RoundRecord {
+    /// Which, from 1.
+    pub round: u32,
+    /// Accuracy of the new global model on the test set.
+    pub accuracy: f64,
+    /// Mean cross-entropy of the new global model on the test set, in nats.
+    pub loss: f64,
+    /// Host time from the first start message to the new model's evaluation,
+    /// in seconds.
+    pub host_seconds: f64,
+    /// SHA-256 of the new global model.
+    pub model_sha256: String,
+    /// The clients that were selected, in ascending order.
+    pub clients: Vec<ClientRecord>,
+}
+
+impl RoundRecord {
+    /// Clients whose updates are in the mean.
+    pub fn ok_count(&self) -> usize {
+        self.clients
+            .iter()
+            .filter(|client| client.outcome == Outcome::Ok)
+            .count()
+    }
+
+    /// Bytes of message bodies from the coordinator to the clients.
+    pub fn bytes_down(&self) -> u64 {
+        self.clients.iter().map(|client| client.bytes_down).sum()
+    }
+
+    /// Bytes of message bodies from the clients to the coordinator.
+    pub fn bytes_up(&self) -> u64 {
+        self.clients.iter().map(|client| client.bytes_up).sum()
+    }
+}
+
+/// What happens, as it happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The model before training.
+    Initial {
+        /// Accuracy on the test set.
+        accuracy: f64,
+        /// Mean cross-entropy on the test set, in nats.
+        loss: f64,
+        /// SHA-256 of the model.
+        model_sha256: String,
+    },
+    /// A client has its share of the data.
+    ClientProvisioned {
+        /// Which.
+        client: u32,
+    },
+    /// A round begins.
+    RoundStarted {
+        /// Which.
+        round: u32,
+        /// The clients that take part.
+        clients: Vec<u32>,
+    },
+    /// A client's part in the round is decided.
+    ClientFinished {
+        /// Which round.
+        round: u32,
+        /// Which client.
+        client: u32,
+        /// How.
+        outcome: Outcome,
+        /// Why, where it is not ok.
+        detail: String,
+    },
+    /// A request was refused.
+    Refused {
+        /// Whose; `None` without a valid token.
+        client: Option<u32>,
+        /// What was asked.
+        request: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A fleet host says that a client is gone.
+    ClientLost {
+        /// Which.
+        client: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A round is over; `parameters` are the new global model.
+    RoundCompleted {
+        /// Its record.
+        record: RoundRecord,
+        /// The new global model.
+        parameters: std::sync::Arc<Vec<f32>>,
+    },
+}
