@@ -1,0 +1,212 @@
+//! Build script of the board binaries.
+//!
+//! Reads `boards/NAME.toml`, the file that the fleet host makes the QEMU
+//! command line of, and writes into `OUT_DIR`:
+//! - `memory.x`, the memory map that cortex-m-rt's linker script includes;
+//! - `board.rs`, the constant `BOARD` of type `zfl_firmware::Board`.
+//!
+//! An error ends the build with the file and the reason.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde::Deserialize;
+
+/// The fields of a board file that the firmware needs. Others, such as
+/// `[qemu]`, belong to the fleet host.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct BoardFile {
+    name: String,
+    memory: Memory,
+    nic: Peripheral,
+    console: Console,
+    timer: Timer,
+    counter: Counter,
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    flash: Region,
+    ram: Ram,
+    arena: Region,
+}
+
+#[derive(Deserialize)]
+struct Region {
+    base: u32,
+    size: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Ram {
+    base: u32,
+    size: u32,
+    stack_size: u32,
+}
+
+#[derive(Deserialize)]
+struct Peripheral {
+    base: u32,
+    irq: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Console {
+    base: u32,
+    rx_irq: u16,
+    tx_irq: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Timer {
+    base: u32,
+    irq: u16,
+    clock_hz: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Counter {
+    register: u32,
+    clock_hz: u32,
+}
+
+/// Writes the memory map and constants of the board called `name` and tells
+/// Cargo how to link. To be called from a board binary's build script.
+///
+/// # Panics
+/// When the board file cannot be read or makes no sense: a build script has
+/// no other way to say so.
+#[expect(clippy::panic, reason = "how a build script fails")]
+pub fn emit(name: &str) {
+    if let Err(reason) = try_emit(name) {
+        panic!("{reason}");
+    }
+}
+
+fn try_emit(name: &str) -> Result<(), String> {
+    let output_folder = PathBuf::from(variable("OUT_DIR")?);
+    let board_path = Path::new(&variable("CARGO_MANIFEST_DIR")?)
+        .join("../../../boards")
+        .join(format!("{name}.toml"));
+    println!("cargo:rerun-if-changed={}", board_path.display());
+    let text = fs::read_to_string(&board_path)
+        .map_err(|error| format!("failed to read {}: {error}", board_path.display()))?;
+    let board: BoardFile = toml::from_str(&text)
+        .map_err(|error| format!("failed to read {}: {error}", board_path.display()))?;
+    if board.name != name {
+        return Err(format!(
+            "{}: name is `{}`, expected `{name}`",
+            board_path.display(),
+            board.name
+        ));
+    }
+    check(&board).map_err(|reason| format!("{}: {reason}", board_path.display()))?;
+    write(&output_folder.join("memory.x"), &memory_map(&board.memory))?;
+    write(&output_folder.join("board.rs"), &constants(&board))?;
+    println!("cargo:rustc-link-search={}", output_folder.display());
+    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    // Sections are tiny; padding them to 64 KiB pages would only grow the file.
+    println!("cargo:rustc-link-arg-bins=--nmagic");
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| format!("{name} is not set: this runs in a Cargo build script"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))
+}
+
+fn check(board: &BoardFile) -> Result<(), String> {
+    let Memory { ram, arena, .. } = &board.memory;
+    if ram.stack_size % 8 != 0 || ram.stack_size >= ram.size {
+        return Err(format!(
+            "memory.ram.stack-size = {} must be a multiple of 8 and less than memory.ram.size",
+            ram.stack_size
+        ));
+    }
+    // The MPU guards the mebibyte below the stack and needs it aligned.
+    if ram.base % (1 << 20) != 0 || ram.base < 1 << 20 {
+        return Err(format!(
+            "memory.ram.base = {:#010x} must be a multiple of 1 MiB above zero",
+            ram.base
+        ));
+    }
+    if arena.base % 8 != 0 || arena.size % 8 != 0 {
+        return Err("memory.arena must begin and end at multiples of 8".to_owned());
+    }
+    for (base, size) in [(ram.base, ram.size), (arena.base, arena.size)] {
+        if base.checked_add(size).is_none() {
+            return Err(format!(
+                "the memory at {base:#010x} passes the address space"
+            ));
+        }
+    }
+    if board.timer.clock_hz < 1_000_000 || board.counter.clock_hz < 1_000_000 {
+        return Err("timer and counter must run at 1 MHz or more".to_owned());
+    }
+    Ok(())
+}
+
+/// The stack is below the statics: it grows down towards `memory.ram.base`,
+/// under which the MPU allows nothing, instead of into somebody's data.
+fn memory_map(memory: &Memory) -> String {
+    let Memory { flash, ram, arena } = memory;
+    let data_base = ram.base + ram.stack_size;
+    let data_size = ram.size - ram.stack_size;
+    format!(
+        "MEMORY\n{{\n  \
+           FLASH : ORIGIN = {:#010x}, LENGTH = {:#x}\n  \
+           RAM : ORIGIN = {data_base:#010x}, LENGTH = {data_size:#x}\n}}\n\
+         _stack_end = {:#010x};\n\
+         _stack_start = {data_base:#010x};\n\
+         _arena_start = {:#010x};\n\
+         _arena_end = {:#010x};\n",
+        flash.base,
+        flash.size,
+        ram.base,
+        arena.base,
+        arena.base + arena.size,
+    )
+}
+
+fn constants(board: &BoardFile) -> String {
+    let mut text = String::new();
+    let BoardFile {
+        name,
+        nic,
+        console,
+        timer,
+        counter,
+        ..
+    } = board;
+    // Writing to a `String` cannot fail.
+    let _ = write!(
+        text,
+        "/// The board that this firmware is for, from `boards/{name}.toml`.\n\
+         const BOARD: zfl_firmware::Board = zfl_firmware::Board {{\n    \
+             name: {name:?},\n    \
+             nic_base: {:#010x},\n    nic_irq: {},\n    \
+             console_base: {:#010x},\n    console_rx_irq: {},\n    console_tx_irq: {},\n    \
+             timer_base: {:#010x},\n    timer_irq: {},\n    timer_clock_hz: {},\n    \
+             counter_register: {:#010x},\n    counter_clock_hz: {},\n}};\n",
+        nic.base,
+        nic.irq,
+        console.base,
+        console.rx_irq,
+        console.tx_irq,
+        timer.base,
+        timer.irq,
+        timer.clock_hz,
+        counter.register,
+        counter.clock_hz,
+    );
+    text
+}

@@ -1,0 +1,249 @@
+//! The processor: memory guard, fault entry, registers, reset.
+//!
+//! Source: ARMv7-M Architecture Reference Manual (DDI 0403E), B1.5 for
+//! exceptions, B3.2 for the system control block, B3.5 for the MPU.
+
+use core::arch::{asm, global_asm};
+
+use cortex_m::peripheral::scb::Exception;
+use cortex_m::peripheral::{Peripherals, SCB};
+
+use super::memory;
+
+/// Valid, and a region of `2^(size_field + 1)` bytes.
+const MPU_SIZE_1_MIB: u32 = 19 << 1;
+const MPU_REGION_ENABLE: u32 = 1;
+/// No access and no execution.
+const MPU_NO_ACCESS: u32 = 1 << 28;
+const MPU_ADDRESS_VALID: u32 = 1 << 4;
+/// On, and the default map for privileged code elsewhere.
+const MPU_CONTROL: u32 = 0b101;
+/// Trap division by zero.
+const CCR_DIVIDE_BY_ZERO: u32 = 1 << 4;
+
+/// Guards the memory below the stack, so that an overflow faults instead of
+/// writing on, and gives faults their own exceptions, so that a fault whose
+/// frame cannot be stacked does not lock the processor up.
+pub(crate) fn init() {
+    let Some(mut peripherals) = Peripherals::take() else {
+        return;
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "addresses have 32 bits")]
+    let guard = memory::stack_low_address() as u32 - (1 << 20);
+    // SAFETY: forbids memory that nothing is placed in (the build script
+    // keeps the mebibyte below the stack free) and changes no other.
+    unsafe {
+        peripherals.MPU.rbar.write(guard | MPU_ADDRESS_VALID);
+        peripherals
+            .MPU
+            .rasr
+            .write(MPU_NO_ACCESS | MPU_SIZE_1_MIB | MPU_REGION_ENABLE);
+        peripherals.MPU.ctrl.write(MPU_CONTROL);
+        peripherals
+            .SCB
+            .ccr
+            .modify(|value| value | CCR_DIVIDE_BY_ZERO);
+    }
+    cortex_m::asm::dsb();
+    cortex_m::asm::isb();
+    peripherals.SCB.enable(Exception::MemoryManagement);
+    peripherals.SCB.enable(Exception::BusFault);
+    peripherals.SCB.enable(Exception::UsageFault);
+}
+
+/// What the entry code below saves when the processor faults.
+#[repr(C)]
+struct SavedRegisters {
+    r0_to_r3: [u32; 4],
+    /// Where the exception's frame is.
+    stack_pointer: u32,
+    exception_return: u32,
+    r4_to_r11: [u32; 8],
+}
+
+// Enters on a stack of its own, for the faulting one may be full. `r12` is
+// spent on the way; the frame has it.
+global_asm!(
+    ".section .bss.fault_stack,\"aw\",%nobits",
+    ".balign 8",
+    "zfl_fault_stack: .space 4096",
+    "zfl_fault_stack_top:",
+    ".section .text.zfl_fault,\"ax\"",
+    ".global HardFault, MemoryManagement, BusFault, UsageFault",
+    ".thumb_func",
+    "HardFault:",
+    ".thumb_func",
+    "MemoryManagement:",
+    ".thumb_func",
+    "BusFault:",
+    ".thumb_func",
+    "UsageFault:",
+    "mrs r12, msp",
+    "ldr sp, =zfl_fault_stack_top",
+    "push {{r4-r11}}",
+    "push {{r0-r3, r12, lr}}",
+    "mov r0, sp",
+    "bl {entry}",
+    "udf #0",
+    ".ltorg",
+    entry = sym fault_entry,
+);
+
+extern "C" fn fault_entry(saved: &SavedRegisters) -> ! {
+    let status = FaultStatus::read();
+    let frame = saved.stack_pointer as usize;
+    let word = |index: usize| memory::stack_word(frame.wrapping_add(index * 4));
+    // With a stacking error the frame was never written.
+    let stacked = if status.is_stacking_error() {
+        None
+    } else {
+        // r0-r3, r12, lr, pc, xpsr
+        match [0, 1, 2, 3, 4, 5, 6, 7].map(word) {
+            [
+                Some(r0),
+                Some(r1),
+                Some(r2),
+                Some(r3),
+                Some(r12),
+                Some(lr),
+                Some(pc),
+                Some(xpsr),
+            ] => Some([r0, r1, r2, r3, r12, lr, pc, xpsr]),
+            _ => None,
+        }
+    };
+    let mut registers = Registers::default();
+    registers.r[4..12].copy_from_slice(&saved.r4_to_r11);
+    match stacked {
+        Some([r0, r1, r2, r3, r12, lr, pc, xpsr]) => {
+            registers.r[..4].copy_from_slice(&[r0, r1, r2, r3]);
+            registers.r[12] = r12;
+            // The frame is 8 words, or 26 with floating-point registers
+            // (EXC_RETURN bit 4 clear), and one more where it had to be
+            // aligned (xPSR bit 9).
+            let frame_words: u32 = if saved.exception_return & 1 << 4 == 0 {
+                26
+            } else {
+                8
+            };
+            let words = frame_words + u32::from(xpsr & 1 << 9 != 0);
+            registers.sp = saved.stack_pointer.wrapping_add(words * 4);
+            registers.lr = lr;
+            registers.pc = Some(pc);
+            registers.xpsr = Some(xpsr);
+        }
+        None => {
+            registers.r[..4].copy_from_slice(&saved.r0_to_r3);
+            registers.sp = saved.stack_pointer;
+        }
+    }
+    crate::fault::on_fault(&registers, &status)
+}
+
+/// The processor's registers as far as they are known.
+#[derive(Default)]
+pub(crate) struct Registers {
+    /// `r0` to `r12`.
+    pub(crate) r: [u32; 13],
+    pub(crate) sp: u32,
+    pub(crate) lr: u32,
+    pub(crate) pc: Option<u32>,
+    pub(crate) xpsr: Option<u32>,
+}
+
+impl Registers {
+    /// The registers here and now, for a panic.
+    #[inline(always)]
+    pub(crate) fn capture() -> Self {
+        let mut r = [0u32; 13];
+        let (sp, lr, pc, xpsr): (u32, u32, u32, u32);
+        // SAFETY: stores the registers into `r`, whose address is in lr's
+        // place only until lr is read; the rest are moves.
+        unsafe {
+            asm!(
+                "stm {r}, {{r0-r12}}",
+                "mov {sp}, sp",
+                "mov {lr}, lr",
+                "mov {pc}, pc",
+                "mrs {xpsr}, xpsr",
+                r = in(reg) r.as_mut_ptr(),
+                sp = out(reg) sp,
+                lr = out(reg) lr,
+                pc = out(reg) pc,
+                xpsr = out(reg) xpsr,
+                options(nostack),
+            );
+        }
+        Self {
+            r,
+            sp,
+            lr,
+            pc: Some(pc),
+            xpsr: Some(xpsr),
+        }
+    }
+}
+
+/// Why the processor faulted.
+pub(crate) struct FaultStatus {
+    pub(crate) cfsr: u32,
+    pub(crate) hfsr: u32,
+    pub(crate) mmfar: u32,
+    pub(crate) bfar: u32,
+}
+
+impl FaultStatus {
+    fn read() -> Self {
+        // SAFETY: reads four status registers, which changes nothing.
+        unsafe {
+            let scb = &*SCB::PTR;
+            Self {
+                cfsr: scb.cfsr.read(),
+                hfsr: scb.hfsr.read(),
+                mmfar: scb.mmfar.read(),
+                bfar: scb.bfar.read(),
+            }
+        }
+    }
+
+    /// MSTKERR or STKERR: the frame could not be written to the stack.
+    pub(crate) const fn is_stacking_error(&self) -> bool {
+        self.cfsr & (1 << 4 | 1 << 12) != 0
+    }
+
+    /// The address of a memory fault, where the processor knows it.
+    pub(crate) const fn memory_address(&self) -> Option<u32> {
+        if self.cfsr & 1 << 7 != 0 {
+            Some(self.mmfar)
+        } else {
+            None
+        }
+    }
+
+    /// The address of a bus fault, where the processor knows it.
+    pub(crate) const fn bus_address(&self) -> Option<u32> {
+        if self.cfsr & 1 << 15 != 0 {
+            Some(self.bfar)
+        } else {
+            None
+        }
+    }
+}
+
+/// Interrupts off, for good: the last words are not to be interrupted.
+pub(crate) fn mask_interrupts() {
+    cortex_m::interrupt::disable();
+}
+
+/// Asks for a system reset, which ends QEMU under `-no-reboot`.
+pub(crate) fn reset() -> ! {
+    SCB::sys_reset()
+}
+
+/// Hangs with interrupts off.
+pub(crate) fn hang() -> ! {
+    mask_interrupts();
+    loop {
+        cortex_m::asm::nop();
+    }
+}

@@ -1,0 +1,38 @@
+//! The executor: tasks in thread mode, sleep when there is nothing to do.
+//!
+//! embassy-executor's own for Cortex-M sleeps with `WFE`, which QEMU treats
+//! as a pause and not as sleep: an idle device would use a whole core of the
+//! host. This one sleeps with `WFI`.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use embassy_executor::{Spawner, raw};
+use static_cell::StaticCell;
+
+static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
+/// Whether a task was woken since the last poll.
+static WORK: AtomicBool = AtomicBool::new(false);
+
+#[unsafe(export_name = "__pender")]
+fn pender(_: *mut ()) {
+    WORK.store(true, Ordering::Release);
+}
+
+/// Runs tasks for ever; `init` spawns the first ones. To be called once.
+pub(crate) fn run(init: impl FnOnce(Spawner)) -> ! {
+    let executor: &'static raw::Executor = EXECUTOR.init(raw::Executor::new(core::ptr::null_mut()));
+    init(executor.spawner());
+    loop {
+        WORK.store(false, Ordering::Relaxed);
+        // SAFETY: this loop is the only caller, and tasks cannot reach it.
+        unsafe { executor.poll() };
+        // With interrupts masked, so that a wake-up between the check and the
+        // sleep is not lost: a pending interrupt ends WFI even when masked.
+        cortex_m::interrupt::disable();
+        if !WORK.load(Ordering::Acquire) {
+            cortex_m::asm::wfi();
+        }
+        // SAFETY: no critical section is open here.
+        unsafe { cortex_m::interrupt::enable() };
+    }
+}

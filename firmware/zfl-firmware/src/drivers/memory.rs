@@ -1,0 +1,104 @@
+//! Linker symbols as slices: the arena, the stack, the program.
+
+use core::ptr;
+use core::slice;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use cortex_m_rt::STACK_PAINT_VALUE;
+
+unsafe extern "C" {
+    static mut _arena_start: u64;
+    static mut _arena_end: u64;
+    static _stack_end: u32;
+    static _stack_start: u32;
+    static __stext: u8;
+    static __etext: u8;
+}
+
+static ARENA_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The client's memory, once. Not cleared: QEMU gives zeros, hardware gives
+/// noise, and pages that are never touched cost the host nothing.
+pub(crate) fn take_arena() -> Option<&'static mut [u64]> {
+    if ARENA_TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    let start = &raw mut _arena_start;
+    let length = (&raw const _arena_end).addr().saturating_sub(start.addr()) / size_of::<u64>();
+    // SAFETY: the linker script reserves this RAM, 8-aligned, for nobody else;
+    // any bits are a valid `u64`; the flag above makes it the only reference.
+    Some(unsafe { slice::from_raw_parts_mut(start, length) })
+}
+
+/// The addresses from the lowest that the stack may use to its top.
+fn stack_range() -> (usize, usize) {
+    (
+        (&raw const _stack_end).addr(),
+        (&raw const _stack_start).addr(),
+    )
+}
+
+/// Size of the stack in bytes.
+pub(crate) fn stack_bytes() -> usize {
+    let (low, high) = stack_range();
+    high - low
+}
+
+/// The most that the stack ever held, in bytes: what the paint that the
+/// start-up code put there no longer covers.
+pub(crate) fn stack_peak_bytes() -> usize {
+    let (low, high) = stack_range();
+    let first_used = (low..high)
+        .step_by(4)
+        .find(|address| stack_word(*address) != Some(STACK_PAINT_VALUE));
+    high - first_used.unwrap_or(high)
+}
+
+/// The word of the stack at `address`; `None` outside the stack.
+pub(crate) fn stack_word(address: usize) -> Option<u32> {
+    let (low, high) = stack_range();
+    if !(low..high).contains(&address) || !address.is_multiple_of(4) {
+        return None;
+    }
+    // SAFETY: within the stack, which is RAM. Volatile, for it may be the
+    // frame of a function that runs.
+    Some(unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() })
+}
+
+/// The half-word of the program at `address`; `None` outside its code.
+fn code_half_word(address: usize) -> Option<u16> {
+    let code = (&raw const __stext).addr()..(&raw const __etext).addr();
+    if !code.contains(&address) || !address.is_multiple_of(2) {
+        return None;
+    }
+    // SAFETY: within `.text`, which never changes.
+    Some(unsafe { ptr::with_exposed_provenance::<u16>(address).read_volatile() })
+}
+
+/// Whether `value` is what a call leaves as its return address: odd (Thumb),
+/// within the program, just after a `bl` or `blx`.
+pub(crate) fn is_return_address(value: usize) -> bool {
+    if value & 1 == 0 {
+        return false;
+    }
+    let address = value - 1;
+    let is_long_call = address >= 4
+        && code_half_word(address - 4).is_some_and(|half| half & 0xf800 == 0xf000)
+        && code_half_word(address - 2).is_some_and(|half| half & 0xd000 == 0xd000);
+    let is_register_call =
+        address >= 2 && code_half_word(address - 2).is_some_and(|half| half & 0xff87 == 0x4780);
+    code_half_word(address).is_some() && (is_long_call || is_register_call)
+}
+
+/// Lowest address of the stack; the MPU forbids what is below.
+pub(crate) fn stack_low_address() -> usize {
+    stack_range().0
+}
+
+/// Reads where the MPU allows nothing, which faults.
+pub(crate) fn touch_guard() {
+    let address = stack_low_address() - 64;
+    // SAFETY: reads a reserved address and changes nothing; the fault that
+    // follows is the purpose.
+    let _ = unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() };
+}

@@ -1,0 +1,343 @@
+//! The client on its device: what moves bytes between HTTP and the client's
+//! arena, and trains in between.
+//!
+//! Server, learner and console run as tasks of one thread and share the
+//! [`Node`]; none holds the client across an `await`, but for an update on its
+//! way out.
+
+use core::cell::{Cell, RefCell};
+
+use embassy_executor::Spawner;
+use embassy_futures::yield_now;
+use embassy_net::Stack;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::signal::Signal;
+use embassy_time::{Duration, Instant, Timer};
+use zfl_client::{Client, Refusal, Request, State};
+use zfl_proto::console::{Event, RunOptions};
+use zfl_proto::http::{PATH_ID, PATH_RESULTS, PATH_TRAINING_DATA, PATH_TRAINING_LABELS};
+use zfl_proto::message::{DeviceMetrics, Kind};
+use zfl_proto::{RoundIndex, Token};
+
+use crate::drivers::memory;
+use crate::http::request::{Coordinator, RequestError};
+use crate::meter::{Counters, SharedTally};
+use crate::net::{self, SERVER_SOCKETS};
+use crate::text::Text;
+use crate::{console, http};
+
+/// How long training holds the processor before others get their turn: a
+/// fraction of the 100 ms within which `/ready` is to be answered.
+const TURN_US: u64 = 5_000;
+/// Units of work in the first turn, before their speed is known.
+const TURN_UNITS_FIRST: usize = 1;
+const TURN_UNITS_MAX: usize = 4096;
+
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_LAST: Duration = Duration::from_secs(8);
+/// Attempts to report an update before the device gives that round up.
+const REPORT_ATTEMPTS_MAX: u32 = 8;
+
+/// What the tasks share.
+pub(crate) struct Node {
+    client: RefCell<Client<'static>>,
+    token: Cell<Option<Token>>,
+    /// A `/start` is arriving: its connection owns the client's incoming side.
+    is_receiving: Cell<bool>,
+    joined: Signal<NoopRawMutex, RunOptions>,
+    started: Signal<NoopRawMutex, ()>,
+    tally: Option<&'static SharedTally>,
+}
+
+impl Node {
+    /// A node that has not joined anything.
+    pub(crate) const fn new(client: Client<'static>, tally: Option<&'static SharedTally>) -> Self {
+        Self {
+            client: RefCell::new(client),
+            token: Cell::new(None),
+            is_receiving: Cell::new(false),
+            joined: Signal::new(),
+            started: Signal::new(),
+            tally,
+        }
+    }
+
+    /// Whether there is a NIC.
+    pub(crate) const fn has_network(&self) -> bool {
+        self.tally.is_some()
+    }
+
+    /// Joins the network as `options` say; `false` when it did before.
+    pub(crate) fn join(&self, options: RunOptions) -> bool {
+        if self.token.get().is_some() {
+            return false;
+        }
+        self.token.set(Some(options.token));
+        self.joined.signal(options);
+        true
+    }
+
+    /// The client's secret, once it is known.
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token.get()
+    }
+
+    /// What the client is doing.
+    pub(crate) fn state(&self) -> State {
+        self.client.borrow().state()
+    }
+
+    /// The round that it is in, or was in last.
+    pub(crate) fn round(&self) -> RoundIndex {
+        self.client.borrow().round()
+    }
+
+    /// Size of its arena.
+    pub(crate) fn arena_bytes(&self) -> usize {
+        self.client.borrow().arena_bytes()
+    }
+
+    /// Whether a `/start` would be accepted now.
+    pub(crate) fn can_start(&self) -> bool {
+        self.state() == State::Ready && !self.is_receiving.get()
+    }
+
+    /// What the NIC's meter counted.
+    pub(crate) fn counters(&self) -> Counters {
+        self.tally
+            .map_or_else(Counters::default, |tally| tally.borrow().counters())
+    }
+
+    /// What an update says of its device, without the training's own figures.
+    pub(crate) fn device_metrics(&self) -> DeviceMetrics {
+        let counters = self.counters();
+        DeviceMetrics {
+            training_us: 0,
+            training_instructions: 0,
+            nic_bytes_in: counters.bytes_in,
+            nic_bytes_out: counters.bytes_out,
+            nic_frames_in: counters.frames_in,
+            nic_frames_out: counters.frames_out,
+            stack_peak_bytes: saturate(memory::stack_peak_bytes()),
+            arena_peak_bytes: saturate(self.client.borrow().arena_peak_bytes()),
+        }
+    }
+
+    /// Begins to receive a `/start`; only one at a time.
+    ///
+    /// # Errors
+    /// When another one arrives, or the client is not ready.
+    pub(crate) fn receive_start(&self) -> Result<IncomingStart<'_>, Refusal> {
+        if self.is_receiving.get() {
+            return Err(Refusal::Busy);
+        }
+        let mut client = self.client.try_borrow_mut().map_err(|_| Refusal::Busy)?;
+        client.receive(Kind::Start)?;
+        self.is_receiving.set(true);
+        Ok(IncomingStart { node: self })
+    }
+}
+
+fn saturate(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// A `/start` on its way in. Dropped before its end, the client forgets it.
+pub(crate) struct IncomingStart<'a> {
+    node: &'a Node,
+}
+
+impl IncomingStart<'_> {
+    /// Takes in the next bytes of the message.
+    pub(crate) fn push(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.node.client.borrow_mut().receive_bytes(bytes)
+    }
+
+    /// The message is complete: train.
+    pub(crate) fn finish(self) -> Result<(), Refusal> {
+        self.node.client.borrow_mut().receive_end()?;
+        self.node.started.signal(());
+        Ok(())
+    }
+}
+
+impl Drop for IncomingStart<'_> {
+    fn drop(&mut self) {
+        // After a good end there is nothing left to forget.
+        self.node.client.borrow_mut().abandon();
+        self.node.is_receiving.set(false);
+    }
+}
+
+/// Does what the client wants done, for ever.
+#[embassy_executor::task]
+pub(crate) async fn run(stack: Stack<'static>, node: &'static Node, spawner: Spawner) -> ! {
+    let options = node.joined.wait().await;
+    net::configure(stack, options.address, options.prefix_bits);
+    // Not before, for tasks that wait for an address together keep each other
+    // awake: embassy-net has room for one such waker.
+    for _ in 0..SERVER_SOCKETS {
+        // The pool has as many places.
+        if let Ok(token) = http::server::run(stack, node) {
+            spawner.spawn(token);
+        }
+    }
+    let mut coordinator = Coordinator::new(stack, options.coordinator, options.token);
+    let mut training_us = 0;
+    loop {
+        let request = node.client.borrow().next_request();
+        match request {
+            Some(Request::Results(id)) => {
+                let path = Text::<48>::of(format_args!("{PATH_RESULTS}?id={id}"));
+                report(node, &mut coordinator, path.as_str(), training_us).await;
+            }
+            Some(request) => {
+                let mut retry_after = RETRY_FIRST;
+                while let Err(error) = fetch(node, &mut coordinator, request).await {
+                    console::tell_failed(format_args!("{error}")).await;
+                    Timer::after(retry_after).await;
+                    retry_after = (retry_after * 2).min(RETRY_LAST);
+                }
+                announce(node, request).await;
+            }
+            None => {
+                if node.state() != State::Training {
+                    node.started.wait().await;
+                }
+                if node.state() == State::Training {
+                    console::tell(Event::Training(node.round())).await;
+                    training_us = train(node).await;
+                }
+            }
+        }
+    }
+}
+
+/// Asks for what the client lacks and streams the answer into its arena.
+async fn fetch(
+    node: &Node,
+    coordinator: &mut Coordinator,
+    request: Request,
+) -> Result<(), RequestError> {
+    let (kind, path) = match request {
+        Request::Id => (Kind::Assignment, Text::<48>::of(format_args!("{PATH_ID}"))),
+        Request::TrainingData(id) => (
+            Kind::Samples,
+            Text::of(format_args!("{PATH_TRAINING_DATA}?id={id}")),
+        ),
+        Request::TrainingLabels(id) => (
+            Kind::Labels,
+            Text::of(format_args!("{PATH_TRAINING_LABELS}?id={id}")),
+        ),
+        // Reported, not fetched.
+        Request::Results(_) => return Ok(()),
+    };
+    let begun = node.client.borrow_mut().receive(kind);
+    begun.map_err(RequestError::Refused)?;
+    let received = coordinator
+        .get(path.as_str(), |bytes| {
+            node.client.borrow_mut().receive_bytes(bytes)
+        })
+        .await;
+    let mut client = node.client.borrow_mut();
+    match received {
+        Ok(()) => client.receive_end().map_err(RequestError::Refused),
+        Err(error) => {
+            client.abandon();
+            Err(error)
+        }
+    }
+}
+
+async fn announce(node: &Node, request: Request) {
+    let (id, sample_count) = {
+        let client = node.client.borrow();
+        (client.id(), client.sample_count())
+    };
+    let Some(client) = id else {
+        return;
+    };
+    match request {
+        Request::Id => console::tell(Event::Assigned(client)).await,
+        Request::TrainingLabels(_) => {
+            console::tell(Event::Ready {
+                client,
+                sample_count,
+            })
+            .await;
+        }
+        Request::TrainingData(_) | Request::Results(_) => {}
+    }
+}
+
+/// Trains to the end of the round, giving way between turns; tells how long
+/// it took in microseconds.
+async fn train(node: &Node) -> u64 {
+    let begin = Instant::now();
+    let mut budget = TURN_UNITS_FIRST;
+    while node.state() == State::Training {
+        let turn_begin = Instant::now();
+        let turn = node.client.borrow_mut().train(budget);
+        if let Err(refusal) = turn {
+            console::tell_failed(format_args!("training: {refusal}")).await;
+        }
+        // The speed of the turn just done gives the size of the next. The
+        // result does not depend on how the work is divided.
+        let turn_us = turn_begin.elapsed().as_micros();
+        if turn_us < TURN_US / 2 {
+            budget = (budget * 2).min(TURN_UNITS_MAX);
+        } else if turn_us > TURN_US {
+            budget = (budget / 2).max(1);
+        }
+        yield_now().await;
+    }
+    begin.elapsed().as_micros()
+}
+
+/// Sends the update once, from where the weights lie.
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "a client that reports changes no more; `receive_start` alone could ask, and only tries"
+)]
+async fn send_update(
+    node: &Node,
+    coordinator: &mut Coordinator,
+    path: &str,
+    device: DeviceMetrics,
+) -> Result<(), RequestError> {
+    let client = node.client.borrow();
+    match client.update(device) {
+        Some((header, weights)) => coordinator.post(path, [header.as_slice(), weights]).await,
+        None => Ok(()),
+    }
+}
+
+/// Sends the update until the coordinator took or refused it.
+async fn report(node: &Node, coordinator: &mut Coordinator, path: &str, training_us: u64) {
+    let round = node.round();
+    let mut retry_after = RETRY_FIRST;
+    for _ in 0..REPORT_ATTEMPTS_MAX {
+        let device = DeviceMetrics {
+            training_us,
+            ..node.device_metrics()
+        };
+        let sent = send_update(node, coordinator, path, device).await;
+        match sent {
+            Ok(()) => {
+                node.client.borrow_mut().reported();
+                console::tell(Event::Reported(round)).await;
+                return;
+            }
+            Err(error) => {
+                console::tell_failed(format_args!("round {round}: {error}")).await;
+                if !error.is_temporary() {
+                    break;
+                }
+            }
+        }
+        Timer::after(retry_after).await;
+        retry_after = (retry_after * 2).min(RETRY_LAST);
+    }
+    // The round goes on without this update; the device is there for the next.
+    node.client.borrow_mut().reported();
+}

@@ -1,0 +1,51 @@
+//! Text of a bounded size.
+
+use core::fmt;
+
+/// A line of at most `N` bytes. What does not fit is cut off, and a control
+/// character (such as a line end within a panic's message) becomes a space,
+/// so whatever is formatted stays one line.
+pub(crate) struct Text<const N: usize>(heapless::String<N>);
+
+impl<const N: usize> Text<N> {
+    /// The formatted arguments.
+    pub(crate) fn of(arguments: fmt::Arguments<'_>) -> Self {
+        let mut text = Self(heapless::String::new());
+        // Its `write_str` never fails.
+        let _ = fmt::write(&mut text, arguments);
+        text
+    }
+
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const N: usize> fmt::Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            let character = if character.is_control() {
+                ' '
+            } else {
+                character
+            };
+            if self.0.push(character).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_long_a_text_is_cut_between_characters() {
+        let text = Text::<8>::of(format_args!("{}{}", "ab\ncd", "éééé"));
+        assert_eq!(text.as_str(), "ab cdé");
+        assert_eq!(Text::<4>::of(format_args!("{}", 12345)).as_str(), "1234");
+    }
+}
