@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use common::{Guest, HostServer};
 use zfl_net::address::COORDINATOR_PORT;
 use zfl_net::link::LinkRate;
-use zfl_net::{AddressPlan, Network, NetworkOptions};
+use zfl_net::{AddressPlan, DropReason, Network, NetworkOptions};
 
 const SEED: u64 = 1;
 
@@ -59,10 +59,12 @@ fn main() {
     let (wall, cpu) = (start.elapsed(), network_cpu().saturating_sub(cpu_before));
 
     let counters = (0..devices).filter_map(|index| network.counters(index));
-    let (mut frames, mut drops) = (0, 0);
+    let (mut frames, mut drops) = (0, DropReason::ALL.map(|reason| (reason, 0)));
     for counters in counters {
         frames += counters.to_device.frames + counters.from_device.frames;
-        drops += counters.drops.total();
+        for (reason, count) in &mut drops {
+            *count += counters.drops.get(*reason);
+        }
     }
     let megabytes = (devices * bytes) as f64 / 1e6;
     println!("{devices} devices, {bytes} bytes each, port rate {megabits} Mbit/s");
@@ -76,7 +78,10 @@ fn main() {
         "network CPU per MB     {:8.3} ms",
         cpu.as_secs_f64() * 1e3 / megabytes
     );
-    println!("frames both ways       {frames:8}, {drops} dropped");
+    println!("frames both ways       {frames:8}");
+    for (reason, count) in drops.into_iter().filter(|(_, count)| *count > 0) {
+        println!("dropped: {reason:<13} {count:8}");
+    }
     println!(
         "network CPU per frame  {:8.2} us",
         cpu.as_secs_f64() * 1e6 / frames as f64

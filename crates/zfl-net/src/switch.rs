@@ -437,3 +437,325 @@ fn check_source(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::frame::{FRAME_BYTES_MIN, TYPE_IPV4};
+
+    const GATEWAY: MacAddress = MacAddress([2, 0, 0, 0xff, 0xff, 0xff]);
+    const FULL: usize = FRAME_BYTES_MAX;
+
+    fn mac(port: usize) -> MacAddress {
+        MacAddress([2, 0, 0, 0, 0, port as u8])
+    }
+
+    fn frame(source: MacAddress, destination: MacAddress, bytes: usize) -> Frame {
+        let header = Header {
+            destination,
+            source,
+            kind: TYPE_IPV4,
+        };
+        let (mut frame, ()) = header.build(FULL - 14, |payload| payload.fill(0x5a));
+        frame.truncate(bytes);
+        frame
+    }
+
+    fn from_gateway(port: usize) -> Frame {
+        frame(GATEWAY, mac(port), FULL)
+    }
+
+    fn options() -> SwitchOptions {
+        SwitchOptions {
+            gateway: GATEWAY,
+            peer_traffic: false,
+            port: PortOptions::default(),
+        }
+    }
+
+    /// Three devices with the addresses [`mac`].
+    fn switch(options: SwitchOptions) -> Switch {
+        let mut switch = Switch::new(options, 3);
+        for port in 0..3 {
+            switch.attach(port, Some(mac(port))).unwrap();
+        }
+        switch
+    }
+
+    fn gateway_frames(switch: &mut Switch) -> Vec<usize> {
+        std::iter::from_fn(|| switch.take_for_gateway())
+            .map(|(port, _)| port)
+            .collect()
+    }
+
+    fn pop_all(switch: &mut Switch, port: usize, now: NetworkTime) -> usize {
+        std::iter::from_fn(|| switch.pop(port, now)).count()
+    }
+
+    /// When each frame for a port leaves a caller that follows the clock.
+    fn departures(switch: &mut Switch, port: usize) -> Vec<NetworkTime> {
+        let mut times = Vec::new();
+        while let Some(now) = switch.poll_at(port) {
+            assert!(switch.pop(port, now).is_some());
+            times.push(now);
+        }
+        times
+    }
+
+    /// One frame from port 0 of the usual switch: whether the gateway gets it,
+    /// and what is counted where it does not.
+    #[track_caller]
+    fn check(sent: Frame, expected: Result<(), DropReason>) {
+        let mut switch = switch(options());
+        let bytes = sent.len() as u64;
+        switch.receive(0, sent, NetworkTime::ZERO);
+        let delivered = gateway_frames(&mut switch) == [0];
+        assert_eq!(delivered, expected.is_ok());
+        let counters = *switch.counters(0).unwrap();
+        assert_eq!(counters.from_device.frames, 1);
+        assert_eq!(counters.from_device.bytes, bytes);
+        assert_eq!(counters.drops.total(), u64::from(expected.is_err()));
+        if let Err(reason) = expected {
+            assert_eq!(counters.drops.get(reason), 1);
+        }
+        for other in 1..3 {
+            assert_eq!(switch.poll_at(other), None);
+            assert_eq!(switch.counters(other), Some(&PortCounters::default()));
+        }
+    }
+
+    #[test]
+    fn a_device_reaches_the_gateway_and_nobody_else() {
+        check(frame(mac(0), GATEWAY, FULL), Ok(()));
+        check(
+            frame(mac(0), MacAddress::BROADCAST, FRAME_BYTES_MIN),
+            Ok(()),
+        );
+        check(
+            frame(mac(0), MacAddress([1, 0, 0x5e, 0, 0, 1]), FULL),
+            Ok(()),
+        );
+        check(frame(mac(0), mac(1), FULL), Err(DropReason::Isolated));
+        check(
+            frame(mac(0), mac(0), FULL),
+            Err(DropReason::UnknownDestination),
+        );
+        check(
+            frame(mac(0), mac(9), FULL),
+            Err(DropReason::UnknownDestination),
+        );
+    }
+
+    #[test]
+    fn a_bad_frame_is_dropped_and_counted() {
+        check(Vec::new(), Err(DropReason::Short));
+        check(frame(mac(0), GATEWAY, 13), Err(DropReason::Short));
+        check(frame(mac(0), GATEWAY, 14), Ok(()));
+        let mut oversize = frame(mac(0), GATEWAY, FULL);
+        oversize.push(0);
+        check(oversize, Err(DropReason::Oversize));
+        let group = MacAddress([3, 0, 0, 0, 0, 0]);
+        check(frame(group, GATEWAY, FULL), Err(DropReason::Malformed));
+        check(frame(mac(1), GATEWAY, FULL), Err(DropReason::Spoofed));
+        check(frame(GATEWAY, GATEWAY, FULL), Err(DropReason::Spoofed));
+        check(frame(mac(9), GATEWAY, FULL), Err(DropReason::Spoofed));
+    }
+
+    #[test]
+    fn permitted_devices_reach_each_other() {
+        let mut switch = switch(SwitchOptions {
+            peer_traffic: true,
+            ..options()
+        });
+        let (now, later) = (NetworkTime::ZERO, NetworkTime::from_millis(1));
+        switch.receive(0, frame(mac(0), mac(1), FULL), now);
+        assert_eq!(gateway_frames(&mut switch), []);
+        assert_eq!(pop_all(&mut switch, 1, later), 1);
+        switch.receive(0, frame(mac(0), MacAddress::BROADCAST, FULL), now);
+        assert_eq!(gateway_frames(&mut switch), [0]);
+        let received: Vec<_> = (0..3)
+            .map(|port| pop_all(&mut switch, port, later))
+            .collect();
+        assert_eq!(received, [0, 1, 1]);
+    }
+
+    #[test]
+    fn a_port_learns_the_address_of_its_first_frame() {
+        let mut switch = Switch::new(options(), 2);
+        switch.attach(0, None).unwrap();
+        switch.attach(1, Some(mac(1))).unwrap();
+        let now = NetworkTime::from_millis(1);
+        // Nothing is known of it yet, and another's address is not learnt.
+        switch.receive_from_gateway(from_gateway(7), now);
+        assert_eq!(switch.poll_at(0), None);
+        switch.receive(0, frame(mac(1), GATEWAY, FULL), now);
+        assert_eq!(gateway_frames(&mut switch), []);
+
+        switch.receive(0, frame(mac(7), GATEWAY, FULL), now);
+        assert_eq!(gateway_frames(&mut switch), [0]);
+        switch.receive_from_gateway(from_gateway(7), now);
+        assert_eq!(departures(&mut switch, 0).len(), 1);
+        // From now on the port has this address and no other.
+        switch.receive(0, frame(mac(8), GATEWAY, FULL), now);
+        assert_eq!(gateway_frames(&mut switch), []);
+        assert_eq!(
+            switch.attach(1, Some(mac(7))),
+            Err(AttachError::AddressTaken {
+                port: 1,
+                mac: mac(7)
+            })
+        );
+    }
+
+    #[test]
+    fn frames_are_paced_towards_the_device() {
+        let mut switch = switch(options());
+        let start = NetworkTime::from_millis(5);
+        for _ in 0..3 {
+            switch.receive_from_gateway(from_gateway(1), start);
+        }
+        assert_eq!(switch.front(1, start), None);
+        let each = Duration::from_nanos(123_040);
+        let expected = [start + each, start + 2 * each, start + 3 * each];
+        assert_eq!(departures(&mut switch, 1), expected);
+    }
+
+    #[test]
+    fn a_burst_stops_at_the_receive_fifo() {
+        let mut switch = switch(options());
+        for _ in 0..8 {
+            switch.receive_from_gateway(from_gateway(1), NetworkTime::ZERO);
+        }
+        let now = NetworkTime::from_millis(2);
+        assert_eq!(pop_all(&mut switch, 1, now), 6);
+        // The device answers, so that it has read what it was given.
+        switch.receive(1, frame(mac(1), GATEWAY, FRAME_BYTES_MIN), now);
+        assert_eq!(pop_all(&mut switch, 1, now), 2);
+    }
+
+    #[test]
+    fn the_queue_to_a_device_is_bounded() {
+        let mut options = options();
+        options.port.downlink.queue_bytes_max = 4 * FULL;
+        let mut switch = switch(options);
+        for _ in 0..10 {
+            switch.receive_from_gateway(from_gateway(1), NetworkTime::ZERO);
+        }
+        let counters = *switch.counters(1).unwrap();
+        assert_eq!(counters.drops.get(DropReason::DownlinkQueueFull), 6);
+        assert_eq!(departures(&mut switch, 1).len(), 4);
+        assert_eq!(switch.counters(1).unwrap().to_device.frames, 4);
+        // There is room again.
+        switch.receive_from_gateway(from_gateway(1), NetworkTime::from_millis(9));
+        assert_eq!(departures(&mut switch, 1).len(), 1);
+    }
+
+    #[test]
+    fn an_uplink_can_be_paced_and_bounded() {
+        let mut options = options();
+        options.port.uplink.link.rate = LinkRate::megabits_per_second(100);
+        options.port.uplink.queue_bytes_max = 2 * FULL;
+        let mut switch = switch(options);
+        for _ in 0..3 {
+            switch.receive(0, frame(mac(0), GATEWAY, FULL), NetworkTime::ZERO);
+        }
+        let counters = *switch.counters(0).unwrap();
+        assert_eq!(counters.drops.get(DropReason::UplinkQueueFull), 1);
+        assert_eq!(gateway_frames(&mut switch), []);
+        for _ in 0..2 {
+            let now = switch.poll_at(0).unwrap();
+            switch.poll(0, now);
+            assert_eq!(gateway_frames(&mut switch), [0]);
+        }
+        assert_eq!(switch.poll_at(0), None);
+    }
+
+    #[test]
+    fn a_slow_port_does_not_hold_up_another() {
+        let mut switch = switch(options());
+        for _ in 0..100 {
+            switch.receive_from_gateway(from_gateway(1), NetworkTime::ZERO);
+        }
+        switch.receive_from_gateway(from_gateway(2), NetworkTime::ZERO);
+        let only = NetworkTime::from_nanos(123_040);
+        assert_eq!(departures(&mut switch, 2), [only]);
+    }
+
+    #[test]
+    fn a_detached_port_forgets_and_is_deaf() {
+        let mut switch = switch(options());
+        let now = NetworkTime::ZERO;
+        switch.receive_from_gateway(from_gateway(1), now);
+        switch.detach(1);
+        assert!(!switch.is_attached(1));
+        assert_eq!(switch.poll_at(1), None);
+        switch.receive_from_gateway(from_gateway(1), now);
+        switch.receive(1, frame(mac(1), GATEWAY, FULL), now);
+        assert_eq!(gateway_frames(&mut switch), []);
+        let drops = switch.counters(1).unwrap().drops;
+        assert_eq!(drops.get(DropReason::Detached), 2);
+
+        // Its address is free, and the port can be used again.
+        switch.attach(2, Some(mac(1))).unwrap();
+        switch.attach(1, Some(mac(2))).unwrap();
+        switch.receive_from_gateway(from_gateway(1), now);
+        assert_eq!(departures(&mut switch, 2).len(), 1);
+    }
+
+    #[test]
+    fn an_impossible_device_is_refused() {
+        let mut switch = switch(options());
+        let check = |switch: &mut Switch, port, mac, text: &str| {
+            assert_eq!(
+                switch.attach(port, Some(mac)).unwrap_err().to_string(),
+                text
+            );
+        };
+        check(&mut switch, 3, mac(3), "no port 3: the switch has 3");
+        check(
+            &mut switch,
+            0,
+            GATEWAY,
+            "the address 02:00:00:ff:ff:ff of port 0 is taken: every port needs its own",
+        );
+        check(
+            &mut switch,
+            0,
+            MacAddress::BROADCAST,
+            "the address ff:ff:ff:ff:ff:ff of port 0 names a group: use a unicast address",
+        );
+    }
+
+    #[test]
+    fn a_tap_sees_both_directions() {
+        let (sender, events) = std::sync::mpsc::channel();
+        let mut switch = switch(options());
+        switch.set_tap(Box::new(move |event| {
+            let _ = sender.send((event.port, event.direction, event.frame.len()));
+        }));
+        switch.receive(0, vec![1; 20], NetworkTime::ZERO);
+        switch.receive_from_gateway(from_gateway(1), NetworkTime::ZERO);
+        departures(&mut switch, 1);
+        let seen: Vec<_> = events.try_iter().collect();
+        assert_eq!(
+            seen,
+            [
+                (0, Direction::FromDevice, 20),
+                (1, Direction::ToDevice, FULL)
+            ]
+        );
+    }
+
+    #[test]
+    fn touched_ports_are_told_once() {
+        let mut switch = switch(options());
+        while switch.take_touched().is_some() {}
+        for _ in 0..2 {
+            switch.receive_from_gateway(from_gateway(1), NetworkTime::ZERO);
+        }
+        assert_eq!(switch.take_touched(), Some(1));
+        assert_eq!(switch.take_touched(), None);
+    }
+}

@@ -1,5 +1,6 @@
 //! The whole network with simulated devices: real sockets, real time, and a
 //! deadline on every wait.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
 

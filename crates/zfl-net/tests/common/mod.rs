@@ -218,7 +218,7 @@ impl Guest {
         let delay = self
             .interface
             .poll_delay(now, &self.sockets)
-            .map_or(5_000, |delay| delay.total_micros().clamp(100, 5_000));
+            .map_or(20_000, |delay| delay.total_micros().clamp(100, 20_000));
         let mut events = PollFlags::IN;
         if !self.phy.unsent.is_empty() {
             events |= PollFlags::OUT;
@@ -362,6 +362,9 @@ pub struct HostServer {
 impl HostServer {
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // The standard library's queue of 128 overflows when a large fleet
+        // comes at once; a connection then takes a second longer.
+        rustix::net::listen(&listener, 4096).unwrap();
         let address = listener.local_addr().unwrap();
         let stopped = Arc::new(AtomicBool::new(false));
         let is_stopped = Arc::clone(&stopped);
