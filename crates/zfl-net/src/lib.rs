@@ -15,10 +15,15 @@
 //!   programs to devices, and nothing else.
 //! * [`network`]: the thread that moves real bytes through both. Needs no
 //!   privileges.
+//! * [`bridge`]: the other way to connect a fleet, for those who want to look
+//!   with the kernel's tools: a Linux bridge and taps in a network namespace of
+//!   the run's own. The kernel does the work there: no switch, no gateway and
+//!   no link model.
 //!
 //! Nothing here knows what the frames are about. IPv4 and TCP only.
 
 pub mod address;
+pub mod bridge;
 pub mod counters;
 pub mod frame;
 pub mod gateway;

@@ -361,7 +361,11 @@ pub struct HostServer {
 
 impl HostServer {
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    pub fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         // The standard library's queue of 128 overflows when a large fleet
         // comes at once; a connection then takes a second longer.
         rustix::net::listen(&listener, 4096).unwrap();
