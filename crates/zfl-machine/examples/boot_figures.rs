@@ -84,7 +84,12 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
         1000.0 * cpu_seconds(&before) / devices
     );
     tokio::time::sleep(Duration::from_secs(5)).await;
+    let sampling = Instant::now();
     let after = fleet.usage().await;
+    println!(
+        "a sample of all takes {:.0} ms",
+        1000.0 * sampling.elapsed().as_secs_f64()
+    );
     println!(
         "idle: {:.2} % of a processor each",
         100.0 * (cpu_seconds(&after) - cpu_seconds(&before)) / devices / 5.0

@@ -117,7 +117,8 @@ pub enum FleetError {
     /// An emulator is missing.
     #[error(transparent)]
     Emulator(#[from] LaunchError),
-    /// A machine could not be started; those that were are stopped.
+    /// A machine could not be started, or refuses to run; the others are
+    /// stopped.
     #[error(transparent)]
     Machine(#[from] MachineError),
     /// A task of the fleet ended before its time, as in a shutdown.
@@ -140,7 +141,8 @@ impl Fleet {
     ///
     /// # Errors
     /// What fails for every device, or a machine that could not even be
-    /// started. A device that crashes, hangs or exits is no error.
+    /// started or refuses to `run`. A device that crashes, hangs or exits is
+    /// no error.
     pub async fn boot(
         launcher: &Launcher,
         members: Vec<FleetMember>,
@@ -176,13 +178,19 @@ impl Fleet {
                 let machine = Machine::boot(&launcher, member.machine, events).await?;
                 // Ends with the machine.
                 tokio::spawn(count_states(machine.watch(), progress));
-                // How it ended instead is its state.
-                let is_booted = machine.wait_prompt().await.is_ok();
+                let mut outcome = machine.wait_prompt().await;
                 drop(turn);
-                if is_booted && let Some(options) = member.run {
-                    let _ = machine.run(&options).await;
+                if outcome.is_ok()
+                    && let Some(options) = member.run
+                {
+                    outcome = machine.run(&options).await;
                 }
-                Ok::<_, MachineError>((index, machine))
+                match outcome {
+                    // It would never be ready, and no other either.
+                    Err(error) if !machine.state().is_final() => Err(error),
+                    // How it ended is its state.
+                    Ok(()) | Err(_) => Ok((index, machine)),
+                }
             });
         }
         let mut machines = Vec::with_capacity(count);
@@ -202,7 +210,7 @@ impl Fleet {
     }
 
     /// Waits until each machine is ready or has ended; gives how those ended
-    /// that did.
+    /// that did. One that was not told to `run` is never ready.
     pub async fn wait_ready(&self) -> Vec<MachineError> {
         let mut errors = Vec::new();
         for machine in &self.machines {

@@ -139,8 +139,8 @@ fn try_exec_machine(
         )));
     }
     // A huge page for each of the emulator's small regions would nearly
-    // double its memory.
-    rustix::thread::disable_transparent_huge_pages(true)?;
+    // double its memory. A kernel that does not know this only costs memory.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     // An emulator that aborts (a guest in lockup does that to it) leaves no
     // core file, and one that complains without end does not fill the disk.
     limit(Resource::Core, 0)?;

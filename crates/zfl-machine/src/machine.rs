@@ -135,6 +135,16 @@ pub enum MachineError {
         /// Where its console is kept.
         log: PathBuf,
     },
+    /// It does not take a command. It goes on.
+    #[error("device {device}: `{command}` refused: {reason}")]
+    Refused {
+        /// The device's index.
+        device: u32,
+        /// What was typed.
+        command: String,
+        /// What it says about it.
+        reason: String,
+    },
     /// A line that cannot be typed.
     #[error(
         "device {device}: a command of {length} bytes that {reason}; allowed are {COMMAND_BYTES_MAX} printable bytes"
@@ -324,7 +334,8 @@ impl Machine {
     /// the next prompt, without events.
     ///
     /// # Errors
-    /// [`MachineError::NoAnswer`] after the deadline; the machine goes on. How
+    /// [`MachineError::NoAnswer`] after the deadline, [`MachineError::Refused`]
+    /// if a line of the answer begins with `error: `; the machine goes on. How
     /// it ended, if it does.
     pub async fn command(&self, line: &str) -> Result<Vec<String>, MachineError> {
         self.send(line, |line, reply| Request::Command { line, reply })
@@ -336,7 +347,8 @@ impl Machine {
     /// that is not ready in time, is hung.
     ///
     /// # Errors
-    /// How the machine ended instead.
+    /// [`MachineError::Refused`], after which it waits at its prompt. How the
+    /// machine ended instead.
     pub async fn run(&self, options: &RunOptions) -> Result<(), MachineError> {
         self.send(&options.to_string(), |line, reply| Request::Run {
             line,

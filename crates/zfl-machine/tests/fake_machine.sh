@@ -17,8 +17,14 @@ stay() { exec sleep 300; }
 # Echoes and answers commands.
 answer() {
     while read -r line <&3; do
-        say "$line"
         case $line in
+        # As when an event comes while the line is typed.
+        interrupted) printf 'inter\r\n@zfl training round=2\r\nrupted\r\n' ;;
+        *) say "$line" ;;
+        esac
+        case $line in
+        interrupted) say 'noticed' ;;
+        dance) say 'error: column 1: expected help, run, stats or crash' ;;
         help) say 'help   this text' 'run    learn' ;;
         stats) say '@zfl stats uptime_us=12' 'counted' ;;
         run*) say '@zfl assigned client=3' "$@" ;;
@@ -48,6 +54,7 @@ answer() {
 case $behaviour in
 answers) boot; answer '@zfl ready client=3 samples=120' ;;
 never-ready) boot; answer ;;
+refuses) boot; answer 'error: there is no network' ;;
 silent) stay ;;
 no-prompt) say 'starting'; stay ;;
 mute) boot; stay ;;

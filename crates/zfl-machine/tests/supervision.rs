@@ -117,8 +117,8 @@ fn trials() -> Vec<Trial> {
             run(a_command_must_be_one_line())
         }),
         test("a_fleet_is_told_apart", || run(a_fleet_is_told_apart())),
-        test("a_fleet_needs_descriptors_and_an_emulator", || {
-            run(a_fleet_needs_descriptors_and_an_emulator())
+        test("what_no_device_can_do_is_an_error", || {
+            run(what_no_device_can_do_is_an_error())
         }),
         test("the_launcher_checks_its_parent", || {
             the_launcher_checks_its_parent();
@@ -186,7 +186,9 @@ fn image(board: &Board) -> PathBuf {
 
 /// A folder for machines, with what keeps them going.
 struct Bench {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder at the end.
+    _temporary: Option<TempDir>,
     launcher: Launcher,
     events: broadcast::Sender<DeviceEvent>,
     networks: Vec<UnixDatagram>,
@@ -194,9 +196,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut bench = Self::at(temporary.path());
+        bench._temporary = Some(temporary);
+        bench
+    }
+
+    fn at(folder: &Path) -> Self {
         let program = LauncherProgram::this_program("exec-machine").unwrap();
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: folder.into(),
+            _temporary: None,
             launcher: Launcher::start(program).unwrap(),
             events: broadcast::channel(1024).0,
             networks: Vec::new(),
@@ -205,7 +215,7 @@ impl Bench {
 
     /// A fake machine with a behaviour.
     fn fake(&mut self, device: u32, behaviour: &str) -> MachineSpec {
-        let firmware = self.folder.path().join(behaviour);
+        let firmware = self.folder.join(behaviour);
         std::fs::write(&firmware, "").unwrap();
         self.spec(device, board(FAKE), firmware)
     }
@@ -225,7 +235,7 @@ impl Bench {
             firmware,
             nic: Nic::Socket(OwnedFd::from(nic)),
             mac: MacAddress::of_device(1, device),
-            console_folder: self.folder.path().into(),
+            console_folder: self.folder.clone(),
             // A machine that works must not fail on a busy host.
             deadlines: Deadlines {
                 first_output: PATIENCE,
@@ -253,13 +263,13 @@ impl Bench {
     }
 
     fn log(&self) -> String {
-        let bytes = std::fs::read(self.folder.path().join("device-007.log")).unwrap();
+        let bytes = std::fs::read(self.folder.join("device-007.log")).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// `text` with the name of the folder left out.
     fn plain(&self, text: impl ToString) -> String {
-        let folder = format!("{}/", self.folder.path().display());
+        let folder = format!("{}/", self.folder.display());
         text.to_string().replace(&folder, "")
     }
 }
@@ -324,6 +334,16 @@ async fn a_machine_answers_and_stops() {
         ConsoleEvent::Stats("uptime_us=12".into())
     );
 
+    assert_eq!(machine.command("interrupted").await.unwrap(), ["noticed"]);
+    assert!(matches!(
+        next(&mut events).await,
+        ConsoleEvent::Training(round) if round.0 == 2
+    ));
+    assert_eq!(
+        machine.command("dance").await.unwrap_err().to_string(),
+        "device 7: `dance` refused: column 1: expected help, run, stats or crash"
+    );
+
     machine.run(&run_options()).await.unwrap();
     machine.wait_ready().await.unwrap();
     assert_eq!(machine.state(), MachineState::Ready);
@@ -351,7 +371,7 @@ async fn a_machine_answers_and_stops() {
         log.starts_with("@zfl boot board=fake version=0.1.0 arena=1024\r\nzfl> help\r\nhelp   "),
         "{log}"
     );
-    let emulator_log = bench.folder.path().join("device-007.qemu.log");
+    let emulator_log = bench.folder.join("device-007.qemu.log");
     assert!(!emulator_log.exists(), "an empty file was left");
     // It is over, and stays so.
     let again = machine.stop().await.unwrap();
@@ -451,7 +471,7 @@ async fn an_emulator_that_exits_is_told() {
         expected
     );
     assert_eq!(bench.plain(end(&machine).await), expected);
-    let kept = std::fs::read_to_string(bench.folder.path().join("device-007.qemu.log")).unwrap();
+    let kept = std::fs::read_to_string(bench.folder.join("device-007.qemu.log")).unwrap();
     assert_eq!(kept, "fake: cannot load the image\n");
 }
 
@@ -534,7 +554,7 @@ async fn garbage_is_kept_and_passed_over() {
     machine.run(&run_options()).await.unwrap();
     machine.wait_ready().await.unwrap();
     machine.stop().await.unwrap();
-    let log = std::fs::metadata(bench.folder.path().join("device-007.log")).unwrap();
+    let log = std::fs::metadata(bench.folder.join("device-007.log")).unwrap();
     assert!(log.len() > 300_000, "{log:?}");
 }
 
@@ -563,7 +583,7 @@ async fn a_chattering_emulator_is_stopped() {
     let machine = bench.boot(spec).await;
     let error = bench.plain(end(&machine).await);
     assert!(error.contains("wrote too long a log"), "{error}");
-    let log = std::fs::metadata(bench.folder.path().join("device-007.qemu.log")).unwrap();
+    let log = std::fs::metadata(bench.folder.join("device-007.qemu.log")).unwrap();
     assert_eq!(log.len(), 16 << 20);
 }
 
@@ -606,9 +626,9 @@ async fn what_is_missing_is_named() {
     let mut no_emulator = bench.fake(7, "answers");
     no_emulator.board.qemu.binary = "/nowhere/qemu-system-arm".into();
     let mut no_firmware = bench.fake(7, "answers");
-    no_firmware.firmware = bench.folder.path().join("none.elf");
+    no_firmware.firmware = bench.folder.join("none.elf");
     let mut no_folder = bench.fake(7, "answers");
-    no_folder.console_folder = bench.folder.path().join("none");
+    no_folder.console_folder = bench.folder.join("none");
     for (spec, expected) in [
         (
             no_emulator,
@@ -674,17 +694,16 @@ fn the_launcher_checks_its_parent() {
 /// A program that boots a machine, says its number, waits for a line and then
 /// ends in one of many ways.
 fn victim(arguments: &[OsString]) {
-    let [way, board_name] = arguments else {
-        panic!("usage: victim WAY BOARD");
+    let [way, board_name, folder] = arguments else {
+        panic!("usage: victim WAY BOARD FOLDER");
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let machine = runtime.block_on(async {
-        let mut bench = Bench::new();
-        let mut spec = match board_name.to_str().unwrap() {
+        let mut bench = Bench::at(Path::new(folder));
+        let spec = match board_name.to_str().unwrap() {
             FAKE => bench.fake(7, "stubborn"),
             name => bench.real(7, name),
         };
-        spec.deadlines.prompt = PATIENCE;
         let machine = bench.boot(spec).await;
         machine.wait_prompt().await.unwrap();
         // Not even a destructor is to help.
@@ -707,8 +726,11 @@ fn outlived(way: &str, board_name: &str) {
     if board_name != FAKE {
         image(&board(board_name));
     }
+    // Here, as a killed victim removes nothing.
+    let folder = tempfile::tempdir().unwrap();
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["victim", way, board_name])
+        .arg(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -736,8 +758,12 @@ fn outlived(way: &str, board_name: &str) {
         _ => victim.stdin.take().unwrap().write_all(b"\n").unwrap(),
     }
     let has_ended = ends_within(&machine, Duration::from_secs(2));
+    let seconds = start.elapsed();
+    if !has_ended {
+        rustix::process::pidfd_send_signal(&machine, Signal::KILL).unwrap();
+    }
     victim.wait().unwrap();
-    assert!(has_ended, "still there after {:?}", start.elapsed());
+    assert!(has_ended, "still there after {seconds:?}");
 }
 
 async fn a_fleet_is_told_apart() {
@@ -820,7 +846,7 @@ async fn a_fleet_is_told_apart() {
     assert_eq!(busiest.unwrap(), 2);
 }
 
-async fn a_fleet_needs_descriptors_and_an_emulator() {
+async fn what_no_device_can_do_is_an_error() {
     let mut bench = Bench::new();
     let progress = watch::Sender::new(FleetProgress::default());
     let settings = FleetSettings {
@@ -837,6 +863,19 @@ async fn a_fleet_needs_descriptors_and_an_emulator() {
     assert!(
         text.starts_with("failed to start 1 devices: 1099511627843 open files are needed and "),
         "{text}"
+    );
+
+    let members = vec![FleetMember {
+        machine: bench.fake(0, "refuses"),
+        run: Some(run_options()),
+    }];
+    let settings = FleetSettings::default();
+    let error = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "device 0: `run` refused: there is no network"
     );
 
     let mut machine = bench.fake(1, "answers");
@@ -921,7 +960,7 @@ async fn a_hanging_guest_gives_no_answer() {
 
 async fn a_bad_image_is_told() {
     let mut bench = Bench::new();
-    let firmware = bench.folder.path().join("empty.elf");
+    let firmware = bench.folder.join("empty.elf");
     std::fs::write(&firmware, "").unwrap();
     let spec = bench.spec(0, board("mps2-an386"), firmware);
     let machine = bench.boot(spec).await;

@@ -29,6 +29,9 @@ const EVENTS_PER_SECOND_MAX: u32 = 200;
 /// So much of an answer to a command is kept.
 const ANSWER_LINES_MAX: usize = 200;
 
+/// So much is searched for the echo of a command, and a line more.
+const ECHO_BYTES_MAX: usize = 4096;
+
 /// What an emulator that has ended still left in its socket is read within
 /// this time; nobody holds the other end any more, so it is there at once.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
@@ -62,9 +65,38 @@ struct Pending {
     line: String,
     reply: Reply,
     is_run: bool,
+    /// What may be its echo; an event can come in the middle of it.
+    echo: String,
     echo_seen: bool,
     answer: Vec<String>,
     deadline: Instant,
+}
+
+impl Pending {
+    /// How errors call it: `run` has the client's secret in its line.
+    fn name(&self) -> String {
+        if self.is_run {
+            "run".into()
+        } else {
+            self.line.clone()
+        }
+    }
+
+    /// Takes a line that is no event: the echo, or a part of it, and then the
+    /// answer.
+    fn take_line(&mut self, text: &str) {
+        if self.echo_seen {
+            if self.answer.len() < ANSWER_LINES_MAX {
+                self.answer.push(text.into());
+            }
+            return;
+        }
+        if self.echo.len() > ECHO_BYTES_MAX {
+            self.echo.clear();
+        }
+        self.echo.push_str(text);
+        self.echo_seen = self.echo.ends_with(&self.line);
+    }
 }
 
 /// How a machine will be said to have ended, decided before it has.
@@ -347,12 +379,10 @@ impl Supervisor {
                 }
             }
             ConsoleItem::Line { text, .. } => {
-                if let Some(pending) = &mut self.pending {
-                    if !pending.echo_seen {
-                        pending.echo_seen = text.ends_with(&pending.line);
-                    } else if event.is_none() && pending.answer.len() < ANSWER_LINES_MAX {
-                        pending.answer.push(text.clone());
-                    }
+                if let Some(pending) = &mut self.pending
+                    && event.is_none()
+                {
+                    pending.take_line(&text);
                 }
                 if self.last_lines.len() == LAST_LINES_MAX {
                     self.last_lines.pop_front();
@@ -417,7 +447,11 @@ impl Supervisor {
             }
             Request::Stop => {
                 if self.verdict.is_none() {
-                    self.usage.sample_pss(self.process.id());
+                    // Takes milliseconds, which add up in a fleet: only where
+                    // nobody has asked before.
+                    if self.usage.pss_bytes_max == 0 {
+                        self.usage.sample_pss(self.process.id());
+                    }
                     self.verdict = Some(Verdict::Stop);
                     self.kill_deadline = Some(Instant::now() + self.setup.deadlines.stop);
                     self.process.signal(Signal::TERM);
@@ -430,7 +464,7 @@ impl Supervisor {
         if let Some(pending) = &self.pending {
             let error = MachineError::Busy {
                 device: self.setup.device,
-                command: pending.line.clone(),
+                command: pending.name(),
             };
             let _ = reply.send(Err(error));
             return;
@@ -445,6 +479,7 @@ impl Supervisor {
             line,
             reply,
             is_run,
+            echo: String::new(),
             echo_seen: false,
             answer: Vec::new(),
             deadline: now + self.setup.deadlines.command,
@@ -453,9 +488,28 @@ impl Supervisor {
 
     /// The pending command has its answer.
     fn answer(&mut self) {
-        if let Some(pending) = self.pending.take() {
-            let _ = pending.reply.send(Ok(pending.answer));
-        }
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        let refusal = pending
+            .answer
+            .iter()
+            .find_map(|line| line.strip_prefix("error: "));
+        let answer = match refusal {
+            None => Ok(pending.answer),
+            Some(reason) => {
+                if pending.is_run {
+                    self.ready_deadline = None;
+                }
+                Err(MachineError::Refused {
+                    device: self.setup.device,
+                    command: pending.name(),
+                    reason: reason.into(),
+                })
+            }
+        };
+        // Whoever asked may have given up.
+        let _ = pending.reply.send(answer);
     }
 }
 
