@@ -1,3 +1,110 @@
-//! Project chores: firmware builds and drift checks.
+//! Project chores, run as `cargo xtask TASK`.
+//!
+//! | task | what it does |
+//! |---|---|
+//! | `firmware [--board NAME]...` | builds the firmware images of all or some boards |
+#![expect(clippy::print_stderr, reason = "a program that reports to a terminal")]
 
-fn main() {}
+mod firmware;
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask firmware [--board NAME]...";
+
+/// Why a chore failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// The command line makes no sense.
+    #[error("{0}\n{USAGE}")]
+    Usage(String),
+    /// Building firmware failed.
+    #[error(transparent)]
+    Firmware(#[from] firmware::Error),
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Error> {
+    match arguments.split_first() {
+        Some((task, rest)) if task == "firmware" => {
+            firmware::build(&project_folder(), &board_names(rest)?)?;
+            Ok(())
+        }
+        Some((task, _)) if matches!(task.as_str(), "help" | "--help" | "-h") => {
+            eprintln!("{USAGE}");
+            Ok(())
+        }
+        Some((task, _)) => Err(Error::Usage(format!(
+            "unknown task `{task}`, expected `firmware`"
+        ))),
+        None => Err(Error::Usage("no task given".to_owned())),
+    }
+}
+
+/// The folder of the root workspace, wherever the task was called from.
+fn project_folder() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
+}
+
+/// The values of `--board NAME` and `--board=NAME`.
+fn board_names(arguments: &[String]) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let name = if argument == "--board" {
+            rest.next().map(String::as_str)
+        } else {
+            match argument.strip_prefix("--board=") {
+                Some(name) => Some(name),
+                None => {
+                    return Err(Error::Usage(format!("unexpected argument `{argument}`")));
+                }
+            }
+        };
+        match name {
+            Some(name) if !name.is_empty() => names.push(name.to_owned()),
+            _ => return Err(Error::Usage("`--board` needs a name".to_owned())),
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Vec<String>, Error> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        board_names(&arguments)
+    }
+
+    #[test]
+    fn boards_are_named_in_either_form() {
+        assert_eq!(parse("").unwrap(), [""; 0]);
+        assert_eq!(parse("--board a --board=b").unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn nonsense_is_told() {
+        for (line, expected) in [
+            ("--board", "`--board` needs a name"),
+            ("--board=", "`--board` needs a name"),
+            ("--bord a", "unexpected argument `--bord`"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{line}: {error}");
+        }
+    }
+}
