@@ -39,6 +39,8 @@ impl Caller {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .no_proxy()
+            // A device must not be able to send the coordinator elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
             // Devices close the connection after each exchange.
             .pool_max_idle_per_host(0)
             .timeout(CALL_DEADLINE)
@@ -46,8 +48,9 @@ impl Caller {
         Ok(Self { shared, http })
     }
 
-    /// Starts a client's round, or says in its slot why not.
-    pub(crate) async fn start(&self, round: u32, id: u32, deadline: Instant) {
+    /// Starts a client's round, or says in its slot why not. Tries until it
+    /// is dropped.
+    pub(crate) async fn start(&self, round: u32, id: u32) {
         let (endpoint, token, provisioned, lost) = {
             let state = self.shared.state();
             let Some(client) = state.client(id) else {
@@ -85,15 +88,12 @@ impl Caller {
                 later => later,
             };
             match answer {
-                Answer::Taken => return,
+                Answer::Taken => return self.note(round, id, None),
                 Answer::Refused(detail) => {
                     return self.shared.fail(round, id, Outcome::Rejected, detail);
                 }
-                Answer::Later(detail) => {
-                    if Instant::now() + pause >= deadline {
-                        return self.shared.fail(round, id, Outcome::Unreachable, detail);
-                    }
-                }
+                // The deadline ends this; it then tells the last trouble.
+                Answer::Later(detail) => self.note(round, id, Some(detail)),
             }
             if self.settled(round, id, pause).await {
                 return;
@@ -128,6 +128,12 @@ impl Caller {
         if let Some(slot) = self.shared.state().slot_mut(round, id) {
             slot.started = Some(std::time::Instant::now());
             slot.bytes_down = u64::try_from(bytes).unwrap_or(u64::MAX);
+        }
+    }
+
+    fn note(&self, round: u32, id: u32, trouble: Option<String>) {
+        if let Some(slot) = self.shared.state().slot_mut(round, id) {
+            slot.trouble = trouble;
         }
     }
 

@@ -283,6 +283,11 @@ impl Coordinator {
         Ok((coordinator, receiver))
     }
 
+    /// The model that is trained.
+    pub fn model(&self) -> &Mlp {
+        &self.shared.model
+    }
+
     /// The secret that lets a fleet host bring devices.
     pub fn fleet_key(&self) -> Token {
         self.shared.fleet_key
@@ -418,6 +423,7 @@ impl Coordinator {
                         let slot = Slot {
                             started: None,
                             bytes_down: 0,
+                            trouble: None,
                             decision: None,
                         };
                         (*id, slot)
@@ -433,7 +439,7 @@ impl Coordinator {
         let mut calls = tokio::task::JoinSet::new();
         for id in &selected {
             let (caller, id) = (self.caller.clone(), *id);
-            calls.spawn(async move { caller.start(round, id, deadline).await });
+            calls.spawn(async move { caller.start(round, id).await });
         }
         let decided = |state: &mut State| {
             let open = state.round.as_ref()?;
@@ -447,7 +453,15 @@ impl Coordinator {
             shared.options.deadlines.round.as_secs_f64()
         );
         for id in &selected {
-            shared.fail(round, *id, Outcome::Late, late.clone());
+            let trouble = shared
+                .state()
+                .slot_mut(round, *id)
+                .and_then(|slot| slot.trouble.take());
+            let (outcome, detail) = match trouble {
+                Some(trouble) => (Outcome::Unreachable, trouble),
+                None => (Outcome::Late, late.clone()),
+            };
+            shared.fail(round, *id, outcome, detail);
         }
         let (clients, updates) = self.close();
         let global = self.aggregate(round, &clients, updates)?;

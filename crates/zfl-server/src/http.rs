@@ -3,23 +3,29 @@
 //! A request is refused before it changes anything: first the token, then the
 //! id, then the size, then the contents.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use zfl_proto::http::{
     MEDIA_TYPE_BINARY, MEDIA_TYPE_JSON, PATH_ID, PATH_RESULTS, PATH_START, PATH_TRAINING_DATA,
     PATH_TRAINING_LABELS,
 };
-use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, Metrics, UpdateHeader};
+use zfl_proto::message::{
+    Assignment, Checksum, DataHeader, DataPart, HEADER_BYTES_MAX, Metrics, Prefix, UpdateHeader,
+};
 use zfl_proto::{ClientId, Token};
 
 use crate::call::lose;
@@ -52,6 +58,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/status", get(status))
         .route("/fleet", post(fleet))
         .route("/lost", post(lost))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(shared)
 }
 
@@ -91,6 +99,22 @@ struct StartQuery {
 }
 
 type Context = State<Arc<Shared>>;
+/// A query that is looked at after the token.
+type MaybeQuery<Q> = Result<Query<Q>, QueryRejection>;
+
+async fn unknown_path(uri: Uri) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        format!("no such path: {}", uri.path()),
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{} does not take {method}", uri.path()),
+    )
+}
 
 /// The token of a request.
 fn token(headers: &HeaderMap) -> Result<Token, Refusal> {
@@ -113,23 +137,49 @@ fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<u32, Refusal> {
         .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "unknown token"))
 }
 
-/// Who asks, on behalf of itself.
-fn authorize(shared: &Shared, headers: &HeaderMap, id: u32) -> Result<u32, Refusal> {
-    let client = authenticate(shared, headers)?;
-    if client == id {
-        Ok(client)
-    } else {
-        Err(Refusal::new(
+/// Who asks on behalf of itself, and its query. A refusal is told.
+fn authorize<Q>(
+    shared: &Shared,
+    headers: &HeaderMap,
+    query: MaybeQuery<Q>,
+    id_of: fn(&Q) -> u32,
+    request: &str,
+) -> Result<(u32, Q), Refusal> {
+    let client =
+        authenticate(shared, headers).map_err(|refusal| told(shared, None, request, refusal))?;
+    let told_of_client = |refusal| told(shared, Some(client), request, refusal);
+    let Query(query) = query.map_err(|error| told_of_client(bad_query(&error)))?;
+    let id = id_of(&query);
+    if id != client {
+        return Err(told_of_client(Refusal::new(
             StatusCode::FORBIDDEN,
             format!("id {id} does not belong to this token"),
-        ))
+        )));
     }
+    // A fleet host must not be given the number of a client that is here.
+    if let Some(client) = shared.state().client_mut(client) {
+        client.joined = true;
+    }
+    Ok((client, query))
 }
 
+fn bad_query(error: &QueryRejection) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, error.body_text())
+}
+
+/// The media type that a header names, without parameters.
+fn media_type(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// Whether the client lists the binary form among those that it takes.
 fn wants_binary(headers: &HeaderMap) -> bool {
     headers
-        .get(ACCEPT)
-        .is_some_and(|value| value.as_bytes() == MEDIA_TYPE_BINARY.as_bytes())
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|accepted| media_type(accepted).eq_ignore_ascii_case(MEDIA_TYPE_BINARY))
 }
 
 fn binary(bytes: Vec<u8>) -> Response {
@@ -191,11 +241,16 @@ fn data_message(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> Res
 
 async fn training_data(
     State(shared): Context,
-    Query(query): Query<IdQuery>,
+    query: MaybeQuery<IdQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let id = authorize(&shared, &headers, query.id)
-        .map_err(|refusal| told(&shared, None, "GET /training-data", refusal))?;
+    let (id, _) = authorize(
+        &shared,
+        &headers,
+        query,
+        |query| query.id,
+        "GET /training-data",
+    )?;
     let samples = shared.shares.samples(id);
     if wants_binary(&headers) {
         return Ok(data_message(&shared, id, DataPart::Samples, &samples));
@@ -213,11 +268,16 @@ async fn training_data(
 
 async fn training_labels(
     State(shared): Context,
-    Query(query): Query<IdQuery>,
+    query: MaybeQuery<IdQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let id = authorize(&shared, &headers, query.id)
-        .map_err(|refusal| told(&shared, None, "GET /training-labels", refusal))?;
+    let (id, _) = authorize(
+        &shared,
+        &headers,
+        query,
+        |query| query.id,
+        "GET /training-labels",
+    )?;
     let labels = shared.shares.labels(id);
     let response = if wants_binary(&headers) {
         data_message(&shared, id, DataPart::Labels, &labels)
@@ -249,11 +309,10 @@ fn provisioned(shared: &Shared, id: u32) {
 /// when there is none (yet).
 async fn start(
     State(shared): Context,
-    Query(query): Query<StartQuery>,
+    query: MaybeQuery<StartQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let id = authorize(&shared, &headers, query.id)
-        .map_err(|refusal| told(&shared, None, "GET /start", refusal))?;
+    let (id, query) = authorize(&shared, &headers, query, |query| query.id, "GET /start")?;
     // To ask for a task is to be ready for one.
     provisioned(&shared, id);
     let wait = Duration::from_secs(query.wait.min(WAIT_SECONDS_MAX));
@@ -310,8 +369,17 @@ async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
     let body: Body = request.into_body();
     match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, bytes_max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        // Either too large or cut off; a cut-off sender sees neither.
-        Ok(Err(_)) => Err(too_large()),
+        Ok(Err(error)) => {
+            if error.into_inner().is::<LengthLimitError>() {
+                Err(too_large())
+            } else {
+                // The sender is gone and will not see this; the events will.
+                Err(Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    "body was cut off by its sender",
+                ))
+            }
+        }
         Err(_) => Err(Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("body was not there within {} s", BODY_DEADLINE.as_secs()),
@@ -330,12 +398,11 @@ struct Report {
 
 async fn results(
     State(shared): Context,
-    Query(query): Query<IdQuery>,
+    query: MaybeQuery<IdQuery>,
     request: Request,
 ) -> Result<Response, Refusal> {
     const REQUEST: &str = "POST /results";
-    let id = authorize(&shared, request.headers(), query.id)
-        .map_err(|refusal| told(&shared, None, REQUEST, refusal))?;
+    let (id, _) = authorize(&shared, request.headers(), query, |query| query.id, REQUEST)?;
     let taken = match receive(&shared, id, request).await {
         Ok(report) => {
             let round = report.round;
@@ -355,37 +422,42 @@ async fn results(
 /// Reads an update and checks what can be checked without the round.
 async fn receive(shared: &Shared, id: u32, request: Request) -> Result<Report, Refusal> {
     let parameter_count = shared.model.parameter_count();
-    let media_type = request
+    let content_type = request
         .headers()
         .get(CONTENT_TYPE)
-        .map(|value| value.as_bytes().to_vec())
+        .and_then(|value| value.to_str().ok())
+        .map(|value| media_type(value).to_ascii_lowercase())
         .unwrap_or_default();
-    if media_type == MEDIA_TYPE_BINARY.as_bytes() {
-        let payload_bytes = parameter_count * size_of::<f32>();
-        let bytes = body(request, UpdateHeader::HEADER_BYTES + payload_bytes).await?;
-        binary_report(id, &bytes)
-    } else if media_type.starts_with(MEDIA_TYPE_JSON.as_bytes()) {
-        let bytes_max = JSON_FRAME_BYTES_MAX + parameter_count * JSON_NUMBER_BYTES_MAX;
-        let bytes = body(request, bytes_max).await?;
-        json_report(&bytes)
-    } else {
-        Err(Refusal::new(
+    match content_type.as_str() {
+        MEDIA_TYPE_BINARY => {
+            let payload_bytes = parameter_count * size_of::<f32>();
+            let bytes = body(request, HEADER_BYTES_MAX + payload_bytes).await?;
+            binary_report(id, &bytes)
+        }
+        MEDIA_TYPE_JSON => {
+            let bytes_max = JSON_FRAME_BYTES_MAX + parameter_count * JSON_NUMBER_BYTES_MAX;
+            let bytes = body(request, bytes_max).await?;
+            json_report(&bytes)
+        }
+        _ => Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!("content type must be {MEDIA_TYPE_BINARY} or {MEDIA_TYPE_JSON}"),
-        ))
+        )),
     }
 }
 
 fn binary_report(id: u32, bytes: &[u8]) -> Result<Report, Refusal> {
     let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
     let header = UpdateHeader::decode(bytes).map_err(|error| bad(error.to_string()))?;
+    let prefix = Prefix::decode(bytes).map_err(|error| bad(error.to_string()))?;
     if header.client != ClientId(id) {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             format!("the update is of client {}, not {id}", header.client),
         ));
     }
-    let payload = bytes.get(UpdateHeader::HEADER_BYTES..).unwrap_or_default();
+    // A later version's header may be longer than the one known here.
+    let payload = bytes.get(prefix.header_bytes..).unwrap_or_default();
     let announced = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX);
     if payload.len() != announced {
         return Err(bad(format!(
@@ -435,9 +507,17 @@ fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refusal> {
         let last_round = state.last_round;
         let open = state.round.as_ref().map(|open| open.index);
         if open != Some(round) {
-            return Err(conflict(format!(
-                "stale: the update is for round {round}, the coordinator is in round {last_round}"
-            )));
+            return Err(conflict(match round.cmp(&last_round) {
+                Ordering::Less => format!(
+                    "stale: the update is for round {round}, the coordinator is in round \
+                     {last_round}"
+                ),
+                Ordering::Equal => format!("too late: round {round} is closed"),
+                Ordering::Greater => format!(
+                    "too early: the update is for round {round}, the coordinator is in round \
+                     {last_round}"
+                ),
+            }));
         }
         let Some(slot) = state.slot_mut(round, id) else {
             return Err(conflict(format!(
@@ -544,6 +624,17 @@ async fn fleet(State(shared): Context, request: Request) -> Result<Response, Ref
 
 /// Gives the devices the lowest numbers that are free, or none of them any.
 fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer, Refusal> {
+    for (index, device) in asked.devices.iter().enumerate() {
+        if !is_host_and_port(&device.endpoint) {
+            return Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!(
+                    "endpoint `{}` of device {index} is not <host>:<port>",
+                    device.endpoint
+                ),
+            ));
+        }
+    }
     let mut state = shared.state();
     let free: Vec<u32> = (0..)
         .zip(&state.clients)
@@ -577,22 +668,38 @@ fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer
     Ok(json::FleetAnswer { clients })
 }
 
+/// An endpoint becomes part of a URL: nothing else may be in it.
+fn is_host_and_port(endpoint: &str) -> bool {
+    endpoint.parse::<Authority>().is_ok_and(|authority| {
+        authority.port_u16().is_some()
+            && !authority.host().is_empty()
+            && !authority.as_str().contains('@')
+    })
+}
+
 /// `POST /lost?id=`: a fleet host says that a device is gone; the body says
 /// why.
 async fn lost(
     State(shared): Context,
-    Query(query): Query<IdQuery>,
+    query: MaybeQuery<IdQuery>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let told_why = async {
         authorize_fleet(&shared, request.headers())?;
-        body(request, LOST_BYTES_MAX).await
+        let Query(IdQuery { id }) = query.map_err(|error| bad_query(&error))?;
+        if shared.state().client(id).is_none() {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no client {id}"),
+            ));
+        }
+        Ok((id, body(request, LOST_BYTES_MAX).await?))
     };
     match told_why.await {
-        Ok(reason) => {
-            lose(&shared, query.id, &String::from_utf8_lossy(&reason));
+        Ok((id, reason)) => {
+            lose(&shared, id, &String::from_utf8_lossy(&reason));
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Err(refusal) => Err(told(&shared, Some(query.id), "POST /lost", refusal)),
+        Err(refusal) => Err(told(&shared, None, "POST /lost", refusal)),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Client {
 pub(crate) struct Slot {
     pub(crate) started: Option<Instant>,
     pub(crate) bytes_down: u64,
+    /// Why the last attempt to start it failed.
+    pub(crate) trouble: Option<String>,
     pub(crate) decision: Option<Decision>,
 }
 

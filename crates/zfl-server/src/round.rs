@@ -15,7 +15,8 @@ pub enum Outcome {
     Crashed,
     /// It could not be started, or its update was refused.
     Rejected,
-    /// It did not answer.
+    /// It could not be started: it did not fetch its data, or calls failed
+    /// up to the deadline.
     Unreachable,
 }
 

@@ -1,0 +1,214 @@
+//! A small data set that can be learnt, and the run without HTTP.
+
+use std::time::Duration;
+
+use zfl_nn::{Activation, Hyperparameters, Layer, Memory, Mlp, Progress, Training, ValueTable};
+use zfl_proto::message::Architecture;
+use zfl_seed::{Purpose, Stream};
+use zfl_server::strategy::{Update, fed_avg};
+use zfl_server::{Deadlines, Options, Plan, Shares, TestSet, checkpoint};
+
+pub(crate) const INPUT_COUNT: u32 = 16;
+pub(crate) const CLASS_COUNT: u32 = 4;
+const HIDDEN: u32 = 8;
+const VALUE_SCALE: f32 = 1.0 / 16.0;
+const TEST_SAMPLE_COUNT: u32 = 200;
+/// Deadlines that no test means to meet.
+pub(crate) const NEVER: Duration = Duration::from_secs(3600);
+
+/// A pattern for each class, with noise; the shares differ in size.
+#[derive(Clone)]
+pub(crate) struct Patterns {
+    shares: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Samples in the share of a client.
+pub(crate) fn share_size(client: u32) -> u32 {
+    20 + 7 * client
+}
+
+/// Samples of noisy patterns, and their labels.
+fn draw(id: u32, sample_count: u32) -> (Vec<u8>, Vec<u8>) {
+    let mut patterns = Stream::new(99, Purpose::Partition, u32::MAX);
+    let patterns: Vec<u8> = (0..CLASS_COUNT * INPUT_COUNT)
+        .map(|_| if patterns.below(2) == 0 { 0 } else { 16 })
+        .collect();
+    let mut noise = Stream::new(99, Purpose::Partition, id);
+    let mut samples = Vec::new();
+    let mut labels = Vec::new();
+    for _ in 0..sample_count {
+        let label = noise.below(CLASS_COUNT);
+        let width = INPUT_COUNT as usize;
+        for value in &patterns[label as usize * width..][..width] {
+            samples.push(match noise.below(10) {
+                0 => 16 - value,
+                _ => *value,
+            });
+        }
+        labels.push(label as u8);
+    }
+    (samples, labels)
+}
+
+impl Patterns {
+    pub(crate) fn of_clients(client_count: u32) -> Self {
+        Self {
+            shares: (0..client_count)
+                .map(|client| draw(client, share_size(client)))
+                .collect(),
+        }
+    }
+
+    fn share(&self, client: u32) -> &(Vec<u8>, Vec<u8>) {
+        &self.shares[client as usize]
+    }
+}
+
+impl Shares for Patterns {
+    fn input_count(&self) -> u32 {
+        INPUT_COUNT
+    }
+    fn class_count(&self) -> u32 {
+        CLASS_COUNT
+    }
+    fn value_scale(&self) -> f32 {
+        VALUE_SCALE
+    }
+    fn sample_count(&self, client: u32) -> u32 {
+        share_size(client)
+    }
+    fn samples(&self, client: u32) -> Vec<u8> {
+        self.share(client).0.clone()
+    }
+    fn labels(&self, client: u32) -> Vec<u8> {
+        self.share(client).1.clone()
+    }
+}
+
+pub(crate) fn test_set() -> TestSet {
+    let (samples, labels) = draw(1_000_000, TEST_SAMPLE_COUNT);
+    TestSet {
+        samples,
+        labels,
+        value_scale: VALUE_SCALE,
+    }
+}
+
+/// All clients in every round, all of them needed; change what a test is
+/// about.
+pub(crate) fn options(client_count: u32) -> Options {
+    Options {
+        plan: Plan {
+            seed: 7,
+            architecture: Architecture::mlp(INPUT_COUNT, [HIDDEN], CLASS_COUNT).unwrap(),
+            rounds: 4,
+            client_count,
+            clients_per_round: client_count,
+            quorum: client_count,
+            epochs: 3,
+            batch_size: 8,
+            learning_rate: 0.2,
+        },
+        deadlines: Deadlines {
+            ready: NEVER,
+            round: NEVER,
+        },
+    }
+}
+
+/// What a run comes to: for each round, from 0, accuracy and hash.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Course {
+    pub(crate) accuracies: Vec<f64>,
+    pub(crate) hashes: Vec<String>,
+}
+
+impl Course {
+    pub(crate) fn add(&mut self, accuracy: f64, hash: String) {
+        self.accuracies.push(accuracy);
+        self.hashes.push(hash);
+    }
+}
+
+pub(crate) fn model() -> Mlp {
+    let layer = |output_count: u32, activation| Layer {
+        output_count: output_count as usize,
+        activation,
+    };
+    Mlp::new(
+        INPUT_COUNT as usize,
+        &[
+            layer(HIDDEN, Activation::Relu),
+            layer(CLASS_COUNT, Activation::Identity),
+        ],
+    )
+    .unwrap()
+}
+
+pub(crate) fn parameter_count() -> usize {
+    model().parameter_count()
+}
+
+/// The clients of a round, as the coordinator must draw them.
+fn selection(plan: &Plan, round: u32) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..plan.client_count).collect();
+    Stream::for_round(plan.seed, Purpose::Selection, 0, round).shuffle(&mut order);
+    order.truncate(plan.clients_per_round as usize);
+    order
+}
+
+/// The run without coordinator, client and HTTP: the trainer and the mean.
+pub(crate) fn plain_run(options: &Options) -> Course {
+    let plan = &options.plan;
+    let (model, shares) = (model(), Patterns::of_clients(plan.client_count));
+    let mut course = Course {
+        accuracies: Vec::new(),
+        hashes: Vec::new(),
+    };
+    let test = test_set();
+    let table = ValueTable::new(VALUE_SCALE);
+    let mut note = |global: &[f32]| {
+        let mut scratch = vec![0.0; model.evaluation_len()];
+        let evaluation = model
+            .evaluate(global, &test.samples, &test.labels, &table, &mut scratch)
+            .unwrap();
+        course.add(evaluation.accuracy(), checkpoint::hash(global));
+    };
+    let mut global = vec![0.0; model.parameter_count()];
+    let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
+    model.initialise(&mut global, &mut stream).unwrap();
+    note(&global);
+    for round in 1..=plan.rounds {
+        let mut updates = Vec::new();
+        for client in selection(plan, round) {
+            let (samples, labels) = shares.share(client);
+            let batch_size = plan.batch_size as usize;
+            let hyperparameters = Hyperparameters {
+                epochs: plan.epochs,
+                batch_size,
+                learning_rate: plan.learning_rate,
+            };
+            let count = labels.len();
+            let mut training =
+                Training::new(model, hyperparameters, count, plan.seed, client, round).unwrap();
+            let mut parameters = global.clone();
+            let mut memory = Memory {
+                parameters: &mut parameters,
+                workspace: &mut vec![0.0; model.workspace_len(count, batch_size)],
+                order: &mut vec![0; count],
+                samples,
+                labels,
+                table: &table,
+            };
+            while training.advance(&mut memory, 1000).unwrap() == Progress::Working {}
+            updates.push(Update {
+                client,
+                sample_count: share_size(client),
+                parameters,
+            });
+        }
+        global = fed_avg::aggregate(&mut updates).unwrap();
+        note(&global);
+    }
+    course
+}
