@@ -165,7 +165,10 @@ mod tests {
 
     fn lane(flight: Option<FlightOptions>, rate: LinkRate) -> Lane {
         Lane::new(LaneOptions {
-            link: LinkOptions { rate },
+            link: LinkOptions {
+                rate,
+                burst_bytes: 0,
+            },
             queue_bytes_max: 100 * FULL,
             flight,
         })
@@ -208,6 +211,7 @@ mod tests {
         let mut lane = Lane::new(LaneOptions {
             link: LinkOptions {
                 rate: LinkRate::UNLIMITED,
+                burst_bytes: 0,
             },
             queue_bytes_max: 10,
             flight: Some(FlightOptions {

@@ -42,11 +42,16 @@ impl LinkRate {
     /// How long the frame occupies the wire, with check sequence, preamble and
     /// gap, and padded if it is short.
     pub fn frame_duration(self, frame_bytes: usize) -> Duration {
+        let frame_bytes = (frame_bytes.max(FRAME_BYTES_MIN) + CHECK_SEQUENCE_BYTES) as u64;
+        self.bytes_duration(frame_bytes + WIRE_OVERHEAD_BYTES)
+    }
+
+    /// How long bytes take on the wire.
+    fn bytes_duration(self, bytes: u64) -> Duration {
         let Some(bits_per_second) = self.bits_per_second else {
             return Duration::ZERO;
         };
-        let frame_bytes = (frame_bytes.max(FRAME_BYTES_MIN) + CHECK_SEQUENCE_BYTES) as u64;
-        let bits = u128::from(frame_bytes + WIRE_OVERHEAD_BYTES) * 8;
+        let bits = u128::from(bytes) * 8;
         let nanoseconds = (bits * 1_000_000_000).div_ceil(u128::from(bits_per_second));
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
@@ -57,20 +62,26 @@ impl LinkRate {
 pub struct LinkOptions {
     /// The rate at which frames are put on the wire.
     pub rate: LinkRate,
+    /// Bytes of frames that may pass at once after a pause, as in a token
+    /// bucket; the rate holds on the average. 0 for a real wire.
+    pub burst_bytes: usize,
 }
 
 /// The state of one direction of a link.
 #[derive(Debug)]
 pub(crate) struct Link {
-    options: LinkOptions,
-    /// When the last bit of the frame before has passed.
+    rate: LinkRate,
+    /// How far the link may run ahead of the time.
+    burst: Duration,
+    /// When the last bit of the frame before has passed at the latest.
     free_at: NetworkTime,
 }
 
 impl Link {
-    pub(crate) const fn new(options: LinkOptions) -> Self {
+    pub(crate) fn new(options: LinkOptions) -> Self {
         Self {
-            options,
+            rate: options.rate,
+            burst: options.rate.bytes_duration(options.burst_bytes as u64),
             free_at: NetworkTime::ZERO,
         }
     }
@@ -78,8 +89,9 @@ impl Link {
     /// When the frame that enters at `now` has arrived at the other end. Never
     /// earlier than the frame before it.
     pub(crate) fn transit(&mut self, frame_bytes: usize, now: NetworkTime) -> NetworkTime {
-        self.free_at = self.free_at.max(now) + self.options.rate.frame_duration(frame_bytes);
-        self.free_at
+        let begin = self.free_at.max(now - self.burst);
+        self.free_at = begin + self.rate.frame_duration(frame_bytes);
+        self.free_at.max(now)
     }
 }
 
@@ -105,12 +117,33 @@ mod tests {
     #[test]
     fn frames_follow_one_another() {
         let rate = LinkRate::megabits_per_second(100);
-        let mut link = Link::new(LinkOptions { rate });
+        let mut link = Link::new(LinkOptions {
+            rate,
+            burst_bytes: 0,
+        });
         let frame = rate.frame_duration(1514);
         let start = NetworkTime::from_millis(1);
         assert_eq!(link.transit(1514, start), start + frame);
         assert_eq!(link.transit(1514, start), start + frame + frame);
         let later = NetworkTime::from_millis(2);
         assert_eq!(link.transit(1514, later), later + frame);
+    }
+
+    #[test]
+    fn a_burst_passes_at_once_and_the_rate_holds() {
+        let rate = LinkRate::megabits_per_second(100);
+        let mut link = Link::new(LinkOptions {
+            rate,
+            burst_bytes: 2 * (1514 + 4 + 20),
+        });
+        let start = NetworkTime::from_millis(9);
+        let frame = rate.frame_duration(1514);
+        let arrivals: Vec<_> = (0..4).map(|_| link.transit(1514, start)).collect();
+        assert_eq!(arrivals, [start, start, start + frame, start + 2 * frame]);
+        // Only a pause allows another.
+        let later = start + 2 * frame;
+        assert_eq!(link.transit(1514, later), later + frame);
+        let pause = later + 5 * frame;
+        assert_eq!(link.transit(1514, pause), pause);
     }
 }

@@ -1,6 +1,6 @@
 //! Time as the virtual network sees it.
 
-use core::ops::Add;
+use core::ops::{Add, Sub};
 use core::time::Duration;
 
 /// A point in time, in nanoseconds since the network started.
@@ -55,5 +55,14 @@ impl Add<Duration> for NetworkTime {
 
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(Self::from_duration(duration).0))
+    }
+}
+
+impl Sub<Duration> for NetworkTime {
+    type Output = Self;
+
+    /// Not before the start.
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(Self::from_duration(duration).0))
     }
 }

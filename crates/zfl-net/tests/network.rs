@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use common::{Guest, HostServer, PATIENCE, connect_to, get_from, pattern_bytes, put_to};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use smoltcp::socket::tcp::State;
 use zfl_net::address::{AddressPlan, COORDINATOR_PORT, DEVICE_PORT, MacAddress};
 use zfl_net::counters::{DropReason, PortCounters};
+use zfl_net::link::LinkRate;
 use zfl_net::network::{Network, NetworkOptions};
 
 const SEED: u64 = 42;
@@ -301,9 +302,7 @@ fn a_device_with_a_stolen_address_gets_nowhere() {
 #[test]
 fn a_device_that_vanishes_ends_its_connections_and_no_others() {
     let server = HostServer::start();
-    let mut setup = Setup::start(2, server.address, |options| {
-        options.gateway.connect_timeout = Duration::from_millis(500);
-    });
+    let mut setup = Setup::start(2, server.address, |_| {});
     let gateway = setup.plan.gateway();
     let mut victim = setup.guest(0);
     let mut other = setup.guest(1);
@@ -399,6 +398,53 @@ fn garbage_harms_nobody() {
     let mut guest = Guest::new(end, &setup.plan, SEED, 0);
     let received = guest.get(gateway, COORDINATOR_PORT, 1000);
     assert!(received == Some(pattern_bytes(1000)));
+}
+
+#[test]
+fn a_device_that_does_not_read_loses_frames_and_nothing_else() {
+    let mut setup = Setup::start(2, refusing_address(), |options| {
+        options.peer_traffic = true;
+        options.port.downlink.flight = None;
+        options.port.downlink.link.rate = LinkRate::UNLIMITED;
+    });
+    let deaf = setup.ends[1].take().unwrap();
+    let mut sender = setup.guest(0);
+    let mut frame = vec![0; 1514];
+    frame[..6].copy_from_slice(&MacAddress::for_device(SEED, 1).unwrap().0);
+    frame[6..12].copy_from_slice(&MacAddress::for_device(SEED, 0).unwrap().0);
+    // More than the queues of the switch and of the kernel hold.
+    let sent = 2000;
+    for _ in 0..sent {
+        sender.send_raw(&frame);
+    }
+    let dropped = |counters: &PortCounters| counters.drops.get(DropReason::DownlinkQueueFull);
+    sender.run("the frames to be counted", |_| {
+        let counters = setup.network.counters(0).unwrap();
+        (counters.from_device.frames == sent).then_some(())
+    });
+    let before = setup.network.counters(1).unwrap();
+    assert!(dropped(&before) > 0, "{before:?}");
+    assert!(
+        before.to_device.frames + dropped(&before) < sent,
+        "{before:?}"
+    );
+    // Once it reads, it gets all that was queued.
+    let deadline = Instant::now() + PATIENCE;
+    let mut received = 0;
+    while received + dropped(&before) < sent {
+        match recv(&deaf, &mut [0; 2048], RecvFlags::empty()) {
+            Ok(_) => received += 1,
+            Err(Errno::AGAIN) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(Instant::now() < deadline, "gave up after {received} frames");
+    }
+    let after = setup.network.counters(1).unwrap();
+    assert_eq!(dropped(&after), dropped(&before));
+    assert_eq!(
+        recv(&deaf, &mut [0; 2048], RecvFlags::empty()),
+        Err(Errno::AGAIN)
+    );
 }
 
 #[test]

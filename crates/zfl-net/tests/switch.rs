@@ -93,18 +93,15 @@ fn options() -> impl Strategy<Value = SwitchOptions> {
         Just(LinkRate::bits_per_second(250_000)),
     ];
     let flight = prop_oneof![Just(None), Just(Some(FlightOptions::LAN9118))];
-    (
-        any::<bool>(),
-        rate.clone(),
-        rate,
-        flight,
-        1_000..20_000usize,
-    )
-        .prop_map(|(peer_traffic, up, down, flight, queue_bytes_max)| {
+    let burst = prop_oneof![Just(0usize), Just(8_192)];
+    let queue = 1_000..20_000usize;
+    (any::<bool>(), rate.clone(), rate, burst, flight, queue).prop_map(
+        |(peer_traffic, up, down, burst_bytes, flight, queue_bytes_max)| {
             let mut port = PortOptions::default();
             port.uplink.link.rate = up;
             port.uplink.queue_bytes_max = queue_bytes_max;
             port.downlink.link.rate = down;
+            port.downlink.link.burst_bytes = burst_bytes;
             port.downlink.queue_bytes_max = queue_bytes_max;
             port.downlink.flight = flight;
             SwitchOptions {
@@ -112,7 +109,8 @@ fn options() -> impl Strategy<Value = SwitchOptions> {
                 peer_traffic,
                 port,
             }
-        })
+        },
+    )
 }
 
 /// A frame with a number in it, where there is room for one.

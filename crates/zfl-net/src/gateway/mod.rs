@@ -45,6 +45,10 @@ const EPHEMERAL_PORTS: core::ops::RangeInclusive<u16> = 49_152..=65_535;
 /// descriptors for example.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How long a device is trusted to know the gateway's address without being
+/// told again. (smoltcp forgets after 60 s.)
+const ANNOUNCEMENT_LIFETIME: Duration = Duration::from_secs(30);
+
 /// The least time until a station is looked at again without an event. Its
 /// stack asks for "now" in the rare cases that it could do more at once.
 const POLL_DELAY_MIN: Duration = Duration::from_millis(1);
@@ -68,7 +72,7 @@ impl Default for GatewayOptions {
         Self {
             connections_per_device_max: 16,
             buffer_bytes: 32 * 1024,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
         }
     }
@@ -117,6 +121,8 @@ struct Stack {
     sockets: SocketSet<'static>,
     phy: Phy,
     splices: Vec<Splice>,
+    /// When the device was last told the gateway's address.
+    announced_at: Option<NetworkTime>,
 }
 
 impl Station {
@@ -171,6 +177,7 @@ impl Station {
             sockets: SocketSet::new(Vec::new()),
             phy,
             splices: Vec::new(),
+            announced_at: None,
         });
     }
 
@@ -219,7 +226,7 @@ impl Station {
             return;
         };
         let understood = match header.kind {
-            TYPE_ARP => self.answer_arp(payload),
+            TYPE_ARP => self.answer_arp(payload, now),
             TYPE_IPV4 => self.is_for_us(payload).map(|connects_from| {
                 if let Some(device_port) = connects_from {
                     self.expect_connection(device_port, now);
@@ -236,11 +243,10 @@ impl Station {
     }
 
     /// Answers who has the gateway's address, to the device alone.
-    fn answer_arp(&mut self, payload: &[u8]) -> Option<()> {
-        let stack = self.stack.as_mut()?;
+    fn answer_arp(&mut self, payload: &[u8], now: NetworkTime) -> Option<()> {
         let packet = ArpPacket::new_checked(payload).ok()?;
         let ArpRepr::EthernetIpv4 {
-            operation: ArpOperation::Request,
+            operation,
             source_protocol_addr,
             target_protocol_addr,
             ..
@@ -252,19 +258,43 @@ impl Station {
         if source_protocol_addr != self.device || target_protocol_addr != gateway {
             return None;
         }
-        let reply = ArpRepr::EthernetIpv4 {
-            operation: ArpOperation::Reply,
+        match operation {
+            ArpOperation::Request => self.send_arp(ArpOperation::Reply, now),
+            // To what was asked before a connection: nothing new.
+            ArpOperation::Reply => Some(()),
+            ArpOperation::Unknown(_) => None,
+        }
+    }
+
+    /// Sends an ARP packet to the device, from which it learns the gateway's
+    /// address.
+    fn send_arp(&mut self, operation: ArpOperation, now: NetworkTime) -> Option<()> {
+        let stack = self.stack.as_mut()?;
+        let packet = ArpRepr::EthernetIpv4 {
+            operation,
             source_hardware_addr: EthernetAddress(self.setup.mac.0),
-            source_protocol_addr: gateway,
+            source_protocol_addr: self.setup.plan.gateway(),
             target_hardware_addr: EthernetAddress(stack.phy.device.0),
             target_protocol_addr: self.device,
         };
         let header = stack.phy.header(TYPE_ARP);
-        let (frame, ()) = header.build(reply.buffer_len(), |payload| {
-            reply.emit(&mut ArpPacket::new_unchecked(payload));
+        let (frame, ()) = header.build(packet.buffer_len(), |payload| {
+            packet.emit(&mut ArpPacket::new_unchecked(payload));
         });
         stack.phy.sent.push(frame);
+        stack.announced_at = Some(now);
         Some(())
+    }
+
+    /// Asks for the device's address before a connection to it, as a host on a
+    /// real network does. The answer is known; but a device that is asked
+    /// learns who asks, and need not ask in turn before its first answer, which
+    /// some stacks lose over it.
+    fn announce(&mut self, now: NetworkTime) {
+        let announced_at = self.stack.as_ref().and_then(|stack| stack.announced_at);
+        if announced_at.is_none_or(|at| now.since(at) >= ANNOUNCEMENT_LIFETIME) {
+            self.send_arp(ArpOperation::Request, now);
+        }
     }
 
     /// Whether a packet is TCP from the device to the gateway, and then from
@@ -427,6 +457,7 @@ impl Station {
     /// is none.
     fn splice_to_device(&mut self, stream: TcpStream, now: NetworkTime, poller: &Poller) {
         self.connections.to_device += 1;
+        self.announce(now);
         let Some(stack) = &mut self.stack else {
             self.connections.failed += 1;
             reset(stream);
@@ -505,8 +536,10 @@ impl Stack {
 fn new_socket(options: &GatewayOptions) -> Socket<'static> {
     let buffer = || SocketBuffer::new(vec![0; options.buffer_bytes]);
     let mut socket = Socket::new(buffer(), buffer());
-    // Whole buffers are written at a time, and acknowledged once for all the
-    // segments that came together: neither waits for more.
+    // Devices have windows of two or three segments and delay their
+    // acknowledgements by 10 ms: to wait for one before a small segment made a
+    // download ten times as long. Acknowledgements from here wait for nothing
+    // either; there is one for all the segments that came together.
     socket.set_nagle_enabled(false);
     socket.set_ack_delay(None);
     socket
