@@ -1,0 +1,434 @@
+//! The experiment file: what is run, with which data, on which devices.
+//!
+//! An experiment is TOML (docs/experiment-file.md is the reference). Its text,
+//! with the `--set` of the command line laid over it, is read into a raw serde
+//! type that knows where each value stands, and that is checked into an
+//! [`Experiment`]. Only the second travels: whoever holds one need not ask
+//! again whether its numbers are possible.
+//!
+//! Not known here: whether a data set exists, whether it has enough samples
+//! for the fleet, whether a model fits a board. Those come out when the run is
+//! set up.
+
+mod error;
+mod keys;
+mod nearest;
+mod overrides;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::de::{DeTable, Deserializer};
+
+pub use error::ExperimentError;
+
+use error::{Fault, Sources};
+
+/// Longest experiment file, in bytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Most devices in a fleet.
+pub const FLEET_SIZE_MAX: u32 = 10_000;
+/// Most rounds.
+pub const ROUNDS_MAX: u32 = 1_000_000;
+/// Most epochs of a round.
+pub const EPOCHS_MAX: u32 = 10_000;
+/// Most samples of a batch: no client holds more.
+pub const BATCH_SIZE_MAX: u32 = 65_535;
+/// Most layers between inputs and outputs.
+pub const HIDDEN_LAYERS_MAX: usize = 7;
+/// Longest name of an experiment, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Longest deadline.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Shortest deadline.
+pub const DEADLINE_MIN: Duration = Duration::from_millis(1);
+
+/// A checked experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// What the run is called: `[a-z0-9-]`, 1 to [`NAME_BYTES_MAX`] bytes.
+    pub name: String,
+    /// Every random choice comes from it. Below 2⁶³, as TOML's integers are.
+    pub seed: u64,
+    /// How many rounds; at least 1.
+    pub rounds: u32,
+    /// How frames get from device to coordinator.
+    pub network: Network,
+    /// What is learned.
+    pub data: Data,
+    /// Which client holds which sample.
+    pub partition: Partition,
+    /// What is trained.
+    pub model: Model,
+    /// How a client trains.
+    pub training: Training,
+    /// How the coordinator aggregates.
+    pub strategy: Strategy,
+    /// Who takes part in a round.
+    pub coordinator: Coordinator,
+    /// How long anything may take.
+    pub deadlines: Deadlines,
+    /// The devices, in the order of the file; together at most
+    /// [`FLEET_SIZE_MAX`]. Empty where clients come from elsewhere.
+    pub fleet: Vec<FleetGroup>,
+}
+
+/// How frames get from device to coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The Ethernet switch in zfl; needs no rights.
+    Switch,
+    /// A Linux bridge with taps in a network namespace.
+    Bridge,
+}
+
+impl Network {
+    /// As the file spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
+/// What is learned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// The embedded 8×8 digits.
+    Digits {
+        /// The part kept for testing, between 0 and 1, both excluded.
+        test_share: f64,
+    },
+    /// MNIST, from a folder.
+    Mnist {
+        /// Where; else the search path of data sets.
+        folder: Option<PathBuf>,
+    },
+    /// Any set in IDX files.
+    Idx(IdxData),
+}
+
+/// A data set in four IDX files, plain or gzip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdxData {
+    /// Samples to train on.
+    pub train_images: PathBuf,
+    /// Their labels.
+    pub train_labels: PathBuf,
+    /// Samples to test on.
+    pub test_images: PathBuf,
+    /// Their labels.
+    pub test_labels: PathBuf,
+    /// What one unit of a sample's byte means; finite, above 0.
+    pub value_scale: f32,
+    /// How many classes, 2 to 256; else one more than the largest label.
+    pub classes: Option<u16>,
+}
+
+/// Which client holds which sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partition {
+    /// Shuffled and cut into shares of equal size.
+    Iid,
+}
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// A multi-layer perceptron; inputs and outputs are those of the data.
+    Mlp {
+        /// Widths of the layers between, at most [`HIDDEN_LAYERS_MAX`], none
+        /// of them 0.
+        hidden: Vec<u16>,
+    },
+}
+
+/// How a client trains in one round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Training {
+    /// Passes over the client's samples, 1 to [`EPOCHS_MAX`].
+    pub epochs: u32,
+    /// Samples between two steps, 1 to [`BATCH_SIZE_MAX`].
+    pub batch_size: u32,
+    /// Step size; finite, above 0.
+    pub learning_rate: f32,
+}
+
+/// How the coordinator aggregates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The mean of the clients' models weighted by their sample counts
+    /// (McMahan et al., *Communication-Efficient Learning of Deep Networks from
+    /// Decentralized Data*, AISTATS 2017, algorithm 1).
+    FedAvg,
+}
+
+impl Strategy {
+    /// As the file spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FedAvg => "fed-avg",
+        }
+    }
+}
+
+/// Who takes part in a round, and where the coordinator listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coordinator {
+    /// Clients of a round. Always there where the experiment has a fleet, and
+    /// then at most its size.
+    pub clients_per_round: Option<u32>,
+    /// How many of them must have answered when the deadline passes. Always
+    /// there where the experiment has a fleet; at most `clients_per_round`.
+    pub quorum: Option<u32>,
+    /// Loopback port; 0 is any free one.
+    pub port: u16,
+}
+
+/// How many clients a round has and needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Participation {
+    /// Clients of a round; at least 1, at most all.
+    pub clients_per_round: u32,
+    /// Answers a round needs; at least 1, at most `clients_per_round`.
+    pub quorum: u32,
+}
+
+/// An experiment asks for more clients than there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParticipationError {
+    /// Nobody to train.
+    #[error("no clients: give their number, at least 1")]
+    NoClients,
+    /// A key that is too large for this many clients.
+    #[error("{key} is {value}, but a round has {available} clients at most: 1 to {available}")]
+    TooMany {
+        /// The key of the file.
+        key: &'static str,
+        /// What it says.
+        value: u32,
+        /// The largest possible value.
+        available: u32,
+    },
+}
+
+impl Coordinator {
+    /// Takes the defaults from the number of clients there are: all of them in
+    /// each round, and all of a round needed.
+    ///
+    /// # Errors
+    /// If there are none, or fewer than the experiment asks for.
+    pub fn participation(&self, client_count: u32) -> Result<Participation, ParticipationError> {
+        if client_count == 0 {
+            return Err(ParticipationError::NoClients);
+        }
+        let at_most = |key, value: Option<u32>, available| match value {
+            Some(value) if value > available => Err(ParticipationError::TooMany {
+                key,
+                value,
+                available,
+            }),
+            Some(value) => Ok(value.max(1)),
+            None => Ok(available),
+        };
+        let clients_per_round = at_most(
+            keys::CLIENTS_PER_ROUND,
+            self.clients_per_round,
+            client_count,
+        )?;
+        Ok(Participation {
+            clients_per_round,
+            quorum: at_most(keys::QUORUM, self.quorum, clients_per_round)?,
+        })
+    }
+}
+
+/// How long anything may take; each from [`DEADLINE_MIN`] to [`DEADLINE_MAX`],
+/// in host time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From launch to the device's prompt.
+    pub boot: Duration,
+    /// From the prompt until the device has its data.
+    pub ready: Duration,
+    /// From the start of a round until its answers are no longer waited for.
+    pub round: Duration,
+}
+
+/// Devices of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetGroup {
+    /// Name of a board of the catalogue, or path of a board file.
+    pub board: String,
+    /// How many; at least 1.
+    pub count: u32,
+}
+
+impl Experiment {
+    /// Reads and checks the experiment file at `path`, with each of `sets`
+    /// (`KEY=VALUE`, the value of `--set`) laid over it in turn.
+    ///
+    /// Relative paths in the file count from its folder, those in `sets` from
+    /// the working directory; they come out absolute. `known_boards` are the
+    /// names of the catalogue.
+    ///
+    /// # Errors
+    /// [`ExperimentError`] if it cannot be read, or says something wrong.
+    pub fn from_file(
+        path: &Path,
+        sets: &[String],
+        known_boards: &[&str],
+    ) -> Result<Self, ExperimentError> {
+        let name = path.display().to_string();
+        let bytes = read_bounded(path)
+            .map_err(|(message, help)| ExperimentError::without_text(&name, message, Some(help)))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let start = error.utf8_error().valid_up_to();
+            // What is before `start` is unchanged, so the position holds.
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let fault = Fault {
+                span: start..start,
+                message: "the file is not UTF-8 text".into(),
+                help: Some("save it as UTF-8; TOML allows nothing else".into()),
+            };
+            Sources::new(&name, &text, &[]).error(fault)
+        })?;
+        let folders = absolute_folders(path).map_err(|error| {
+            ExperimentError::without_text(
+                &name,
+                format!("failed to find the working directory: {error}"),
+                Some("change to a folder that exists".into()),
+            )
+        })?;
+        parse(&text, &name, sets, known_boards, Some(&folders))
+    }
+
+    /// Checks the experiment in `text`, as [`Experiment::from_file`] does;
+    /// errors call it `file_name`, and its stem is the default name. Relative
+    /// paths stay as they are.
+    ///
+    /// # Errors
+    /// [`ExperimentError`] if it says something wrong.
+    pub fn parse(
+        text: &str,
+        file_name: &str,
+        sets: &[String],
+        known_boards: &[&str],
+    ) -> Result<Self, ExperimentError> {
+        parse(text, file_name, sets, known_boards, None)
+    }
+
+    /// The experiment as a file in which nothing is left to a default.
+    ///
+    /// Reading it gives an equal experiment.
+    pub fn to_toml(&self) -> String {
+        write::to_toml(self)
+    }
+
+    /// How many devices the fleet has.
+    pub fn fleet_size(&self) -> u32 {
+        self.fleet.iter().map(|group| group.count).sum()
+    }
+
+    /// The board of each device, in the order of their ids.
+    pub fn device_boards(&self) -> impl Iterator<Item = &str> {
+        self.fleet
+            .iter()
+            .flat_map(|group| std::iter::repeat_n(group.board.as_str(), group.count as usize))
+    }
+}
+
+/// What relative paths count from.
+struct Folders {
+    file: PathBuf,
+    working: PathBuf,
+}
+
+fn absolute_folders(path: &Path) -> std::io::Result<Folders> {
+    let working = std::env::current_dir()?;
+    Ok(Folders {
+        file: working.join(path.parent().unwrap_or(Path::new(""))),
+        working,
+    })
+}
+
+fn parse(
+    text: &str,
+    file_name: &str,
+    sets: &[String],
+    known_boards: &[&str],
+    folders: Option<&Folders>,
+) -> Result<Experiment, ExperimentError> {
+    let sources = Sources::new(file_name, text, sets);
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let (message, help) = too_long(text.len() as u64);
+        return Err(ExperimentError::without_text(
+            file_name,
+            message,
+            Some(help),
+        ));
+    }
+    let checked = || -> Result<Experiment, Fault> {
+        let mut tree = DeTable::parse(text).map_err(Fault::syntax)?;
+        for (index, set) in sets.iter().enumerate() {
+            overrides::apply(tree.get_mut(), set, sources.set_offset(index))?;
+        }
+        keys::check_known(tree.get_ref())?;
+        let raw = raw::RawExperiment::deserialize(Deserializer::from(tree.clone()))
+            .map_err(|error| Fault::shape(&error, tree.get_ref()))?;
+        raw.check(&raw::Context {
+            sources: &sources,
+            known_boards,
+            folders,
+        })
+    };
+    checked().map_err(|fault| sources.error(fault))
+}
+
+fn too_long(bytes: u64) -> (String, String) {
+    (
+        format!("the file is {bytes} bytes long"),
+        format!("an experiment file has at most {FILE_BYTES_MAX} bytes; is it the right file?"),
+    )
+}
+
+/// The whole file, unless it is too long or none. Message and help otherwise.
+fn read_bounded(path: &Path) -> Result<Vec<u8>, (String, String)> {
+    let failed = |error: std::io::Error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "give the path of an experiment file, such as examples/digits.toml"
+            }
+            _ => "check that it is a file and that you may read it",
+        };
+        (format!("failed to read it: {error}"), help.to_owned())
+    };
+    // Opening a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err((
+            "not a file".into(),
+            "give the path of an experiment file, such as examples/digits.toml".into(),
+        ));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(too_long(metadata.len()));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        // It has grown since it was asked for its length.
+        return Err(too_long(bytes.len() as u64));
+    }
+    Ok(bytes)
+}

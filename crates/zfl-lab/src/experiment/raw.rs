@@ -1,0 +1,633 @@
+//! The file as it stands: every key optional, every value with its position.
+
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use toml::Spanned;
+
+use super::error::{Fault, Sources};
+use super::nearest::nearest;
+use super::{
+    BATCH_SIZE_MAX, Coordinator, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines, EPOCHS_MAX,
+    Experiment, FLEET_SIZE_MAX, FleetGroup, Folders, HIDDEN_LAYERS_MAX, IdxData, Model,
+    NAME_BYTES_MAX, Network, Partition, ROUNDS_MAX, Strategy, Training, keys,
+};
+
+/// The board of a group that names none.
+const BOARD_DEFAULT: &str = "mps2-an386";
+
+/// A TOML integer, as large as it may be written: whether a key allows it is
+/// for [`RawExperiment::check`] to say.
+#[derive(Clone, Copy)]
+struct Whole(i128);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WholeVisitor;
+        impl Visitor<'_> for WholeVisitor {
+            type Value = Whole;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a whole number")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Whole, E> {
+                Ok(Whole(value.into()))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Whole, E> {
+                Ok(Whole(value.into()))
+            }
+
+            fn visit_i128<E: de::Error>(self, value: i128) -> Result<Whole, E> {
+                Ok(Whole(value))
+            }
+        }
+        deserializer.deserialize_any(WholeVisitor)
+    }
+}
+
+/// A TOML float or integer.
+#[derive(Clone, Copy)]
+struct Number(f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberVisitor;
+        impl Visitor<'_> for NumberVisitor {
+            type Value = Number;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a number")
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Number, E> {
+                Ok(Number(value))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "the nearest number is meant")]
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Number, E> {
+                Ok(Number(value as f64))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "the nearest number is meant")]
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Number, E> {
+                Ok(Number(value as f64))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "the nearest number is meant")]
+            fn visit_i128<E: de::Error>(self, value: i128) -> Result<Number, E> {
+                Ok(Number(value as f64))
+            }
+        }
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawExperiment {
+    name: Option<Spanned<String>>,
+    seed: Option<Spanned<Whole>>,
+    rounds: Option<Spanned<Whole>>,
+    network: Option<Spanned<String>>,
+    data: Option<Spanned<RawData>>,
+    partition: Option<Spanned<RawPartition>>,
+    model: Option<Spanned<RawModel>>,
+    #[serde(default)]
+    training: RawTraining,
+    strategy: Option<Spanned<RawStrategy>>,
+    #[serde(default)]
+    coordinator: RawCoordinator,
+    #[serde(default)]
+    deadlines: RawDeadlines,
+    #[serde(default)]
+    fleet: Vec<Spanned<RawFleetGroup>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawData {
+    digits: Option<Spanned<RawDigits>>,
+    mnist: Option<Spanned<RawMnist>>,
+    idx: Option<Spanned<RawIdx>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawDigits {
+    test_share: Option<Spanned<Number>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawMnist {
+    folder: Option<Spanned<String>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawIdx {
+    train_images: Spanned<String>,
+    train_labels: Spanned<String>,
+    test_images: Spanned<String>,
+    test_labels: Spanned<String>,
+    value_scale: Option<Spanned<Number>>,
+    classes: Option<Spanned<Whole>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawEmpty {}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawPartition {
+    iid: Option<Spanned<RawEmpty>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawModel {
+    mlp: Option<Spanned<RawMlp>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawMlp {
+    hidden: Option<Spanned<Vec<Spanned<Whole>>>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawTraining {
+    epochs: Option<Spanned<Whole>>,
+    batch_size: Option<Spanned<Whole>>,
+    learning_rate: Option<Spanned<Number>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawStrategy {
+    fed_avg: Option<Spanned<RawEmpty>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawCoordinator {
+    clients_per_round: Option<Spanned<Whole>>,
+    quorum: Option<Spanned<Whole>>,
+    port: Option<Spanned<Whole>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawDeadlines {
+    boot_s: Option<Spanned<Number>>,
+    ready_s: Option<Spanned<Number>>,
+    round_s: Option<Spanned<Number>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawFleetGroup {
+    board: Option<Spanned<String>>,
+    count: Option<Spanned<Whole>>,
+}
+
+/// What checking needs to know beside the file.
+pub(super) struct Context<'a> {
+    pub(super) sources: &'a Sources<'a>,
+    pub(super) known_boards: &'a [&'a str],
+    pub(super) folders: Option<&'a Folders>,
+}
+
+impl Context<'_> {
+    /// `path` has a value that it may not have.
+    fn refuse(&self, path: &str, span: Range<usize>) -> Fault {
+        let message = format!("`{path}` is {}", self.sources.quote(&span));
+        self.fault(path, span, message)
+    }
+
+    fn fault(&self, path: &str, span: Range<usize>, message: String) -> Fault {
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        Fault {
+            span,
+            message,
+            help: keys::help(&path),
+        }
+    }
+
+    fn whole<T: TryFrom<i128>>(
+        &self,
+        path: &str,
+        value: Option<&Spanned<Whole>>,
+        allowed: RangeInclusive<u32>,
+        default: T,
+    ) -> Result<T, Fault> {
+        let Some(value) = value else {
+            return Ok(default);
+        };
+        let number = value.get_ref().0;
+        let allowed = i128::from(*allowed.start())..=i128::from(*allowed.end());
+        match T::try_from(number) {
+            Ok(converted) if allowed.contains(&number) => Ok(converted),
+            _ => Err(self.refuse(path, value.span())),
+        }
+    }
+
+    /// A number above 0 that single precision can hold.
+    fn positive_f32(
+        &self,
+        path: &str,
+        value: Option<&Spanned<Number>>,
+        default: f32,
+    ) -> Result<f32, Fault> {
+        let Some(value) = value else {
+            return Ok(default);
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "checked below")]
+        let number = value.get_ref().0 as f32;
+        if number.is_finite() && number > 0.0 {
+            Ok(number)
+        } else {
+            Err(self.refuse(path, value.span()))
+        }
+    }
+
+    fn duration(
+        &self,
+        path: &str,
+        value: Option<&Spanned<Number>>,
+        default_s: u64,
+    ) -> Result<Duration, Fault> {
+        let Some(value) = value else {
+            return Ok(Duration::from_secs(default_s));
+        };
+        Duration::try_from_secs_f64(value.get_ref().0)
+            .ok()
+            .filter(|duration| (DEADLINE_MIN..=DEADLINE_MAX).contains(duration))
+            .ok_or_else(|| self.refuse(path, value.span()))
+    }
+
+    /// A path made absolute: of the file from its folder, of a `--set` from
+    /// the working directory.
+    fn path(&self, path: &str, value: &Spanned<String>) -> Result<PathBuf, Fault> {
+        let text = value.get_ref();
+        if text.is_empty() || text.contains('\0') {
+            return Err(self.refuse(path, value.span()));
+        }
+        let Some(folders) = self.folders else {
+            return Ok(text.into());
+        };
+        let base = match self.sources.is_set(&value.span()) {
+            true => &folders.working,
+            false => &folders.file,
+        };
+        let joined = base.join(text);
+        // The run's record is TOML and can only hold text.
+        if joined.to_str().is_none() {
+            return Err(Fault {
+                span: value.span(),
+                message: format!(
+                    "`{path}` lies in {}, whose name is not UTF-8",
+                    base.display()
+                ),
+                help: Some("give an absolute path, or rename the folder".into()),
+            });
+        }
+        Ok(joined)
+    }
+
+    /// The one variant of a table of variants.
+    fn one_of<T>(
+        &self,
+        path: &str,
+        span: Range<usize>,
+        variants: Vec<(&str, Range<usize>, T)>,
+    ) -> Result<T, Fault> {
+        let mut variants = variants;
+        variants.sort_by_key(|(_, span, _)| span.start);
+        let mut variants = variants.into_iter();
+        match (variants.next(), variants.next()) {
+            (None, _) => Err(self.fault(path, span, format!("`{path}` says nothing"))),
+            (Some((.., only)), None) => Ok(only),
+            (Some((first, ..)), Some((second, span, _))) => Err(self.fault(
+                path,
+                span,
+                format!("`{path}.{second}` beside `{path}.{first}`"),
+            )),
+        }
+    }
+}
+
+impl RawExperiment {
+    pub(super) fn check(self, context: &Context<'_>) -> Result<Experiment, Fault> {
+        let name = match &self.name {
+            None => default_name(context.sources.file_name()),
+            Some(name) if is_name(name.get_ref()) => name.get_ref().clone(),
+            Some(name) => return Err(context.refuse("name", name.span())),
+        };
+        let seed = match &self.seed {
+            None => 1,
+            Some(seed) => i64::try_from(seed.get_ref().0)
+                .ok()
+                .and_then(|seed| u64::try_from(seed).ok())
+                .ok_or_else(|| context.refuse("seed", seed.span()))?,
+        };
+        let network = match &self.network {
+            None => Network::Switch,
+            Some(network) => match network.get_ref().as_str() {
+                "switch" => Network::Switch,
+                "bridge" => Network::Bridge,
+                _ => return Err(context.refuse("network", network.span())),
+            },
+        };
+        let rounds = context.whole("rounds", self.rounds.as_ref(), 1..=ROUNDS_MAX, 20)?;
+        let data = check_data(self.data, context)?;
+        let partition = match self.partition {
+            None => Partition::Iid,
+            Some(table) => {
+                let span = table.span();
+                let iid = table.into_inner().iid;
+                let iid = iid.map(|iid| ("iid", iid.span(), Partition::Iid));
+                context.one_of("partition", span, iid.into_iter().collect())?
+            }
+        };
+        let strategy = match self.strategy {
+            None => Strategy::FedAvg,
+            Some(table) => {
+                let span = table.span();
+                let fed_avg = table.into_inner().fed_avg;
+                let fed_avg = fed_avg.map(|table| ("fed-avg", table.span(), Strategy::FedAvg));
+                context.one_of("strategy", span, fed_avg.into_iter().collect())?
+            }
+        };
+        let model = check_model(self.model, context)?;
+        let training = Training {
+            epochs: context.whole(
+                "training.epochs",
+                self.training.epochs.as_ref(),
+                1..=EPOCHS_MAX,
+                5,
+            )?,
+            batch_size: context.whole(
+                "training.batch-size",
+                self.training.batch_size.as_ref(),
+                1..=BATCH_SIZE_MAX,
+                16,
+            )?,
+            learning_rate: context.positive_f32(
+                "training.learning-rate",
+                self.training.learning_rate.as_ref(),
+                0.1,
+            )?,
+        };
+        let deadlines = Deadlines {
+            boot: context.duration("deadlines.boot-s", self.deadlines.boot_s.as_ref(), 60)?,
+            ready: context.duration("deadlines.ready-s", self.deadlines.ready_s.as_ref(), 120)?,
+            round: context.duration("deadlines.round-s", self.deadlines.round_s.as_ref(), 300)?,
+        };
+        let fleet = check_fleet(&self.fleet, context)?;
+        let coordinator = check_coordinator(&self.coordinator, &fleet, context)?;
+        Ok(Experiment {
+            name,
+            seed,
+            rounds,
+            network,
+            data,
+            partition,
+            model,
+            training,
+            strategy,
+            coordinator,
+            deadlines,
+            fleet,
+        })
+    }
+}
+
+fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<Data, Fault> {
+    let Some(data) = data else {
+        return Ok(Data::Digits { test_share: 0.2 });
+    };
+    enum Raw {
+        Digits(RawDigits),
+        Mnist(RawMnist),
+        Idx(RawIdx),
+    }
+    let span = data.span();
+    let RawData { digits, mnist, idx } = data.into_inner();
+    let mut variants = Vec::new();
+    if let Some(table) = digits {
+        variants.push(("digits", table.span(), Raw::Digits(table.into_inner())));
+    }
+    if let Some(table) = mnist {
+        variants.push(("mnist", table.span(), Raw::Mnist(table.into_inner())));
+    }
+    if let Some(table) = idx {
+        variants.push(("idx", table.span(), Raw::Idx(table.into_inner())));
+    }
+    match context.one_of("data", span, variants)? {
+        Raw::Digits(digits) => {
+            let test_share = match &digits.test_share {
+                None => 0.2,
+                Some(share) if share.get_ref().0 > 0.0 && share.get_ref().0 < 1.0 => {
+                    share.get_ref().0
+                }
+                Some(share) => return Err(context.refuse("data.digits.test-share", share.span())),
+            };
+            Ok(Data::Digits { test_share })
+        }
+        Raw::Mnist(mnist) => Ok(Data::Mnist {
+            folder: match &mnist.folder {
+                None => None,
+                Some(folder) => Some(context.path("data.mnist.folder", folder)?),
+            },
+        }),
+        Raw::Idx(idx) => Ok(Data::Idx(IdxData {
+            train_images: context.path("data.idx.train-images", &idx.train_images)?,
+            train_labels: context.path("data.idx.train-labels", &idx.train_labels)?,
+            test_images: context.path("data.idx.test-images", &idx.test_images)?,
+            test_labels: context.path("data.idx.test-labels", &idx.test_labels)?,
+            value_scale: context.positive_f32(
+                "data.idx.value-scale",
+                idx.value_scale.as_ref(),
+                1.0 / 255.0,
+            )?,
+            classes: match &idx.classes {
+                None => None,
+                classes => Some(context.whole("data.idx.classes", classes.as_ref(), 2..=256, 2)?),
+            },
+        })),
+    }
+}
+
+fn check_model(model: Option<Spanned<RawModel>>, context: &Context<'_>) -> Result<Model, Fault> {
+    let hidden = match model {
+        None => None,
+        Some(table) => {
+            let span = table.span();
+            let mlp = table.into_inner().mlp;
+            let mlp = mlp.map(|mlp| ("mlp", mlp.span(), mlp.into_inner()));
+            context
+                .one_of("model", span, mlp.into_iter().collect())?
+                .hidden
+        }
+    };
+    let Some(hidden) = hidden else {
+        return Ok(Model::Mlp { hidden: vec![16] });
+    };
+    let path = "model.mlp.hidden";
+    if let Some(surplus) = hidden.get_ref().get(HIDDEN_LAYERS_MAX) {
+        let count = hidden.get_ref().len();
+        let message = format!("`{path}` has {count} widths");
+        return Err(context.fault(path, surplus.span(), message));
+    }
+    let widths = hidden.get_ref().iter().enumerate();
+    Ok(Model::Mlp {
+        hidden: widths
+            .map(|(index, width)| {
+                let path = format!("{path}.{index}");
+                context.whole(&path, Some(width), 1..=u32::from(u16::MAX), 1)
+            })
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn check_fleet(
+    groups: &[Spanned<RawFleetGroup>],
+    context: &Context<'_>,
+) -> Result<Vec<FleetGroup>, Fault> {
+    let mut fleet = Vec::new();
+    let mut size = 0u32;
+    for (index, group) in groups.iter().enumerate() {
+        let path = |key: &str| format!("fleet.{index}.{key}");
+        let raw = group.get_ref();
+        let count = raw.count.as_ref();
+        let count_span = count.map_or_else(|| group.span(), Spanned::span);
+        let count = context.whole(&path("count"), count, 1..=FLEET_SIZE_MAX, 1u32)?;
+        size = size.saturating_add(count);
+        if size > FLEET_SIZE_MAX {
+            let message = format!("{size} devices up to here");
+            return Err(context.fault(&path("count"), count_span, message));
+        }
+        let board = match &raw.board {
+            None => BOARD_DEFAULT.to_owned(),
+            Some(board) => check_board(&path("board"), board, context)?,
+        };
+        fleet.push(FleetGroup { board, count });
+    }
+    Ok(fleet)
+}
+
+fn check_board(
+    path: &str,
+    board: &Spanned<String>,
+    context: &Context<'_>,
+) -> Result<String, Fault> {
+    let name = board.get_ref();
+    if name.contains('/') || name.ends_with(".toml") {
+        let file = context.path(path, board)?;
+        return Ok(file.to_string_lossy().into_owned());
+    }
+    if context.known_boards.contains(&name.as_str()) {
+        return Ok(name.clone());
+    }
+    let guess = match nearest(name, context.known_boards.iter().copied()) {
+        Some(guess) => format!("did you mean `{guess}`? "),
+        None => String::new(),
+    };
+    Err(Fault {
+        span: board.span(),
+        message: format!("no board {}", context.sources.quote(&board.span())),
+        help: Some(format!(
+            "{guess}known boards: {}; or the path of a board file",
+            context.known_boards.join(", ")
+        )),
+    })
+}
+
+fn check_coordinator(
+    raw: &RawCoordinator,
+    fleet: &[FleetGroup],
+    context: &Context<'_>,
+) -> Result<Coordinator, Fault> {
+    let size = fleet.iter().map(|group| group.count).sum::<u32>();
+    let has_fleet = size > 0;
+    let most = if has_fleet { size } else { FLEET_SIZE_MAX };
+    let given = |path: &str, value: &Option<Spanned<Whole>>, most: u32, what: &str| {
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        match context.whole(path, Some(value), 1..=most, 1u32) {
+            Ok(value) => Ok(Some(value)),
+            Err(mut fault) => {
+                fault.help = Some(format!("`{path}`: a whole number from 1 to {most}, {what}"));
+                Err(fault)
+            }
+        }
+    };
+    let clients_per_round = given(
+        keys::CLIENTS_PER_ROUND,
+        &raw.clients_per_round,
+        most,
+        if has_fleet {
+            "the size of the fleet"
+        } else {
+            "the largest fleet"
+        },
+    )?
+    .or(has_fleet.then_some(size));
+    let quorum = given(
+        keys::QUORUM,
+        &raw.quorum,
+        clients_per_round.unwrap_or(most),
+        match (raw.clients_per_round.is_some(), has_fleet) {
+            (true, _) => keys::CLIENTS_PER_ROUND,
+            (false, true) => "the size of the fleet",
+            (false, false) => "the largest fleet",
+        },
+    )?
+    .or(clients_per_round.filter(|_| has_fleet));
+    Ok(Coordinator {
+        clients_per_round,
+        quorum,
+        port: context.whole(
+            "coordinator.port",
+            raw.port.as_ref(),
+            0..=u32::from(u16::MAX),
+            0,
+        )?,
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+/// The stem of the file, as far as a name can spell it.
+fn default_name(file_name: &str) -> String {
+    let stem = Path::new(file_name)
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().to_lowercase())
+        .unwrap_or_default();
+    let name: String = stem
+        .chars()
+        .map(|letter| match letter {
+            'a'..='z' | '0'..='9' => letter,
+            _ => '-',
+        })
+        .take(NAME_BYTES_MAX)
+        .collect();
+    match name.trim_matches('-') {
+        "" => "experiment".to_owned(),
+        name => name.to_owned(),
+    }
+}
