@@ -6,6 +6,7 @@
 //! - `board.rs`, the constant `BOARD` of type `zfl_firmware::Board`.
 //!
 //! An error ends the build with the file and the reason.
+#![expect(clippy::print_stdout, reason = "how a build script talks to Cargo")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -209,4 +210,74 @@ fn constants(board: &BoardFile) -> String {
         counter.clock_hz,
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(text: &str) -> BoardFile {
+        toml::from_str(text).unwrap()
+    }
+
+    const TEXT: &str = include_str!("../../../boards/mps2-an500.toml");
+
+    #[test]
+    fn the_stack_is_below_the_statics() {
+        let board = board(TEXT);
+        check(&board).unwrap();
+        let map = memory_map(&board.memory);
+        for line in [
+            "FLASH : ORIGIN = 0x00000000, LENGTH = 0x400000",
+            "RAM : ORIGIN = 0x20008000, LENGTH = 0x3f8000",
+            "_stack_end = 0x20000000;",
+            "_stack_start = 0x20008000;",
+            "_arena_start = 0x60000000;",
+            "_arena_end = 0x61000000;",
+        ] {
+            assert!(map.contains(line), "{line} is not in:\n{map}");
+        }
+    }
+
+    #[test]
+    fn constants_are_those_of_the_file() {
+        let constants = constants(&board(TEXT));
+        for field in [
+            "name: \"mps2-an500\"",
+            "nic_base: 0xa0000000",
+            "nic_irq: 13",
+            "console_tx_irq: 1",
+            "timer_clock_hz: 25000000",
+            "counter_register: 0x40028018",
+        ] {
+            assert!(constants.contains(field), "{field} is not in:\n{constants}");
+        }
+    }
+
+    #[test]
+    fn an_impossible_board_is_refused() {
+        for (from, to, expected) in [
+            (
+                "stack-size = 0x0000_8000",
+                "stack-size = 12",
+                "stack-size = 12",
+            ),
+            (
+                "base = 0x2000_0000",
+                "base = 0x2000_0100",
+                "memory.ram.base",
+            ),
+            ("base = 0x6000_0000", "base = 0x6000_0004", "memory.arena"),
+            (
+                "base = 0x6000_0000",
+                "base = 0xffff_0000",
+                "passes the address space",
+            ),
+            ("clock-hz = 25_000_000", "clock-hz = 32_768", "1 MHz"),
+        ] {
+            assert!(TEXT.contains(from), "{from}");
+            let error = check(&board(&TEXT.replace(from, to))).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

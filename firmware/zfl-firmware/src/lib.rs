@@ -34,12 +34,15 @@ mod fault;
 mod http;
 #[cfg(target_os = "none")]
 mod learn;
+#[cfg(any(target_os = "none", test))]
 mod line;
+#[cfg(any(target_os = "none", test))]
 mod meter;
 #[cfg(target_os = "none")]
 mod net;
 #[cfg(target_os = "none")]
 mod start;
+#[cfg(any(target_os = "none", test))]
 mod text;
 
 #[cfg(target_os = "none")]

@@ -16,6 +16,18 @@ impl<const N: usize> Text<N> {
         text
     }
 
+    /// The bytes as far as they are UTF-8.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let text = match core::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let (valid, _) = bytes.split_at(error.valid_up_to());
+                core::str::from_utf8(valid).unwrap_or("")
+            }
+        };
+        Self::of(format_args!("{text}"))
+    }
+
     /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -46,6 +58,7 @@ mod tests {
     fn too_long_a_text_is_cut_between_characters() {
         let text = Text::<8>::of(format_args!("{}{}", "ab\ncd", "éééé"));
         assert_eq!(text.as_str(), "ab cdé");
+        assert_eq!(Text::<8>::from_bytes(b"no\xff!").as_str(), "no");
         assert_eq!(Text::<4>::of(format_args!("{}", 12345)).as_str(), "1234");
     }
 }

@@ -14,6 +14,7 @@ use core::task::Context;
 
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 use embassy_sync::waitqueue::AtomicWaker;
+use static_cell::ConstStaticCell;
 
 use super::interrupt::{self, Source};
 use super::registers::Registers;
@@ -93,14 +94,16 @@ impl core::fmt::Display for InitError {
 pub(crate) struct Lan9118 {
     registers: Registers,
     address: [u8; 6],
-    rx: [u8; BUFFER_BYTES],
-    tx: [u8; BUFFER_BYTES],
+    rx: &'static mut [u8; BUFFER_BYTES],
+    tx: &'static mut [u8; BUFFER_BYTES],
 }
 
 impl Lan9118 {
     /// Resets and starts the NIC and reads its address, which the QEMU
-    /// command line sets.
+    /// command line sets. There is one: its buffers are static.
     pub(crate) fn new(board: &Board) -> Result<Self, InitError> {
+        static RX: ConstStaticCell<[u8; BUFFER_BYTES]> = ConstStaticCell::new([0; BUFFER_BYTES]);
+        static TX: ConstStaticCell<[u8; BUFFER_BYTES]> = ConstStaticCell::new([0; BUFFER_BYTES]);
         // SAFETY: the board file says that a LAN9118 is there.
         let registers = unsafe { Registers::new(board.nic_base) };
         registers.write(HARDWARE_CONFIG, HARDWARE_CONFIG_RESET);
@@ -127,8 +130,8 @@ impl Lan9118 {
         Ok(Self {
             registers,
             address: [a, b, c, d, e, f],
-            rx: [0; BUFFER_BYTES],
-            tx: [0; BUFFER_BYTES],
+            rx: RX.take(),
+            tx: TX.take(),
         })
     }
 
@@ -221,7 +224,7 @@ impl Driver for Lan9118 {
             },
             Transmit {
                 registers: self.registers,
-                buffer: &mut self.tx,
+                buffer: self.tx,
             },
         ))
     }
@@ -233,7 +236,7 @@ impl Driver for Lan9118 {
         }
         Some(Transmit {
             registers: self.registers,
-            buffer: &mut self.tx,
+            buffer: self.tx,
         })
     }
 

@@ -1,14 +1,18 @@
 //! Requests to the coordinator.
+//!
+//! A small client of our own over httparse. reqwless was tried: it brings the
+//! crates of a TLS stack along even without that feature, counts below zero
+//! when a body is longer than announced, and takes a body that ends early for
+//! whole.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::net::SocketAddrV4;
 
 use embassy_net::tcp::{ConnectError, TcpSocket};
 use embassy_net::{IpEndpoint, Stack};
 use embassy_time::{Duration, TimeoutError, with_timeout};
-use embedded_io_async::{Read as _, Write as _};
-use reqwless::request::{Method, Request, RequestBody, RequestBuilder as _};
-use reqwless::response::Response;
+use embedded_io_async::Write as _;
+use static_cell::ConstStaticCell;
 use zfl_client::Refusal;
 use zfl_proto::Token;
 use zfl_proto::http::MEDIA_TYPE_BINARY;
@@ -24,9 +28,19 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 /// How long an unanswered segment is repeated.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long to see to it that the connection ends well.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+const LINE_END: &str = "\r\n";
+
+/// Room for the head of a request.
+type Head = heapless::String<512>;
+
+/// Header fields of a response that are looked at.
+const FIELDS_MAX: usize = 32;
 
 /// What is kept of the reason that a refusal gives.
-const REASON_BYTES_MAX: usize = 160;
+const REASON_BYTES_MAX: usize = 96;
 
 /// Why a request came to nothing.
 pub(crate) enum RequestError {
@@ -36,9 +50,11 @@ pub(crate) enum RequestError {
     Connection,
     /// A step took too long.
     Timeout(&'static str),
-    /// What came back is no HTTP response that this understands.
-    Response(reqwless::Error),
-    /// The response says nothing of its length, or ended before it.
+    /// What came back is no HTTP response.
+    Response(httparse::Error),
+    /// The response's head is longer than [`HEAD_BYTES_MAX`].
+    Head,
+    /// The response does not say how long it is, or is not that long.
     Length,
     /// The coordinator refused.
     Status {
@@ -71,8 +87,9 @@ impl fmt::Display for RequestError {
             Self::Connect(error) => write!(f, "no connection to the coordinator: {error:?}"),
             Self::Connection => f.write_str("connection to the coordinator lost"),
             Self::Timeout(what) => write!(f, "coordinator too slow to {what}"),
-            Self::Response(error) => write!(f, "unintelligible response: {error:?}"),
-            Self::Length => f.write_str("response ends early or gives no Content-Length"),
+            Self::Response(error) => write!(f, "no HTTP response: {error}"),
+            Self::Head => write!(f, "head of the response exceeds {HEAD_BYTES_MAX} bytes"),
+            Self::Length => f.write_str("Content-Length of the response is missing or wrong"),
             Self::Status { code, reason } => {
                 write!(
                     f,
@@ -85,40 +102,29 @@ impl fmt::Display for RequestError {
     }
 }
 
-/// Gives reqwless a body's length; the bytes follow by our own hand, with a
-/// deadline for every piece.
-struct Length(usize);
-
-impl RequestBody for Length {
-    fn len(&self) -> Option<usize> {
-        Some(self.0)
-    }
-
-    async fn write<W: embedded_io_async::Write>(&self, _: &mut W) -> Result<(), W::Error> {
-        Ok(())
-    }
-}
-
 /// The coordinator, as the only one whom a device asks.
 pub(crate) struct Coordinator {
     stack: Stack<'static>,
     address: SocketAddrV4,
-    host: Text<24>,
-    authorization: Text<40>,
-    receive_buffer: [u8; CLIENT_WINDOW_BYTES],
-    send_buffer: [u8; CLIENT_SEND_BYTES],
+    token: Token,
+    receive_buffer: &'static mut [u8; CLIENT_WINDOW_BYTES],
+    send_buffer: &'static mut [u8; CLIENT_SEND_BYTES],
 }
 
 impl Coordinator {
-    /// The coordinator at `address`, which knows this client by `token`.
+    /// The coordinator at `address`, which knows this client by `token`. There
+    /// is one: its buffers are static and never pass over the stack.
     pub(crate) fn new(stack: Stack<'static>, address: SocketAddrV4, token: Token) -> Self {
+        static RECEIVE: ConstStaticCell<[u8; CLIENT_WINDOW_BYTES]> =
+            ConstStaticCell::new([0; CLIENT_WINDOW_BYTES]);
+        static SEND: ConstStaticCell<[u8; CLIENT_SEND_BYTES]> =
+            ConstStaticCell::new([0; CLIENT_SEND_BYTES]);
         Self {
             stack,
             address,
-            host: Text::of(format_args!("{address}")),
-            authorization: Text::of(format_args!("Bearer {token}")),
-            receive_buffer: [0; CLIENT_WINDOW_BYTES],
-            send_buffer: [0; CLIENT_SEND_BYTES],
+            token,
+            receive_buffer: RECEIVE.take(),
+            send_buffer: SEND.take(),
         }
     }
 
@@ -128,24 +134,44 @@ impl Coordinator {
         path: &str,
         sink: impl FnMut(&[u8]) -> Result<(), Refusal>,
     ) -> Result<(), RequestError> {
-        self.exchange(Method::GET, path, [&[], &[]], sink).await
+        let head = self.head("GET", path, format_args!(""));
+        self.exchange(head.as_str(), [&[], &[]], sink).await
     }
 
     /// `POST` to `path` of a body in two parts, sent from where they lie; the
     /// response's body is ignored.
     pub(crate) async fn post(&mut self, path: &str, body: [&[u8]; 2]) -> Result<(), RequestError> {
-        self.exchange(Method::POST, path, body, |_| Ok(())).await
+        let length: usize = body.iter().map(|part| part.len()).sum();
+        let fields = format_args!(
+            "Content-Type: {MEDIA_TYPE_BINARY}{LINE_END}Content-Length: {length}{LINE_END}"
+        );
+        let head = self.head("POST", path, fields);
+        self.exchange(head.as_str(), body, |_| Ok(())).await
+    }
+
+    fn head(&self, method: &str, path: &str, fields: fmt::Arguments<'_>) -> Head {
+        let Self { address, token, .. } = self;
+        let mut head = Head::new();
+        // Long enough for every path and length there is.
+        let _ = write!(
+            head,
+            "{method} {path} HTTP/1.1{LINE_END}\
+             Host: {address}{LINE_END}\
+             Authorization: Bearer {token}{LINE_END}\
+             Accept: {MEDIA_TYPE_BINARY}{LINE_END}\
+             Connection: close{LINE_END}\
+             {fields}{LINE_END}"
+        );
+        head
     }
 
     async fn exchange(
         &mut self,
-        method: Method,
-        path: &str,
+        head: &str,
         body: [&[u8]; 2],
         sink: impl FnMut(&[u8]) -> Result<(), Refusal>,
     ) -> Result<(), RequestError> {
-        let mut socket =
-            TcpSocket::new(self.stack, &mut self.receive_buffer, &mut self.send_buffer);
+        let mut socket = TcpSocket::new(self.stack, self.receive_buffer, self.send_buffer);
         socket.set_nagle_enabled(false);
         socket.set_timeout(Some(SILENCE_MAX));
         socket.set_keep_alive(Some(KEEP_ALIVE_INTERVAL));
@@ -153,23 +179,12 @@ impl Coordinator {
             .await
             .map_err(|TimeoutError| RequestError::Timeout("connect"))?
             .map_err(RequestError::Connect)?;
-        let headers = [
-            ("Authorization", self.authorization.as_str()),
-            ("Accept", MEDIA_TYPE_BINARY),
-            ("Content-Type", MEDIA_TYPE_BINARY),
-            ("Connection", "close"),
-        ];
         let done = async {
-            send(
-                &mut socket,
-                method,
-                path,
-                self.host.as_str(),
-                &headers,
-                body,
-            )
-            .await?;
-            receive(&mut socket, method, sink).await
+            send(&mut socket, head.as_bytes()).await?;
+            for part in body {
+                send(&mut socket, part).await?;
+            }
+            receive(&mut socket, sink).await
         }
         .await;
         match done {
@@ -179,38 +194,14 @@ impl Coordinator {
         }
         // What is left to be said is a FIN or RST; whether it arrives changes
         // nothing here.
-        let _ = with_timeout(Duration::from_secs(1), socket.flush()).await;
+        let _ = with_timeout(CLOSE_MAX, socket.flush()).await;
         done
     }
 }
 
-async fn send(
-    socket: &mut TcpSocket<'_>,
-    method: Method,
-    path: &str,
-    host: &str,
-    headers: &[(&str, &str)],
-    body: [&[u8]; 2],
-) -> Result<(), RequestError> {
-    // Named in full, for `RequestBody` has a `len` too.
-    let body_bytes = body.iter().map(|part| <[u8]>::len(part)).sum();
-    let head = Request::new(method, path).host(host).headers(headers);
-    let write_head = async {
-        match method {
-            Method::GET => head.build().write_header(socket).await,
-            _ => {
-                head.body(Length(body_bytes))
-                    .build()
-                    .write_header(socket)
-                    .await
-            }
-        }
-    };
-    with_timeout(STALL_MAX, write_head)
-        .await
-        .map_err(|TimeoutError| RequestError::Timeout("take the request"))?
-        .map_err(RequestError::Response)?;
-    for piece in body.into_iter().flat_map(|part| part.chunks(CHUNK_BYTES)) {
+async fn send(socket: &mut TcpSocket<'_>, bytes: &[u8]) -> Result<(), RequestError> {
+    // In pieces, for the deadline is that of a stall.
+    for piece in bytes.chunks(CHUNK_BYTES) {
         with_timeout(STALL_MAX, socket.write_all(piece))
             .await
             .map_err(|TimeoutError| RequestError::Timeout("take the request"))?
@@ -219,47 +210,89 @@ async fn send(
     Ok(())
 }
 
-async fn receive(
+/// The bytes that came next, at least one.
+async fn read<'b>(
     socket: &mut TcpSocket<'_>,
-    method: Method,
-    mut sink: impl FnMut(&[u8]) -> Result<(), Refusal>,
-) -> Result<(), RequestError> {
-    let mut head = [0; HEAD_BYTES_MAX];
-    let response = with_timeout(STALL_MAX, Response::read(socket, method, &mut head))
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], RequestError> {
+    let count = with_timeout(STALL_MAX, socket.read(buffer))
         .await
         .map_err(|TimeoutError| RequestError::Timeout("answer"))?
-        .map_err(RequestError::Response)?;
-    let code = response.status.0;
-    let mut remaining = response.content_length.ok_or(RequestError::Length)?;
-    let mut body = response.body().reader();
-    let is_success = (200..300).contains(&code);
-    let mut reason = Text::of(format_args!(""));
-    let mut chunk = [0; CHUNK_BYTES];
+        .map_err(|_| RequestError::Connection)?;
+    match buffer.get(..count) {
+        None | Some([]) => Err(RequestError::Connection),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// What the head of a response says.
+struct ResponseHead {
+    code: u16,
+    content_bytes: usize,
+    /// Its own length.
+    head_bytes: usize,
+}
+
+/// `None` while the head is not complete.
+fn parse(bytes: &[u8]) -> Result<Option<ResponseHead>, RequestError> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    let head_bytes = match response.parse(bytes).map_err(RequestError::Response)? {
+        httparse::Status::Partial => return Ok(None),
+        httparse::Status::Complete(head_bytes) => head_bytes,
+    };
+    let content_bytes = response
+        .headers
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|field| core::str::from_utf8(field.value).ok()?.trim().parse().ok())
+        .ok_or(RequestError::Length)?;
+    Ok(Some(ResponseHead {
+        code: response.code.unwrap_or(0),
+        content_bytes,
+        head_bytes,
+    }))
+}
+
+async fn receive(
+    socket: &mut TcpSocket<'_>,
+    mut sink: impl FnMut(&[u8]) -> Result<(), Refusal>,
+) -> Result<(), RequestError> {
+    let mut buffer = [0; HEAD_BYTES_MAX];
+    let mut filled = 0;
+    let head = loop {
+        let rest = buffer.get_mut(filled..).unwrap_or(&mut []);
+        if rest.is_empty() {
+            return Err(RequestError::Head);
+        }
+        filled += read(socket, rest).await?.len();
+        if let Some(head) = parse(buffer.get(..filled).unwrap_or(&[]))? {
+            break head;
+        }
+    };
+    let first = buffer.get(head.head_bytes..filled).unwrap_or(&[]);
+    let mut remaining = head
+        .content_bytes
+        .checked_sub(first.len())
+        .ok_or(RequestError::Length)?;
+    if !(200..300).contains(&head.code) {
+        // Of its reason the beginning will do.
+        let mut reason = Text::from_bytes(first);
+        if first.is_empty() && remaining > 0 {
+            reason = Text::from_bytes(read(socket, &mut buffer).await?);
+        }
+        return Err(RequestError::Status {
+            code: head.code,
+            reason,
+        });
+    }
+    sink(first).map_err(RequestError::Refused)?;
     while remaining > 0 {
-        // Never asks for more than is left: reqwless would count below zero.
-        let (buffer, _) = chunk.split_at_mut(remaining.min(CHUNK_BYTES));
-        let count = with_timeout(STALL_MAX, body.read(buffer))
-            .await
-            .map_err(|TimeoutError| RequestError::Timeout("answer"))?
-            .map_err(RequestError::Response)?;
-        let bytes = buffer.get(..count).unwrap_or(&[]);
-        if bytes.is_empty() {
-            return Err(RequestError::Length);
-        }
+        // Never asks for more than is announced.
+        let (rest, _) = buffer.split_at_mut(remaining.min(HEAD_BYTES_MAX));
+        let bytes = read(socket, rest).await?;
         remaining -= bytes.len();
-        if is_success {
-            sink(bytes).map_err(RequestError::Refused)?;
-        } else {
-            reason = Text::of(format_args!(
-                "{}",
-                core::str::from_utf8(bytes).unwrap_or("(no text)")
-            ));
-            break;
-        }
+        sink(bytes).map_err(RequestError::Refused)?;
     }
-    if is_success {
-        Ok(())
-    } else {
-        Err(RequestError::Status { code, reason })
-    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use embassy_net::Stack;
 use embassy_net::tcp::TcpSocket;
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Timer, with_timeout};
 use picoserve::io::Read;
 use picoserve::request::Request;
 use picoserve::response::{IntoResponse as _, Response, ResponseWriter, StatusCode};
@@ -19,12 +19,16 @@ use crate::text::Text;
 
 /// How long a message may stall on its way.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// How long a body may take in all: that of a large model over a slow link.
+const BODY_MAX: Duration = Duration::from_secs(600);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 const CONFIG: Config = Config::new(Timeouts {
     start_read_request: Duration::from_secs(5),
     persistent_start_read_request: Duration::from_secs(1),
-    read_request: Duration::from_secs(120),
+    // For the head, and for the other side to close after the answer: so
+    // long can it keep a socket from the next.
+    read_request: Duration::from_secs(10),
     write: Duration::from_secs(10),
 })
 .close_connection_after_response();
@@ -142,9 +146,17 @@ async fn receive<R: Read>(node: &Node, request: &mut Request<'_, R>) -> Result<O
         Err(refusal) => return Ok(Outcome::Refused(refusal)),
     };
     let mut chunk = [0; CHUNK_BYTES];
-    let mut body = request.body_connection.body().reader();
+    let mut body = request
+        .body_connection
+        .body()
+        .reader()
+        .with_different_timeout(BODY_MAX);
     loop {
-        let count = body.read(&mut chunk).await?;
+        let Ok(count) = with_timeout(STALL_MAX, body.read(&mut chunk)).await else {
+            // Not all of it: the client says how much is missing.
+            break;
+        };
+        let count = count?;
         let Some(bytes) = chunk.get(..count).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
