@@ -1,0 +1,68 @@
+# What people and machines call. Everything else is cargo.
+
+# The order of the steps matters: zfl carries the firmware images, so they are
+# built before it.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# make demo EXPERIMENT=examples/mnist.toml ARGS='--set rounds=5'
+EXPERIMENT ?= examples/digits.toml
+ARGS ?=
+
+ZFL := $(or $(CARGO_TARGET_DIR),target)/release/zfl
+# Of the dependencies that are built anyway: those of zfl, or those of the tests.
+PROFILE ?= --release
+XTASK = cargo run --quiet $(PROFILE) --package xtask --
+
+.PHONY: help
+help: ## shows this
+	@echo 'usage: make TARGET'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: demo
+demo: ## installs what is missing, builds, and runs examples/digits.toml
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build-firmware
+	cargo build --release --package zfl
+	$(ZFL) run $(EXPERIMENT) $(ARGS)
+
+.PHONY: test
+test: ## installs what is missing, and passes all tests, those in QEMU included
+	@scripts/setup test
+	@scripts/test-setup
+	@$(MAKE) --no-print-directory build-firmware PROFILE=
+	cargo test --workspace
+	cargo test --manifest-path firmware/Cargo.toml --package zfl-board-build --package zfl-firmware
+
+.PHONY: bench
+bench: ## measures
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build-firmware
+	cargo build --release --package zfl
+	$(XTASK) bench $(ARGS)
+
+.PHONY: setup
+setup: ## installs what is missing for demo, test and lint
+	@scripts/setup test
+	@scripts/setup lint
+
+.PHONY: firmware
+firmware: ## builds the firmware images: target/firmware/BOARD.elf
+	@scripts/setup firmware
+	@$(MAKE) --no-print-directory build-firmware
+
+# With the compiler that scripts/setup has found.
+.PHONY: build-firmware
+build-firmware:
+	ZFL_FIRMWARE_TOOLCHAIN=$$(cat target/firmware-toolchain) $(XTASK) firmware
+
+.PHONY: lint
+lint: ## checks format, clippy, documents and scripts
+	@scripts/setup lint
+	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path firmware/Cargo.toml
+	shellcheck scripts/* .ci/run
+	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/lint-firmware
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
