@@ -1,1 +1,17 @@
 //! Experiment file to run: wires fleet, network, coordinator and data.
+//!
+//! - [`experiment`] is the file, read and checked.
+//! - [`run`](mod@run) executes it: loads and shares out the data, starts the
+//!   coordinator and the fleet, and writes the run's folder.
+//! - [`host`] is the fleet's half: devices, their network and their place at a
+//!   coordinator, in this process or another.
+//! - [`firmware`] is where images come from.
+
+mod data;
+pub mod experiment;
+pub mod firmware;
+pub mod host;
+mod records;
+pub mod run;
+
+pub use records::RecordError;

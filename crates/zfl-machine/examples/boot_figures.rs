@@ -47,7 +47,7 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
                 firmware: board.firmware_image(&images),
                 board: board.clone(),
                 nic: Nic::Socket(nic.into()),
-                mac: MacAddress::of_device(1, device),
+                mac: MacAddress([0x02, 0, 0, 0, (device >> 8) as u8, device as u8]),
                 console_folder: folder.path().into(),
                 deadlines: Deadlines::default(),
                 instruction_counting: InstructionCounting::Off,

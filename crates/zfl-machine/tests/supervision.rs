@@ -234,7 +234,7 @@ impl Bench {
             board,
             firmware,
             nic: Nic::Socket(OwnedFd::from(nic)),
-            mac: MacAddress::of_device(1, device),
+            mac: MacAddress([0x02, 0, 0, 0, (device >> 8) as u8, device as u8]),
             console_folder: self.folder.clone(),
             // A machine that works must not fail on a busy host.
             deadlines: Deadlines {

@@ -1,3 +1,45 @@
 //! The `zfl` command line.
+//!
+//! It reads arguments, calls `zfl-lab`, shows progress and turns errors into
+//! diagnostics and exit codes: 1 a run failed, 2 what was asked for makes no
+//! sense, 130 interrupted.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line prints"
+)]
 
-fn main() {}
+mod arguments;
+mod commands;
+mod display;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command, DataCommand};
+use commands::Failure;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Run(run) => commands::run::run(&run),
+        Command::Serve(serve) => commands::run::serve(&serve),
+        Command::Fleet(fleet) => commands::fleet::fleet(&fleet),
+        Command::Boards => commands::boards(),
+        Command::Doctor(doctor) => commands::doctor(&doctor),
+        Command::Data(DataCommand::Show(show)) => commands::data::show(&show),
+        Command::Data(DataCommand::Fetch(fetch)) => commands::data::fetch(&fetch),
+        // Replaces this process, or says why not.
+        Command::ExecMachine { arguments } => {
+            let error = zfl_machine::exec_machine(arguments);
+            Err(Failure::Run(format!(
+                "failed to start the emulator: {error}"
+            )))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,486 @@
+//! The fleet host: devices, their network, and their place at a coordinator.
+//!
+//! It meets the coordinator over HTTP only, so that the two can run in one
+//! process, in two, or on two machines.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use zfl_machine::console::DeviceEvent;
+use zfl_machine::fleet::FleetError;
+use zfl_machine::limits::DescriptorLimitError;
+use zfl_machine::machine::{Deadlines, MachineReport};
+use zfl_machine::usage::Usage;
+use zfl_machine::{
+    Board, Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram,
+    MachineError, MachineSpec, Nic,
+};
+use zfl_net::address::AddressPlanError;
+use zfl_net::bridge::{Bridge, BridgeError};
+use zfl_net::counters::Traffic;
+use zfl_net::{AddressPlan, MacAddress, Network, NetworkError, NetworkOptions};
+use zfl_proto::Token;
+use zfl_proto::console::RunOptions;
+use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
+
+use crate::firmware::{FirmwareError, FirmwareSource};
+
+/// A call to the coordinator takes no longer.
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often a fleet host looks whether its coordinator is still there.
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
+
+/// What a fleet host is to start.
+pub struct FleetPlan {
+    /// The boards, one for each device.
+    pub boards: Vec<Board>,
+    /// The seed of the MAC addresses.
+    pub seed: u64,
+    /// The coordinator's address on this host.
+    pub coordinator: SocketAddr,
+    /// The secret that lets it bring devices.
+    pub fleet_key: Token,
+    /// How the devices are connected.
+    pub network: FleetNetwork,
+    /// Where firmware images come from.
+    pub firmware: FirmwareSource,
+    /// How this program starts machines.
+    pub launcher: LauncherProgram,
+    /// Where console logs and images go.
+    pub folder: PathBuf,
+    /// From the start of a device to its prompt.
+    pub boot_deadline: Duration,
+    /// From the `run` command until a device has its data.
+    pub ready_deadline: Duration,
+}
+
+/// How devices are connected to the coordinator.
+pub enum FleetNetwork {
+    /// By the switch in user space.
+    Switch,
+    /// By a Linux bridge and taps, in a network namespace of the run.
+    Bridge(Bridge),
+}
+
+/// Why a fleet could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Too many devices for the addresses, or none.
+    #[error(transparent)]
+    Addresses(#[from] AddressPlanError),
+    /// No image for a board.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
+    /// Too many devices for the open files.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorLimitError),
+    /// No virtual network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// No bridge.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
+    /// The launcher's thread cannot be had.
+    #[error("failed to start the launcher of machines: {0}")]
+    Launcher(std::io::Error),
+    /// The devices could not be started.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The devices could not be stopped.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The coordinator does not answer.
+    #[error("failed to reach the coordinator at {coordinator}: {source}")]
+    Coordinator {
+        /// Where it should be.
+        coordinator: SocketAddr,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The coordinator does not take the fleet.
+    #[error("the coordinator at {coordinator} refuses the fleet ({status}): {reason}")]
+    Refused {
+        /// Where it is.
+        coordinator: SocketAddr,
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        reason: String,
+    },
+    /// The coordinator gave a token that is none.
+    #[error("the coordinator at {coordinator} gave client {client} a token that is none")]
+    BadToken {
+        /// Where it is.
+        coordinator: SocketAddr,
+        /// Whose.
+        client: u32,
+    },
+}
+
+/// The virtual network of either kind.
+enum Wire {
+    Switch(Network),
+    Bridge(Bridge),
+}
+
+/// Frames of a device since its network began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Bytes towards the device.
+    pub bytes_in: u64,
+    /// Bytes from the device.
+    pub bytes_out: u64,
+    /// Frames towards the device.
+    pub frames_in: u64,
+    /// Frames from the device.
+    pub frames_out: u64,
+}
+
+impl Frames {
+    fn new(to_device: Traffic, from_device: Traffic) -> Self {
+        Self {
+            bytes_in: to_device.bytes,
+            bytes_out: from_device.bytes,
+            frames_in: to_device.frames,
+            frames_out: from_device.frames,
+        }
+    }
+
+    /// What was added since `before`. A device that started anew counts from
+    /// 0.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let added = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        Self {
+            bytes_in: added(self.bytes_in, before.bytes_in),
+            bytes_out: added(self.bytes_out, before.bytes_out),
+            frames_in: added(self.frames_in, before.frames_in),
+            frames_out: added(self.frames_out, before.frames_out),
+        }
+    }
+}
+
+/// A running fleet.
+pub struct FleetHost {
+    fleet: Arc<Fleet>,
+    wire: Wire,
+    clients: Vec<u32>,
+    http: reqwest::Client,
+    coordinator: SocketAddr,
+    /// Ends with the host.
+    _watchers: JoinSet<()>,
+}
+
+impl FleetHost {
+    /// Starts the network, joins the coordinator, boots the devices and tells
+    /// each to run. Returns when each has taken its `run` line or has ended.
+    ///
+    /// # Errors
+    /// What fails for every device. A device that fails alone is told to the
+    /// coordinator and to `losses`.
+    pub async fn start(
+        mut plan: FleetPlan,
+        progress: &watch::Sender<FleetProgress>,
+        events: &broadcast::Sender<DeviceEvent>,
+        losses: &mpsc::UnboundedSender<(u32, String)>,
+    ) -> Result<Self, HostError> {
+        let settings = FleetSettings::default();
+        let count = plan.boards.len();
+        let addresses = AddressPlan::for_fleet(count)?;
+        zfl_machine::limits::ensure_descriptors(settings.descriptors_needed(count))?;
+        let images = place_images(&plan)?;
+        let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
+        let (wire, nics) = connect(network, addresses, plan.seed, plan.coordinator)?;
+        let http = http_client(plan.coordinator)?;
+        let members = join(&http, &plan, &wire).await?;
+        let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
+        let machines = (0u32..)
+            .zip(&plan.boards)
+            .zip(nics)
+            .zip(images)
+            .zip(&members)
+            .map(|((((device, board), nic), firmware), (_, token))| {
+                member(&plan, addresses, device, board, nic, firmware, *token)
+            })
+            .collect();
+        let fleet = Fleet::boot(&launcher, machines, settings, events, progress).await?;
+        let fleet = Arc::new(fleet);
+        let clients: Vec<u32> = members.iter().map(|(id, _)| *id).collect();
+        let mut watchers = JoinSet::new();
+        for (device, client) in clients.iter().enumerate() {
+            watchers.spawn(tell_loss(
+                Arc::clone(&fleet),
+                device,
+                *client,
+                http.clone(),
+                plan.coordinator,
+                plan.fleet_key,
+                losses.clone(),
+            ));
+        }
+        Ok(Self {
+            fleet,
+            wire,
+            clients,
+            http,
+            coordinator: plan.coordinator,
+            _watchers: watchers,
+        })
+    }
+
+    /// The clients' numbers, in the order of the devices.
+    pub fn clients(&self) -> &[u32] {
+        &self.clients
+    }
+
+    /// Frames of each client's device since the network began.
+    pub fn frames(&self) -> BTreeMap<u32, Frames> {
+        let frames: Vec<Frames> = match &self.wire {
+            Wire::Switch(network) => (0..self.clients.len())
+                .map(|device| {
+                    let counters = network.counters(device).unwrap_or_default();
+                    Frames::new(counters.to_device, counters.from_device)
+                })
+                .collect(),
+            // Counters that cannot be read count nothing: the run goes on.
+            Wire::Bridge(bridge) => bridge
+                .counters()
+                .unwrap_or_default()
+                .iter()
+                .map(|tap| Frames::new(tap.to_device, tap.from_device))
+                .collect(),
+        };
+        self.clients.iter().copied().zip(frames).collect()
+    }
+
+    /// Ends when the coordinator has ended: it does not answer three times in
+    /// a row.
+    pub async fn coordinator_gone(&self) {
+        let mut silent = 0;
+        while silent < 3 {
+            tokio::time::sleep(STATUS_PERIOD).await;
+            let url = format!("http://{}/status", self.coordinator);
+            silent = match self.http.get(url).send().await {
+                Ok(_) => 0,
+                Err(_) => silent + 1,
+            };
+        }
+    }
+
+    /// What each emulator uses.
+    pub async fn usage(&self) -> Vec<Usage> {
+        self.fleet.usage().await
+    }
+
+    /// Stops all devices and their network; what each used.
+    ///
+    /// # Errors
+    /// When the event loop shuts down meanwhile.
+    pub async fn stop(self) -> Result<Vec<MachineReport>, HostError> {
+        let reports = self.fleet.stop().await?;
+        if let Wire::Switch(network) = self.wire {
+            network.shutdown()?;
+        }
+        Ok(reports)
+    }
+}
+
+fn http_client(coordinator: SocketAddr) -> Result<reqwest::Client, HostError> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(CALL_DEADLINE)
+        .build()
+        .map_err(|source| HostError::Coordinator {
+            coordinator,
+            source,
+        })
+}
+
+/// An image for each device; each board's is written once.
+fn place_images(plan: &FleetPlan) -> Result<Vec<PathBuf>, HostError> {
+    let folder = plan.folder.join("firmware");
+    let mut placed: Vec<(&str, PathBuf)> = Vec::new();
+    let mut images = Vec::new();
+    for board in &plan.boards {
+        let known = placed.iter().find(|(name, _)| *name == board.name);
+        let image = match known {
+            Some((_, image)) => image.clone(),
+            None => {
+                let image = plan.firmware.place(&board.name, &folder)?;
+                placed.push((&board.name, image.clone()));
+                image
+            }
+        };
+        images.push(image);
+    }
+    Ok(images)
+}
+
+/// The network, and each device's end of it.
+fn connect(
+    network: FleetNetwork,
+    addresses: AddressPlan,
+    seed: u64,
+    coordinator: SocketAddr,
+) -> Result<(Wire, Vec<Nic>), HostError> {
+    match network {
+        FleetNetwork::Switch => {
+            let options = NetworkOptions::new(addresses, seed, coordinator);
+            let (network, ends) = Network::start(options)?;
+            let nics = ends.into_iter().map(Nic::Socket).collect();
+            Ok((Wire::Switch(network), nics))
+        }
+        FleetNetwork::Bridge(bridge) => {
+            let nics = (0..addresses.devices())
+                .map_while(|device| bridge.tap(device))
+                .map(|interface| Nic::Tap { interface })
+                .collect();
+            Ok((Wire::Bridge(bridge), nics))
+        }
+    }
+}
+
+/// Where the coordinator reaches a device.
+fn endpoint(wire: &Wire, device: usize) -> Option<SocketAddr> {
+    match wire {
+        Wire::Switch(network) => network.endpoint(device),
+        Wire::Bridge(bridge) => bridge.endpoint(device),
+    }
+}
+
+/// Claims the devices' places at the coordinator.
+async fn join(
+    http: &reqwest::Client,
+    plan: &FleetPlan,
+    wire: &Wire,
+) -> Result<Vec<(u32, Token)>, HostError> {
+    let coordinator = plan.coordinator;
+    let failed = |source| HostError::Coordinator {
+        coordinator,
+        source,
+    };
+    let devices = plan
+        .boards
+        .iter()
+        .enumerate()
+        .map(|(device, board)| FleetDevice {
+            board: board.name.clone(),
+            endpoint: endpoint(wire, device)
+                .map(|endpoint| endpoint.to_string())
+                .unwrap_or_default(),
+        })
+        .collect();
+    let body = serde_json::to_vec(&FleetRequest { devices }).unwrap_or_default();
+    let response = http
+        .post(format!("http://{coordinator}/fleet"))
+        .bearer_auth(plan.fleet_key)
+        .header("content-type", zfl_proto::http::MEDIA_TYPE_JSON)
+        .body(body)
+        .send()
+        .await
+        .map_err(failed)?;
+    let status = response.status();
+    let answer = response.bytes().await.map_err(failed)?;
+    let refused = |reason: String| HostError::Refused {
+        coordinator,
+        status: status.as_u16(),
+        reason,
+    };
+    if !status.is_success() {
+        return Err(refused(String::from_utf8_lossy(&answer).into_owned()));
+    }
+    let answer: FleetAnswer =
+        serde_json::from_slice(&answer).map_err(|error| refused(error.to_string()))?;
+    answer
+        .clients
+        .into_iter()
+        .map(|member| {
+            let token = member.token.parse().map_err(|_| HostError::BadToken {
+                coordinator,
+                client: member.id,
+            })?;
+            Ok((member.id, token))
+        })
+        .collect()
+}
+
+fn member(
+    plan: &FleetPlan,
+    addresses: AddressPlan,
+    device: u32,
+    board: &Board,
+    nic: Nic,
+    firmware: PathBuf,
+    token: Token,
+) -> FleetMember {
+    let index = usize::try_from(device).unwrap_or(usize::MAX);
+    let mac = MacAddress::for_device(plan.seed, index).unwrap_or(MacAddress::BROADCAST);
+    let run = addresses.device(index).map(|address| RunOptions {
+        address,
+        prefix_bits: addresses.prefix_length(),
+        coordinator: addresses.coordinator(),
+        token,
+    });
+    FleetMember {
+        machine: MachineSpec {
+            device,
+            board: board.clone(),
+            firmware,
+            nic,
+            mac: zfl_machine::MacAddress(mac.0),
+            console_folder: plan.folder.join("console"),
+            deadlines: Deadlines {
+                first_output: plan.boot_deadline,
+                prompt: plan.boot_deadline,
+                ready: plan.ready_deadline,
+                ..Deadlines::default()
+            },
+            instruction_counting: zfl_machine::board::InstructionCounting::default(),
+        },
+        run,
+    }
+}
+
+/// Waits for the end of a device and tells the coordinator.
+async fn tell_loss(
+    fleet: Arc<Fleet>,
+    device: usize,
+    client: u32,
+    http: reqwest::Client,
+    coordinator: SocketAddr,
+    fleet_key: Token,
+    losses: mpsc::UnboundedSender<(u32, String)>,
+) {
+    let Some(machine) = fleet.machines().get(device) else {
+        return;
+    };
+    let mut state = machine.watch();
+    let reason = match state.wait_for(|state| state.is_final()).await {
+        Ok(state) => state.error().map(|error| error.to_string()),
+        Err(_) => return,
+    };
+    let reason = reason.unwrap_or_default();
+    let _ = losses.send((client, reason.clone()));
+    // A coordinator that is gone need not know.
+    let _ = http
+        .post(format!("http://{coordinator}/lost?id={client}"))
+        .bearer_auth(fleet_key)
+        .body(reason)
+        .send()
+        .await;
+}
+
+/// A folder for a fleet host's logs.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_folders(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder.join("console"))?;
+    std::fs::create_dir_all(folder.join("firmware"))
+}

@@ -1,0 +1,795 @@
+//! One execution of an experiment: wires data, coordinator, fleet and records.
+
+use std::collections::BTreeMap;
+use std::future::{Future, IntoFuture};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::pin;
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
+use zfl_data::{LoadError, LoadOptions, PartitionError, Scheme, SearchPath};
+use zfl_machine::console::{ConsoleEvent, DeviceEvent};
+use zfl_machine::usage::Usage;
+use zfl_machine::{Board, FleetProgress, LauncherProgram};
+use zfl_net::AddressPlan;
+use zfl_net::bridge::Bridge;
+use zfl_proto::Token;
+use zfl_proto::message::Architecture;
+use zfl_server::{
+    ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, Options, Outcome, Plan,
+    RoundRecord, checkpoint,
+};
+
+use crate::data::{PartitionedShares, saturate, test_set};
+use crate::experiment::{self, Data, Experiment};
+use crate::firmware::FirmwareSource;
+use crate::host::{FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
+use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
+
+/// Events of devices that may wait to be recorded.
+const DEVICE_EVENTS_MAX: usize = 8192;
+
+/// What a run needs besides its experiment.
+pub struct Context {
+    /// The run's folder; it must not exist, or be empty.
+    pub folder: PathBuf,
+    /// Where data sets are looked for.
+    pub search_path: SearchPath,
+    /// How many clients there are; `None`: as many as the experiment's fleet
+    /// has devices.
+    pub clients: Option<u32>,
+    /// Where the coordinator listens; `None`: where the experiment says.
+    pub listen: Option<SocketAddr>,
+    /// The fleet that is started with the run; `None`: others bring devices.
+    pub fleet: Option<FleetContext>,
+}
+
+/// What a fleet needs.
+pub struct FleetContext {
+    /// Where firmware images come from.
+    pub firmware: FirmwareSource,
+    /// How this program starts machines.
+    pub launcher: LauncherProgram,
+}
+
+/// What is going on, for a display.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// The coordinator listens.
+    Listening {
+        /// Where.
+        address: SocketAddr,
+        /// The secret of fleet hosts.
+        fleet_key: Token,
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// Devices start.
+    Fleet(FleetProgress),
+    /// Clients have their data.
+    Provisioned {
+        /// How many.
+        count: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// The model before training.
+    Initial {
+        /// Accuracy on the test set.
+        accuracy: f64,
+    },
+    /// A round begins.
+    RoundStarted {
+        /// Which.
+        round: u32,
+        /// With how many clients.
+        clients: usize,
+    },
+    /// A client's part in the round is decided.
+    ClientFinished {
+        /// Whether its update is in the mean.
+        ok: bool,
+    },
+    /// A round is over.
+    RoundCompleted {
+        /// Its record.
+        record: RoundRecord,
+    },
+    /// Something went wrong, and the run goes on.
+    Warning(String),
+}
+
+/// Why a run ended without all its rounds.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data cannot be had.
+    #[error(transparent)]
+    Data(#[from] LoadError),
+    /// The data cannot be shared out.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// More clients are asked for than there are.
+    #[error(transparent)]
+    Participation(#[from] experiment::ParticipationError),
+    /// The model has no place in a message.
+    #[error(
+        "model of {inputs} inputs, hidden layers {hidden:?} and {classes} classes is too large or has too many layers"
+    )]
+    Model {
+        /// Inputs of a sample.
+        inputs: usize,
+        /// The hidden layers.
+        hidden: Vec<u16>,
+        /// Classes.
+        classes: usize,
+    },
+    /// The rounds cannot be played.
+    #[error(transparent)]
+    Coordinator(#[from] CoordinatorError),
+    /// The fleet cannot be started.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A board is not known.
+    #[error(transparent)]
+    Board(#[from] zfl_machine::board::BoardError),
+    /// The run's folder cannot be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// It was asked to end.
+    #[error("interrupted in round {round} of {rounds}; what was recorded is in {}", folder.display())]
+    Interrupted {
+        /// The last round that began.
+        round: u32,
+        /// Of how many.
+        rounds: u32,
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// A task of the run ended before its time.
+    #[error("the run was cut off: {0}")]
+    CutOff(#[from] tokio::task::JoinError),
+}
+
+/// The end of a run, `summary.json`. All times are host time unless a name
+/// says otherwise.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// The experiment's name.
+    pub name: String,
+    /// `completed`, or why not.
+    pub outcome: String,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// zfl's version.
+    pub version: &'static str,
+    /// The run's seed.
+    pub seed: u64,
+    /// Rounds that were completed.
+    pub rounds: u32,
+    /// Clients of the run.
+    pub clients: u32,
+    /// Updates in the means of all rounds.
+    pub updates_ok: u64,
+    /// Updates that were expected and are in none.
+    pub updates_failed: u64,
+    /// Accuracy on the test set before training.
+    pub initial_accuracy: f64,
+    /// Accuracy on the test set after the last round.
+    pub accuracy: f64,
+    /// Mean cross-entropy on the test set after the last round, in nats.
+    pub loss: f64,
+    /// SHA-256 of the last global model.
+    pub model_sha256: String,
+    /// Weights and biases of the model.
+    pub parameters: u32,
+    /// Bytes of one update's body.
+    pub update_bytes: u64,
+    /// Bytes of all start messages' bodies.
+    pub bytes_down: u64,
+    /// Bytes of all updates' bodies.
+    pub bytes_up: u64,
+    /// From the start of the run to its end.
+    pub host_seconds: f64,
+    /// From the start of the run until every client had its data.
+    pub ready_host_seconds: Option<f64>,
+    /// From the first start message to the last evaluation, all rounds.
+    pub rounds_host_seconds: f64,
+    /// What the emulators used; `None` without a fleet.
+    pub emulators: Option<EmulatorUsage>,
+}
+
+/// What the emulators of a fleet used, in host time.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EmulatorUsage {
+    /// Processor time of all, from boot to stop.
+    pub cpu_seconds: f64,
+    /// Processor time of all in the rounds, i.e. without boot and provisioning.
+    pub cpu_seconds_rounds: f64,
+    /// The latter for each update that is in a mean.
+    pub cpu_seconds_per_update: f64,
+    /// Mean over the devices of the most proportional set size of each.
+    pub pss_bytes_mean: u64,
+    /// The largest of them.
+    pub pss_bytes_max: u64,
+}
+
+/// A coordinator with its data and the folder it writes.
+struct Session {
+    coordinator: Coordinator,
+    events: mpsc::UnboundedReceiver<Event>,
+    recorder: Recorder,
+}
+
+/// Runs an experiment to its end, or until `interrupted` is there.
+///
+/// # Errors
+/// When it cannot be started, too few clients are left, or it is interrupted.
+/// What was recorded until then is in the folder, `summary.json` included.
+pub async fn run(
+    experiment: &Experiment,
+    context: Context,
+    progress: mpsc::UnboundedSender<Progress>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    // Everything that can be wrong with the experiment is found before
+    // anything is started.
+    let boards = match &context.fleet {
+        Some(_) => boards(experiment)?,
+        None => Vec::new(),
+    };
+    let session = prepare(experiment, &context, progress)?;
+    let Session {
+        coordinator,
+        mut events,
+        mut recorder,
+    } = session;
+    let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
+    let mut address = context.listen.unwrap_or(loopback);
+    let mut network = FleetNetwork::Switch;
+    if experiment.network == experiment::Network::Bridge && context.fleet.is_some() {
+        // The coordinator's address exists only once the bridge does.
+        let plan = AddressPlan::for_fleet(boards.len()).map_err(HostError::from)?;
+        let bridge = Bridge::set_up(plan, experiment.seed).map_err(HostError::from)?;
+        address = SocketAddr::V4(bridge.coordinator());
+        network = FleetNetwork::Bridge(bridge);
+    }
+    let listener = Coordinator::listen(address).await?;
+    let address = listener.local_addr().unwrap_or(address);
+    let server = AbortOnDrop(tokio::spawn(
+        axum::serve(listener, coordinator.router()).into_future(),
+    ));
+    recorder.listening(address, &coordinator, context.fleet.is_none())?;
+
+    let (fleet_progress, mut fleet_states) = watch::channel(FleetProgress::default());
+    let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
+    let (losses, mut lost) = mpsc::unbounded_channel();
+    let mut starting = context.fleet.map(|fleet| {
+        let plan = FleetPlan {
+            boards,
+            seed: experiment.seed,
+            coordinator: address,
+            fleet_key: coordinator.fleet_key(),
+            network,
+            firmware: fleet.firmware,
+            launcher: fleet.launcher,
+            folder: recorder.folder.path().to_owned(),
+            boot_deadline: experiment.deadlines.boot,
+            ready_deadline: experiment.deadlines.ready,
+        };
+        let (progress, losses) = (fleet_progress.clone(), losses.clone());
+        let device_events = device_events.clone();
+        AbortOnDrop(tokio::spawn(async move {
+            FleetHost::start(plan, &progress, &device_events, &losses).await
+        }))
+    });
+    let mut play = AbortOnDrop(tokio::spawn({
+        let coordinator = coordinator.clone();
+        async move { coordinator.run().await }
+    }));
+    let mut interrupted = pin!(interrupted);
+    let ended = loop {
+        tokio::select! {
+            Some(event) = events.recv() => recorder.take(event).await?,
+            Ok(event) = device_event.recv() => recorder.device_event(&event)?,
+            Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Ok(()) = fleet_states.changed() => {
+                let states = *fleet_states.borrow_and_update();
+                recorder.show(Progress::Fleet(states));
+            }
+            started = join(&mut starting), if starting.is_some() => {
+                starting = None;
+                match started {
+                    Ok(Ok(host)) => recorder.host = Some(host),
+                    Ok(Err(error)) => break Err(error.into()),
+                    Err(error) => break Err(error.into()),
+                }
+            }
+            played = &mut play.0 => break match played {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(error.into()),
+                Err(error) => Err(error.into()),
+            },
+            () = &mut interrupted => break Err(recorder.interrupted()),
+        }
+    };
+    drop(play);
+    drop(starting);
+    while let Ok(event) = events.try_recv() {
+        recorder.take(event).await?;
+    }
+    while let Ok(event) = device_event.try_recv() {
+        recorder.device_event(&event)?;
+    }
+    let summary = recorder.finish(&ended).await;
+    drop(server);
+    // Why the run ended matters more than why its end could not be recorded.
+    ended?;
+    summary
+}
+
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn join<T>(task: &mut Option<AbortOnDrop<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => (&mut task.0).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A board for each device of the experiment.
+fn boards(experiment: &Experiment) -> Result<Vec<Board>, RunError> {
+    let mut boards = Vec::new();
+    for group in &experiment.fleet {
+        let board = Board::find(&group.board)?;
+        boards.extend((0..group.count).map(|_| board.clone()));
+    }
+    Ok(boards)
+}
+
+/// Loads and shares out the data, builds the coordinator, makes the folder.
+fn prepare(
+    experiment: &Experiment,
+    context: &Context,
+    progress: mpsc::UnboundedSender<Progress>,
+) -> Result<Session, RunError> {
+    let data = load(experiment, &context.search_path)?;
+    let client_count = context.clients.unwrap_or(experiment.fleet_size());
+    let participation = experiment.coordinator.participation(client_count)?;
+    let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
+    let scheme = match experiment.partition {
+        experiment::Partition::Iid => Scheme::Iid,
+    };
+    let partition = scheme.partition(&data.train, clients, experiment.seed)?;
+    let (inputs, classes) = (data.train.input_count(), data.train.class_count());
+    let experiment::Model::Mlp { hidden } = &experiment.model;
+    let widths = hidden.iter().copied().map(u32::from);
+    let architecture =
+        Architecture::mlp(saturate(inputs), widths, saturate(classes)).ok_or_else(|| {
+            RunError::Model {
+                inputs,
+                hidden: hidden.clone(),
+                classes,
+            }
+        })?;
+    let options = Options {
+        plan: Plan {
+            seed: experiment.seed,
+            architecture,
+            rounds: experiment.rounds,
+            client_count,
+            clients_per_round: participation.clients_per_round,
+            quorum: participation.quorum,
+            epochs: experiment.training.epochs,
+            batch_size: experiment.training.batch_size,
+            learning_rate: experiment.training.learning_rate,
+        },
+        deadlines: Deadlines {
+            ready: experiment.deadlines.boot + experiment.deadlines.ready,
+            round: experiment.deadlines.round,
+        },
+    };
+    let test = test_set(&data.test);
+    let shares = PartitionedShares::new(data.train, partition);
+    let (coordinator, events) = Coordinator::new(options, shares, test)?;
+    let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
+    let recorder = Recorder::new(
+        experiment,
+        client_count,
+        *coordinator.model(),
+        folder,
+        progress,
+    );
+    Ok(Session {
+        coordinator,
+        events,
+        recorder,
+    })
+}
+
+/// The training and the test set of an experiment.
+///
+/// # Errors
+/// When they cannot be found or are damaged.
+pub fn load(
+    experiment: &Experiment,
+    search_path: &SearchPath,
+) -> Result<zfl_data::TrainTest, LoadError> {
+    match &experiment.data {
+        Data::Digits { test_share } => zfl_data::digits::load(experiment.seed, *test_share),
+        Data::Mnist { folder } => {
+            let mut options = LoadOptions::new(search_path.clone(), experiment.seed);
+            if let Some(folder) = folder {
+                options.search_path.data_dir = Some(folder.clone());
+            }
+            zfl_data::load("mnist", &options)
+        }
+        Data::Idx(idx) => zfl_data::folder::load_files(
+            &experiment.name,
+            &zfl_data::folder::IdxFiles {
+                train_images: idx.train_images.clone(),
+                train_labels: idx.train_labels.clone(),
+                test_images: idx.test_images.clone(),
+                test_labels: idx.test_labels.clone(),
+            },
+            zfl_data::folder::Meaning {
+                class_count: idx.classes.map(usize::from),
+                value_scale: idx.value_scale,
+            },
+            zfl_data::idx::Limits::default(),
+        ),
+    }
+}
+
+/// Writes what happens and shows it.
+struct Recorder {
+    folder: RunFolder,
+    progress: mpsc::UnboundedSender<Progress>,
+    model: zfl_nn::Mlp,
+    host: Option<FleetHost>,
+    summary: Summary,
+    clients: u32,
+    rounds: u32,
+    round: u32,
+    provisioned: u32,
+    /// Frames of each client's device when the round began.
+    frames: BTreeMap<u32, Frames>,
+    /// The counters that devices without a local network reported last.
+    reported: BTreeMap<u32, Frames>,
+    /// Processor time of all emulators when the round began.
+    cpu_seconds: f64,
+    cpu_seconds_rounds: f64,
+}
+
+impl Recorder {
+    fn new(
+        experiment: &Experiment,
+        clients: u32,
+        model: zfl_nn::Mlp,
+        folder: RunFolder,
+        progress: mpsc::UnboundedSender<Progress>,
+    ) -> Self {
+        let parameters = saturate(model.parameter_count());
+        Self {
+            summary: Summary {
+                name: experiment.name.clone(),
+                folder: folder.path().to_owned(),
+                version: env!("CARGO_PKG_VERSION"),
+                seed: experiment.seed,
+                clients,
+                parameters,
+                ..Summary::default()
+            },
+            folder,
+            progress,
+            model,
+            host: None,
+            clients,
+            rounds: experiment.rounds,
+            round: 0,
+            provisioned: 0,
+            frames: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            cpu_seconds: 0.0,
+            cpu_seconds_rounds: 0.0,
+        }
+    }
+
+    fn show(&self, progress: Progress) {
+        // A display that is gone misses nothing that is not recorded.
+        let _ = self.progress.send(progress);
+    }
+
+    /// The run can be joined. `with_secrets`: others bring the clients, and
+    /// need to know their tokens.
+    fn listening(
+        &mut self,
+        address: SocketAddr,
+        coordinator: &Coordinator,
+        with_secrets: bool,
+    ) -> Result<(), RecordError> {
+        if with_secrets {
+            let tokens = coordinator.tokens();
+            self.folder.tokens(coordinator.fleet_key(), &tokens)?;
+        }
+        self.folder
+            .event("listening", &json!({ "address": address.to_string() }))?;
+        self.show(Progress::Listening {
+            address,
+            fleet_key: coordinator.fleet_key(),
+            folder: self.folder.path().to_owned(),
+        });
+        Ok(())
+    }
+
+    fn warn(&mut self, client: u32, reason: String) {
+        self.show(Progress::Warning(format!("client {client}: {reason}")));
+    }
+
+    fn interrupted(&self) -> RunError {
+        RunError::Interrupted {
+            round: self.round,
+            rounds: self.rounds,
+            folder: self.folder.path().to_owned(),
+        }
+    }
+
+    /// Takes in what the coordinator tells.
+    async fn take(&mut self, event: Event) -> Result<(), RecordError> {
+        match event {
+            Event::Initial {
+                accuracy,
+                loss,
+                model_sha256,
+            } => {
+                self.summary.initial_accuracy = accuracy;
+                self.summary.accuracy = accuracy;
+                self.summary.loss = loss;
+                self.folder.event(
+                    "initial-model",
+                    &json!({ "accuracy": accuracy, "loss": loss, "model_sha256": model_sha256 }),
+                )?;
+                self.summary.model_sha256 = model_sha256;
+                self.show(Progress::Initial { accuracy });
+            }
+            Event::ClientProvisioned { client } => {
+                self.provisioned += 1;
+                if self.provisioned == self.clients {
+                    self.summary.ready_host_seconds = Some(self.folder.host_seconds());
+                }
+                self.folder
+                    .event("client-provisioned", &json!({ "client": client }))?;
+                self.show(Progress::Provisioned {
+                    count: self.provisioned,
+                    of: self.clients,
+                });
+            }
+            Event::RoundStarted { round, clients } => {
+                self.round = round;
+                self.folder.event(
+                    "round-started",
+                    &json!({ "round": round, "clients": clients }),
+                )?;
+                self.show(Progress::RoundStarted {
+                    round,
+                    clients: clients.len(),
+                });
+                if let Some(host) = &self.host {
+                    self.frames = host.frames();
+                    if round == 1 {
+                        self.cpu_seconds = cpu_seconds(&host.usage().await);
+                    }
+                }
+            }
+            Event::ClientFinished {
+                round,
+                client,
+                outcome,
+                detail,
+            } => {
+                self.folder.event(
+                    "client-finished",
+                    &json!({ "round": round, "client": client, "outcome": outcome, "detail": detail }),
+                )?;
+                let ok = outcome == Outcome::Ok;
+                self.show(Progress::ClientFinished { ok });
+                if !ok {
+                    let outcome = outcome.name();
+                    self.show(Progress::Warning(format!(
+                        "round {round}: client {client} is {outcome}: {detail}"
+                    )));
+                }
+            }
+            Event::Refused {
+                client,
+                request,
+                reason,
+            } => {
+                self.folder.event(
+                    "request-refused",
+                    &json!({ "client": client, "request": request, "reason": reason }),
+                )?;
+            }
+            Event::ClientLost { client, reason } => {
+                self.folder.event(
+                    "client-lost",
+                    &json!({ "client": client, "reason": reason }),
+                )?;
+            }
+            Event::RoundCompleted { record, parameters } => {
+                self.round_completed(record, &parameters).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn round_completed(
+        &mut self,
+        record: RoundRecord,
+        parameters: &[f32],
+    ) -> Result<(), RecordError> {
+        let (mut qemu_cpu_seconds, mut frames) = (None, None);
+        if let Some(host) = &self.host {
+            let now = cpu_seconds(&host.usage().await);
+            qemu_cpu_seconds = Some(now - self.cpu_seconds);
+            self.cpu_seconds_rounds += now - self.cpu_seconds;
+            self.cpu_seconds = now;
+            frames = Some(host.frames());
+        }
+        let path = self.folder.checkpoint_path(record.round);
+        checkpoint::save(&path, &self.model, parameters, record.round)
+            .map_err(RecordError::Checkpoint)?;
+        self.folder.round(&RoundRow {
+            round: record.round,
+            accuracy: record.accuracy,
+            loss: record.loss,
+            clients_selected: record.clients.len(),
+            clients_ok: record.ok_count(),
+            bytes_down: record.bytes_down(),
+            bytes_up: record.bytes_up(),
+            host_seconds: record.host_seconds,
+            qemu_cpu_seconds,
+            model_sha256: &record.model_sha256,
+        })?;
+        for client in &record.clients {
+            let frames = match &frames {
+                Some(frames) => {
+                    let now = frames.get(&client.client).copied().unwrap_or_default();
+                    let before = self.frames.get(&client.client).copied();
+                    now.since(&before.unwrap_or_default())
+                }
+                None => self.reported_frames(client),
+            };
+            self.folder
+                .client(&client_row(record.round, client, frames))?;
+        }
+        let summary = &mut self.summary;
+        summary.rounds = record.round;
+        summary.accuracy = record.accuracy;
+        summary.loss = record.loss;
+        summary.model_sha256.clone_from(&record.model_sha256);
+        summary.rounds_host_seconds += record.host_seconds;
+        summary.bytes_down += record.bytes_down();
+        summary.bytes_up += record.bytes_up();
+        let ok = record.ok_count();
+        summary.updates_ok += u64::from(saturate(ok));
+        summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
+        let largest = record.clients.iter().map(|client| client.bytes_up).max();
+        summary.update_bytes = summary.update_bytes.max(largest.unwrap_or(0));
+        self.folder.event(
+            "round-completed",
+            &json!({ "round": record.round, "accuracy": record.accuracy, "loss": record.loss }),
+        )?;
+        self.show(Progress::RoundCompleted { record });
+        Ok(())
+    }
+
+    /// What a device without a local network says of its frames since its
+    /// last report.
+    fn reported_frames(&mut self, client: &ClientRecord) -> Frames {
+        let device = &client.metrics.device;
+        if client.outcome != Outcome::Ok {
+            return Frames::default();
+        }
+        let now = Frames {
+            bytes_in: device.nic_bytes_in,
+            bytes_out: device.nic_bytes_out,
+            frames_in: u64::from(device.nic_frames_in),
+            frames_out: u64::from(device.nic_frames_out),
+        };
+        let before = self.reported.insert(client.client, now);
+        now.since(&before.unwrap_or_default())
+    }
+
+    fn device_event(&mut self, event: &DeviceEvent) -> Result<(), RecordError> {
+        let (name, text) = match &event.event {
+            ConsoleEvent::Boot {
+                board,
+                version,
+                arena_bytes,
+            } => (
+                "device-boot",
+                format!("board {board}, firmware {version}, arena {arena_bytes} bytes"),
+            ),
+            ConsoleEvent::Ready { sample_count, .. } => {
+                ("device-ready", format!("{sample_count} samples"))
+            }
+            ConsoleEvent::Failed(text) => ("device-failed", text.clone()),
+            ConsoleEvent::Panic(text) => ("device-panic", text.clone()),
+            ConsoleEvent::Fault(text) => ("device-fault", text.clone()),
+            // The coordinator tells these itself.
+            _ => return Ok(()),
+        };
+        self.folder
+            .event(name, &json!({ "device": event.device, "text": text }))
+    }
+
+    /// Stops the fleet and writes the summary.
+    async fn finish(mut self, ended: &Result<(), RunError>) -> Result<Summary, RunError> {
+        if let Some(host) = self.host.take() {
+            let reports = host.stop().await?;
+            let usage: Vec<Usage> = reports.iter().map(|report| report.usage).collect();
+            self.summary.emulators = Some(self.emulators(&usage));
+        }
+        self.summary.host_seconds = self.folder.host_seconds();
+        self.summary.outcome = match ended {
+            Ok(()) => "completed".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.folder
+            .event("ended", &json!({ "outcome": self.summary.outcome }))?;
+        self.folder.summary(&self.summary)?;
+        Ok(self.summary)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    fn emulators(&self, usage: &[Usage]) -> EmulatorUsage {
+        let pss: Vec<u64> = usage.iter().map(|usage| usage.pss_bytes_max).collect();
+        let updates = self.summary.updates_ok.max(1) as f64;
+        EmulatorUsage {
+            cpu_seconds: cpu_seconds(usage),
+            cpu_seconds_rounds: self.cpu_seconds_rounds,
+            cpu_seconds_per_update: self.cpu_seconds_rounds / updates,
+            pss_bytes_mean: pss.iter().sum::<u64>() / u64::from(saturate(pss.len()).max(1)),
+            pss_bytes_max: pss.iter().max().copied().unwrap_or(0),
+        }
+    }
+}
+
+fn cpu_seconds(usage: &[Usage]) -> f64 {
+    usage.iter().map(Usage::cpu_seconds).sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a training")]
+fn client_row(round: u32, client: &ClientRecord, frames: Frames) -> ClientRow<'_> {
+    let metrics = &client.metrics;
+    ClientRow {
+        round,
+        client: client.client,
+        board: &client.board,
+        outcome: client.outcome.name(),
+        samples: client.sample_count,
+        train_loss: metrics.loss_last_epoch,
+        train_accuracy: metrics.accuracy_last_epoch,
+        host_seconds: client.host_seconds,
+        device_clock_seconds: metrics.device.training_us as f64 / 1e6,
+        nic_bytes_in: frames.bytes_in,
+        nic_bytes_out: frames.bytes_out,
+        nic_frames_in: frames.frames_in,
+        nic_frames_out: frames.frames_out,
+        bytes_down: client.bytes_down,
+        bytes_up: client.bytes_up,
+        stack_peak_bytes: metrics.device.stack_peak_bytes,
+        arena_peak_bytes: metrics.device.arena_peak_bytes,
+        detail: &client.detail,
+    }
+}

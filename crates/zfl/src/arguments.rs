@@ -1,0 +1,171 @@
+//! What can be typed.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use zfl_proto::Token;
+
+/// Federated learning on fleets of emulated microcontrollers.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Boots a fleet, plays the rounds of an experiment, writes the records.
+    #[command(after_help = "Examples:\n  zfl run examples/digits.toml\n  \
+        zfl run examples/digits.toml --set rounds=5 --set training.epochs=1\n  \
+        zfl run examples/mnist.toml --data-dir data --out runs/first")]
+    Run(RunArguments),
+    /// The coordinator alone: others bring the devices.
+    #[command(
+        after_help = "Example:\n  zfl serve examples/digits.toml --listen 127.0.0.1:8080 \
+        --clients 10\nThe run's folder holds tokens.csv, with the fleet key and a token per client."
+    )]
+    Serve(ServeArguments),
+    /// The devices alone, for a coordinator that `zfl serve` started.
+    #[command(
+        after_help = "Example:\n  zfl fleet --coordinator http://127.0.0.1:8080 \
+        --key KEY --count 10"
+    )]
+    Fleet(FleetArguments),
+    /// Lists the boards that can be emulated.
+    Boards,
+    /// Says what is installed, what is missing, and the command that mends it.
+    Doctor(DoctorArguments),
+    /// Data sets: show, fetch.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Starts an emulator that ends with zfl (internal).
+    #[command(hide = true, name = "exec-machine")]
+    ExecMachine {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Where data sets are.
+#[derive(Args)]
+pub(crate) struct DataDir {
+    /// Folder of data sets; else ZFL_DATA_DIR, else the cache folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ExperimentArguments {
+    /// The experiment file (docs/experiment-file.md).
+    pub(crate) file: PathBuf,
+    /// Changes a key of the experiment, e.g. `training.epochs=1`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// The run's folder; else the next free runs/NAME-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArguments,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArguments,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Number of clients, in place of the experiment's fleet.
+    #[arg(long, value_name = "N")]
+    pub(crate) clients: Option<u32>,
+    /// Number of rounds.
+    #[arg(long, value_name = "N")]
+    pub(crate) rounds: Option<u32>,
+    /// Clients that are selected in each round.
+    #[arg(long, value_name = "N")]
+    pub(crate) clients_per_round: Option<u32>,
+    /// Passes of a client over its share.
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u32>,
+    /// Samples of a client between two steps.
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct FleetArguments {
+    /// The coordinator, e.g. `http://127.0.0.1:8080`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) coordinator: String,
+    /// The fleet key that the coordinator has written to tokens.csv.
+    #[arg(long)]
+    pub(crate) key: Token,
+    /// The board of the devices.
+    #[arg(long, default_value = "mps2-an386")]
+    pub(crate) board: String,
+    /// Number of devices.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) count: u32,
+    /// Seed of the MAC addresses.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Folder of console logs; else the next free runs/fleet-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct DoctorArguments {
+    /// A fleet of how many devices to check for.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) devices: usize,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    /// Shows a data set: shapes, classes, a few samples, its partition.
+    Show(ShowArguments),
+    /// Downloads a data set to the cache folder and checks it.
+    Fetch(FetchArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct ShowArguments {
+    /// `digits`, `mnist`, or a folder of IDX files below the data folder.
+    pub(crate) name: String,
+    /// Shows how it is shared out among so many clients.
+    #[arg(long, value_name = "N")]
+    pub(crate) clients: Option<usize>,
+    /// Seed of the split and the partition.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}
+
+#[derive(Args)]
+pub(crate) struct FetchArguments {
+    /// The data set: `mnist`.
+    pub(crate) name: String,
+    /// A mirror to use in place of the known ones.
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Vec<String>,
+    /// Where to put it; else the cache folder.
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}

@@ -1,0 +1,83 @@
+//! `zfl fleet`
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use tokio::sync::{broadcast, mpsc, watch};
+use zfl_lab::host::{FleetHost, FleetNetwork, FleetPlan, HostError, make_folders};
+use zfl_machine::{Board, FleetProgress};
+
+use super::run::interruption;
+use super::{Done, Failure, firmware, launcher, next_folder, runtime};
+use crate::arguments::FleetArguments;
+
+/// Console events that may wait; nobody reads them here.
+const EVENTS_MAX: usize = 64;
+
+/// `zfl fleet`
+pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
+    let board = Board::find(&arguments.board).map_err(|error| Failure::run(&error))?;
+    let count = usize::try_from(arguments.count).unwrap_or(usize::MAX);
+    let folder = arguments
+        .out
+        .clone()
+        .unwrap_or_else(|| next_folder("fleet"));
+    make_folders(&folder)
+        .map_err(|error| Failure::Run(format!("failed to make {}: {error}", folder.display())))?;
+    let plan = FleetPlan {
+        boards: vec![board; count],
+        seed: arguments.seed,
+        coordinator: address(&arguments.coordinator)?,
+        fleet_key: arguments.key,
+        network: FleetNetwork::Switch,
+        firmware: firmware(arguments.firmware_dir.as_deref()),
+        launcher: launcher()?,
+        folder: folder.clone(),
+        boot_deadline: std::time::Duration::from_secs(60),
+        ready_deadline: std::time::Duration::from_secs(120),
+    };
+    let hosted: Result<&str, HostError> = runtime()?.block_on(async {
+        let (progress, _) = watch::channel(FleetProgress::default());
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        let (losses, mut lost) = mpsc::unbounded_channel();
+        let coordinator = plan.coordinator;
+        let mut interrupted = std::pin::pin!(interruption());
+        let host = tokio::select! {
+            host = FleetHost::start(plan, &progress, &events, &losses) => host?,
+            () = &mut interrupted => return Ok("interrupted"),
+        };
+        println!(
+            "{count} devices take part at http://{coordinator}; logs in {}",
+            folder.display()
+        );
+        let why = loop {
+            tokio::select! {
+                Some((client, reason)) = lost.recv() => {
+                    eprintln!("warning: client {client}: {reason}");
+                }
+                () = host.coordinator_gone() => break "the coordinator has ended",
+                () = &mut interrupted => break "interrupted",
+            }
+        };
+        host.stop().await?;
+        Ok(why)
+    });
+    println!("stopped: {}", hosted.map_err(|error| Failure::run(&error))?);
+    Ok(())
+}
+
+/// The address in a URL `http://host:port`.
+fn address(url: &str) -> Result<SocketAddr, Failure> {
+    let wrong = |why: &str| {
+        Failure::Usage(format!(
+            "--coordinator `{url}`: {why}; expected http://HOST:PORT"
+        ))
+    };
+    let host = url
+        .strip_prefix("http://")
+        .ok_or_else(|| wrong("does not begin with http://"))?
+        .trim_end_matches('/');
+    host.to_socket_addrs()
+        .map_err(|error| wrong(&error.to_string()))?
+        .next()
+        .ok_or_else(|| wrong("no such host"))
+}

@@ -1,0 +1,185 @@
+//! The commands.
+
+pub(crate) mod data;
+pub(crate) mod fleet;
+pub(crate) mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use miette::{GraphicalReportHandler, Report};
+use zfl_data::SearchPath;
+use zfl_lab::experiment::ExperimentError;
+use zfl_lab::firmware::{FirmwareImage, FirmwareSource};
+use zfl_lab::run::RunError;
+use zfl_machine::doctor::{self, Status};
+use zfl_machine::{Board, FleetSettings, LauncherProgram};
+
+use crate::arguments::{DataDir, DoctorArguments};
+
+/// The images that this program carries.
+const CARRIED: &[FirmwareImage] = include!(concat!(env!("OUT_DIR"), "/firmware.rs"));
+
+/// The hidden subcommand that starts an emulator.
+const EXEC_MACHINE: &str = "exec-machine";
+
+/// Why a command did not do what it was asked for.
+pub(crate) enum Failure {
+    /// What was asked for makes no sense: exit code 2.
+    Experiment(Box<ExperimentError>),
+    /// As before, without a place in a file.
+    Usage(String),
+    /// It failed: exit code 1.
+    Run(String),
+    /// It was interrupted: exit code 130, as a shell has it.
+    Interrupted(String),
+}
+
+impl Failure {
+    /// A run's failure from an error with its causes.
+    pub(crate) fn run(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Many messages already hold their cause's.
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        Self::Run(text)
+    }
+
+    /// Prints it; the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Self::Experiment(error) => {
+                let mut text = String::new();
+                let report = Report::new(*error);
+                match GraphicalReportHandler::new().render_report(&mut text, report.as_ref()) {
+                    Ok(()) => eprintln!("{text}"),
+                    Err(_) => eprintln!("error: {report}"),
+                }
+                ExitCode::from(2)
+            }
+            Self::Usage(text) => {
+                eprintln!("error: {text}");
+                ExitCode::from(2)
+            }
+            Self::Run(text) => {
+                eprintln!("error: {text}");
+                ExitCode::FAILURE
+            }
+            Self::Interrupted(text) => {
+                eprintln!("{text}");
+                ExitCode::from(130)
+            }
+        }
+    }
+}
+
+impl From<ExperimentError> for Failure {
+    fn from(error: ExperimentError) -> Self {
+        Self::Experiment(Box::new(error))
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Interrupted { .. } => Self::Interrupted(error.to_string()),
+            _ => Self::run(&error),
+        }
+    }
+}
+
+pub(crate) type Done = Result<(), Failure>;
+
+fn search_path(data: &DataDir) -> SearchPath {
+    SearchPath::from_environment(data.data_dir.clone())
+}
+
+fn firmware(folder: Option<&Path>) -> FirmwareSource {
+    FirmwareSource {
+        folder: folder.map(Path::to_owned),
+        carried: CARRIED,
+    }
+}
+
+fn launcher() -> Result<LauncherProgram, Failure> {
+    LauncherProgram::this_program(EXEC_MACHINE)
+        .map_err(|error| Failure::Run(format!("failed to find zfl itself: {error}")))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::Run(format!("failed to start the event loop: {error}")))
+}
+
+/// The first of `runs/NAME-001`, `runs/NAME-002`… that does not exist.
+fn next_folder(name: &str) -> PathBuf {
+    let mut number = 1u32;
+    loop {
+        let folder = PathBuf::from(format!("runs/{name}-{number:03}"));
+        if !folder.exists() {
+            return folder;
+        }
+        number += 1;
+    }
+}
+
+/// `zfl boards`
+pub(crate) fn boards() -> Done {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    println!(
+        "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
+        "board", "core", "MHz", "RAM KiB", "flash KiB", "description"
+    );
+    for board in boards {
+        println!(
+            "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
+            board.name,
+            board.cpu.core,
+            board.cpu.clock_hz / 1_000_000,
+            (board.memory.ram.size_bytes + board.memory.arena.size_bytes) / 1024,
+            board.memory.flash.size_bytes / 1024,
+            board.description
+        );
+    }
+    Ok(())
+}
+
+/// `zfl doctor`
+pub(crate) fn doctor(arguments: &DoctorArguments) -> Done {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    let source = firmware(None);
+    let images: Vec<doctor::FirmwareImage> = boards
+        .iter()
+        .map(|board| doctor::FirmwareImage {
+            board: board.name.clone(),
+            found: source.describe(&board.name),
+        })
+        .collect();
+    let needed = FleetSettings::default().descriptors_needed(arguments.devices);
+    let checks = runtime()?.block_on(doctor::checks(&boards, &images, arguments.devices, needed));
+    let mut missing = 0;
+    for check in &checks {
+        let mark = match check.status {
+            Status::Good => "ok     ",
+            Status::Partial => "partial",
+            Status::Missing => "missing",
+        };
+        println!("{mark}  {}: {}", check.name, check.detail);
+        if let Some(remedy) = &check.remedy {
+            println!("         → {remedy}");
+        }
+        missing += usize::from(check.status == Status::Missing);
+    }
+    if missing == 0 {
+        println!("zfl can run.");
+        Ok(())
+    } else {
+        Err(Failure::Run(format!("{missing} things are missing")))
+    }
+}

@@ -1,0 +1,127 @@
+//! `zfl run` and `zfl serve`.
+
+use std::ffi::OsString;
+use std::future::Future;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use zfl_lab::experiment::{Experiment, Network};
+use zfl_lab::run::{Context, FleetContext, RunError, Summary};
+use zfl_machine::Board;
+use zfl_net::bridge;
+
+use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
+use crate::arguments::{ExperimentArguments, RunArguments, ServeArguments};
+use crate::display::Display;
+
+/// `zfl run`
+pub(crate) fn run(arguments: &RunArguments) -> Done {
+    let experiment = read(&arguments.experiment, &[])?;
+    if experiment.network == Network::Bridge && !bridge::is_inside() {
+        // The same command again, in a namespace; comes back only to fail.
+        let again: Vec<OsString> = std::env::args_os().skip(1).collect();
+        return Err(Failure::run(&bridge::reexec(again)));
+    }
+    let context = Context {
+        folder: folder(&arguments.experiment, &experiment),
+        search_path: search_path(&arguments.experiment.data),
+        clients: None,
+        listen: None,
+        fleet: Some(FleetContext {
+            firmware: firmware(arguments.firmware_dir.as_deref()),
+            launcher: launcher()?,
+        }),
+    };
+    play(&experiment, context)
+}
+
+/// `zfl serve`
+pub(crate) fn serve(arguments: &ServeArguments) -> Done {
+    let mut sets = Vec::new();
+    let mut set = |key: &str, value: Option<u32>| {
+        sets.extend(value.map(|value| format!("{key}={value}")));
+    };
+    set("rounds", arguments.rounds);
+    set("coordinator.clients-per-round", arguments.clients_per_round);
+    set("training.epochs", arguments.epochs);
+    set("training.batch-size", arguments.batch_size);
+    let experiment = match arguments.clients {
+        None => read(&arguments.experiment, &sets)?,
+        // The fleet is somebody else's; so is what depends on its size.
+        Some(_) => {
+            sets.push("fleet=[]".to_owned());
+            read(&arguments.experiment, &sets)?
+        }
+    };
+    let context = Context {
+        folder: folder(&arguments.experiment, &experiment),
+        search_path: search_path(&arguments.experiment.data),
+        clients: arguments.clients,
+        listen: Some(arguments.listen),
+        fleet: None,
+    };
+    play(&experiment, context)
+}
+
+fn read(arguments: &ExperimentArguments, more: &[String]) -> Result<Experiment, Failure> {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    let sets = [arguments.sets.as_slice(), more].concat();
+    Ok(Experiment::from_file(&arguments.file, &sets, &names)?)
+}
+
+fn folder(arguments: &ExperimentArguments, experiment: &Experiment) -> std::path::PathBuf {
+    match &arguments.out {
+        Some(folder) => folder.clone(),
+        None => next_folder(&experiment.name),
+    }
+}
+
+fn play(experiment: &Experiment, context: Context) -> Done {
+    let runtime = runtime()?;
+    let played: Result<Summary, RunError> = runtime.block_on(async {
+        let (progress, receiver) = mpsc::unbounded_channel();
+        let clients = context.clients.unwrap_or(experiment.fleet_size());
+        let mut display = Display::new(experiment, clients, context.fleet.is_none());
+        let shown = tokio::spawn(async move {
+            display.follow(receiver).await;
+            display
+        });
+        let played = zfl_lab::run::run(experiment, context, progress, interruption()).await;
+        if let Ok(mut display) = shown.await {
+            display.end();
+        }
+        played
+    });
+    let summary = played?;
+    crate::display::print_summary(&summary);
+    Ok(())
+}
+
+/// Ends with the first Ctrl-C, SIGTERM or SIGHUP.
+pub(super) fn interruption() -> impl Future<Output = ()> {
+    let streams = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ]
+    .map(|kind| signal(kind).ok());
+    async move {
+        let [mut interrupt, mut terminate, mut hangup] = streams;
+        tokio::select! {
+            () = wait(&mut interrupt) => {}
+            () = wait(&mut terminate) => {}
+            () = wait(&mut hangup) => {}
+        }
+    }
+}
+
+/// A signal that cannot be listened for ends zfl the system's way.
+async fn wait(stream: &mut Option<tokio::signal::unix::Signal>) {
+    match stream {
+        Some(stream) => {
+            stream.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}

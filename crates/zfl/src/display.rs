@@ -1,0 +1,232 @@
+//! Live progress, and the table at the end.
+//!
+//! On a terminal two bars; elsewhere a line a round.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::sync::mpsc;
+use zfl_lab::experiment::Experiment;
+use zfl_lab::run::{Progress, Summary};
+
+/// Shows the progress of a run.
+pub(crate) struct Display {
+    bars: Option<Bars>,
+    rounds: u32,
+    is_serving: bool,
+}
+
+struct Bars {
+    all: MultiProgress,
+    run: ProgressBar,
+    round: ProgressBar,
+}
+
+impl Display {
+    pub(crate) fn new(experiment: &Experiment, clients: u32, is_serving: bool) -> Self {
+        println!(
+            "{}: {clients} clients, {} rounds, seed {}",
+            experiment.name, experiment.rounds, experiment.seed
+        );
+        let bars = std::io::stderr()
+            .is_terminal()
+            .then(|| Bars::new(experiment.rounds));
+        Self {
+            bars,
+            rounds: experiment.rounds,
+            is_serving,
+        }
+    }
+
+    /// Shows what comes until there is no more.
+    pub(crate) async fn follow(&mut self, mut progress: mpsc::UnboundedReceiver<Progress>) {
+        while let Some(progress) = progress.recv().await {
+            match &self.bars {
+                Some(bars) => self.show_bars(bars, &progress),
+                None => self.print(&progress),
+            }
+        }
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn end(&mut self) {
+        if let Some(bars) = self.bars.take() {
+            bars.round.finish_and_clear();
+            bars.run.finish_and_clear();
+        }
+    }
+
+    fn show_bars(&self, bars: &Bars, progress: &Progress) {
+        match progress {
+            Progress::Listening { .. } => bars.print(&self.listening(progress)),
+            Progress::Fleet(fleet) => bars.round.set_message(format!(
+                "devices: {} booting, {} running, {} ready{}",
+                fleet.waiting + fleet.booting + fleet.prompt,
+                fleet.running,
+                fleet.ready,
+                match fleet.ended() {
+                    0 => String::new(),
+                    ended => format!(", {ended} ended"),
+                }
+            )),
+            Progress::Provisioned { count, of } => {
+                bars.round.set_length(u64::from(*of));
+                bars.round.set_position(u64::from(*count));
+            }
+            Progress::Initial { accuracy } => {
+                bars.run.set_message(format!("accuracy {accuracy:.4}"));
+            }
+            Progress::RoundStarted { round, clients } => {
+                bars.round.set_length(*clients as u64);
+                bars.round.set_position(0);
+                bars.round.set_message(format!("updates of round {round}"));
+            }
+            Progress::ClientFinished { .. } => bars.round.inc(1),
+            Progress::RoundCompleted { record } => {
+                bars.run.set_position(u64::from(record.round));
+                bars.run.set_message(format!(
+                    "accuracy {:.4}  loss {:.4}",
+                    record.accuracy, record.loss
+                ));
+            }
+            Progress::Warning(text) => bars.print(&format!("warning: {text}")),
+        }
+    }
+
+    fn print(&self, progress: &Progress) {
+        match progress {
+            Progress::Listening { .. } => println!("{}", self.listening(progress)),
+            Progress::Provisioned { count, of } if count == of => {
+                println!("all {of} clients have their data");
+            }
+            Progress::RoundCompleted { record } => println!(
+                "round {:>3}/{}  accuracy {:.4}  loss {:.4}  updates {}/{}  {:.2} s",
+                record.round,
+                self.rounds,
+                record.accuracy,
+                record.loss,
+                record.ok_count(),
+                record.clients.len(),
+                record.host_seconds
+            ),
+            Progress::Warning(text) => eprintln!("warning: {text}"),
+            _ => {}
+        }
+    }
+
+    fn listening(&self, progress: &Progress) -> String {
+        let Progress::Listening {
+            address,
+            fleet_key,
+            folder,
+        } = progress
+        else {
+            return String::new();
+        };
+        if self.is_serving {
+            format!(
+                "listening on http://{address}, tokens in {}\njoin with: zfl fleet --coordinator \
+                 http://{address} --key {fleet_key}",
+                folder.join("tokens.csv").display()
+            )
+        } else {
+            format!("records in {}", folder.display())
+        }
+    }
+}
+
+impl Bars {
+    fn new(rounds: u32) -> Self {
+        let style = |template: &str| {
+            ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("━━╌")
+        };
+        let all = MultiProgress::new();
+        let run = all.add(ProgressBar::new(u64::from(rounds)));
+        run.set_style(style(
+            "rounds  {bar:32} {pos:>4}/{len:<4} {elapsed_precise}  {msg}",
+        ));
+        let round = all.add(ProgressBar::new(0));
+        round.set_style(style("clients {bar:32} {pos:>4}/{len:<4} {msg}"));
+        run.enable_steady_tick(Duration::from_millis(250));
+        Self { all, run, round }
+    }
+
+    fn print(&self, text: &str) {
+        // A terminal that is gone shows nothing; the records have it all.
+        let _ = self.all.println(text);
+    }
+}
+
+/// Prints the end of a run.
+pub(crate) fn print_summary(summary: &Summary) {
+    let mut rows = vec![
+        (
+            "accuracy",
+            format!(
+                "{:.4} (before training {:.4})",
+                summary.accuracy, summary.initial_accuracy
+            ),
+        ),
+        ("loss", format!("{:.4}", summary.loss)),
+        (
+            "updates",
+            format!(
+                "{} in {} rounds, {} failed",
+                summary.updates_ok, summary.rounds, summary.updates_failed
+            ),
+        ),
+        (
+            "model",
+            format!(
+                "{} parameters, update {} bytes, SHA-256 {}…",
+                summary.parameters,
+                summary.update_bytes,
+                summary.model_sha256.get(..16).unwrap_or_default()
+            ),
+        ),
+        (
+            "messages",
+            format!(
+                "{} down, {} up",
+                megabytes(summary.bytes_down),
+                megabytes(summary.bytes_up)
+            ),
+        ),
+        (
+            "host time",
+            format!(
+                "{:.1} s, of which {:.1} s in rounds{}",
+                summary.host_seconds,
+                summary.rounds_host_seconds,
+                summary
+                    .ready_host_seconds
+                    .map(|seconds| format!("; all ready after {seconds:.1} s"))
+                    .unwrap_or_default()
+            ),
+        ),
+    ];
+    if let Some(emulators) = &summary.emulators {
+        rows.push((
+            "emulators",
+            format!(
+                "{:.1} CPU s, {:.3} CPU s per update; memory (PSS) {} a device",
+                emulators.cpu_seconds,
+                emulators.cpu_seconds_per_update,
+                megabytes(emulators.pss_bytes_mean)
+            ),
+        ));
+    }
+    rows.push(("records", summary.folder.display().to_string()));
+    println!();
+    for (name, value) in rows {
+        println!("{name:<10} {value}");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
