@@ -131,7 +131,7 @@ impl Toolchain {
                 command.env("RUSTC_BOOTSTRAP", "1");
                 let key = target.to_uppercase().replace('-', "_");
                 command.env(format!("CARGO_TARGET_{key}_LINKER"), DEBIAN_LINKER);
-                command.args(["-Z", "build-std=core,alloc"]);
+                command.args(["-Z", "build-std=core"]);
             }
         }
         command
