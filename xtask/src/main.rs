@@ -3,15 +3,21 @@
 //! | task | what it does |
 //! |---|---|
 //! | `firmware [--board NAME]...` | builds the firmware images of all or some boards |
-#![expect(clippy::print_stderr, reason = "a program that reports to a terminal")]
+//! | `bench` | runs the workloads of `docs/benchmarks.md` and prints their figures |
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program that reports to a terminal"
+)]
 
+mod bench;
 mod firmware;
 mod toolchain;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask firmware [--board NAME]...";
+const USAGE: &str = "usage: cargo xtask firmware [--board NAME]...\n       cargo xtask bench";
 
 /// Why a chore failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +28,9 @@ enum Error {
     /// Building firmware failed.
     #[error(transparent)]
     Firmware(#[from] firmware::Error),
+    /// The benchmarks failed.
+    #[error(transparent)]
+    Bench(#[from] bench::Error),
 }
 
 fn main() -> ExitCode {
@@ -41,12 +50,13 @@ fn run(arguments: &[String]) -> Result<(), Error> {
             firmware::build(&project_folder(), &board_names(rest)?)?;
             Ok(())
         }
+        Some((task, [])) if task == "bench" => Ok(bench::run(&project_folder())?),
         Some((task, _)) if matches!(task.as_str(), "help" | "--help" | "-h") => {
             eprintln!("{USAGE}");
             Ok(())
         }
         Some((task, _)) => Err(Error::Usage(format!(
-            "unknown task `{task}`, expected `firmware`"
+            "unknown task `{task}`, expected `firmware` or `bench`"
         ))),
         None => Err(Error::Usage("no task given".to_owned())),
     }

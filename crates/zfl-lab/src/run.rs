@@ -723,7 +723,11 @@ impl Recorder {
             ConsoleEvent::Ready { sample_count, .. } => {
                 ("device-ready", format!("{sample_count} samples"))
             }
-            ConsoleEvent::Failed(text) => ("device-failed", text.clone()),
+            ConsoleEvent::Failed(text) => {
+                let device = event.device;
+                self.show(Progress::Warning(format!("device {device}: {text}")));
+                ("device-failed", text.clone())
+            }
             ConsoleEvent::Panic(text) => ("device-panic", text.clone()),
             ConsoleEvent::Fault(text) => ("device-fault", text.clone()),
             // The coordinator tells these itself.
