@@ -13,17 +13,22 @@ use crate::meter::{Meter, SharedTally, Tally};
 /// Requests of the coordinator that can be served at the same time. One more
 /// than a coordinator needs, because a socket that closes is not listening.
 pub(crate) const SERVER_SOCKETS: usize = 3;
-/// Receive window of a server socket: one full segment and its neighbour.
-pub(crate) const SERVER_WINDOW_BYTES: usize = 1536;
+/// What a full segment carries. Windows are multiples of it: a window with an
+/// odd rest is filled by two small segments in place of a full one, and each
+/// costs the same to receive.
+const SEGMENT_BYTES: usize = 1460;
+/// Receive window of a server socket.
+pub(crate) const SERVER_WINDOW_BYTES: usize = SEGMENT_BYTES;
 /// Receive window of the one socket for requests to the coordinator.
-pub(crate) const CLIENT_WINDOW_BYTES: usize = 3584;
+pub(crate) const CLIENT_WINDOW_BYTES: usize = 3 * SEGMENT_BYTES;
 /// Unacknowledged bytes that a server socket can have under way.
 pub(crate) const SERVER_SEND_BYTES: usize = 1024;
 /// The same for requests: an update is 50 KB, so more is faster.
 pub(crate) const CLIENT_SEND_BYTES: usize = 8192;
 
-/// QEMU's NIC has 10,560 bytes of receive FIFO and drops what does not fit.
-const WINDOWS_BYTES_MAX: usize = 8192;
+/// QEMU's NIC has 10,560 bytes of receive FIFO and drops what does not fit:
+/// six full frames of 1,518 bytes do, with room for acknowledgements.
+const WINDOWS_BYTES_MAX: usize = 6 * SEGMENT_BYTES;
 const _: () =
     assert!(SERVER_SOCKETS * SERVER_WINDOW_BYTES + CLIENT_WINDOW_BYTES <= WINDOWS_BYTES_MAX);
 
