@@ -63,10 +63,9 @@ pub fn save(
         tensors.push((format!("dense{index}.weight"), weights.map_err(encode)?));
         tensors.push((format!("dense{index}.bias"), bias.map_err(encode)?));
     }
-    let metadata = HashMap::from([
-        ("round".to_owned(), round.to_string()),
-        ("format".to_owned(), "zfl-1".to_owned()),
-    ]);
+    // One entry only: several would come in any order, and equal models must
+    // make equal files.
+    let metadata = HashMap::from([("round".to_owned(), round.to_string())]);
     let file = safetensors::serialize(tensors, Some(metadata)).map_err(encode)?;
     let partial = path.with_extension("partial");
     std::fs::write(&partial, file)
@@ -109,6 +108,13 @@ mod tests {
         let path = folder.path().join("round-001.safetensors");
         save(&path, &model, &parameters, 1).unwrap();
         let file = std::fs::read(&path).unwrap();
+        for _ in 0..8 {
+            save(&path, &model, &parameters, 1).unwrap();
+            assert!(
+                std::fs::read(&path).unwrap() == file,
+                "same model, same file"
+            );
+        }
         let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
         let view = tensors.tensor("dense1.weight").unwrap();
         assert_eq!(view.shape(), [2, 2]);
