@@ -1,5 +1,6 @@
 //! Firmware images, and where a run finds them.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// A firmware image that the program carries.
@@ -73,44 +74,50 @@ impl FirmwareSource {
         Some(image.elf)
     }
 
+    /// The image of a board.
+    ///
+    /// # Errors
+    /// When there is none, or it is no ELF file, or it cannot be read.
+    pub fn image(&self, board: &str) -> Result<Cow<'static, [u8]>, FirmwareError> {
+        let Some(path) = self.in_folder(board) else {
+            return match self.carried(board) {
+                Some(bytes) => Ok(Cow::Borrowed(bytes)),
+                None => Err(FirmwareError::Missing {
+                    board: board.to_owned(),
+                }),
+            };
+        };
+        match std::fs::read(&path) {
+            Ok(bytes) if bytes.starts_with(b"\x7fELF") => Ok(Cow::Owned(bytes)),
+            Ok(bytes) => Err(FirmwareError::NotElf {
+                path,
+                found: bytes.get(..4).unwrap_or(&bytes).to_vec(),
+            }),
+            Err(source) => Err(FirmwareError::File {
+                what: "read",
+                path,
+                source,
+            }),
+        }
+    }
+
     /// Puts the image of a board into a folder, for the emulator to load (and
     /// for whoever wants to know later what ran).
     ///
     /// # Errors
     /// When there is none, or it is no ELF file, or it cannot be written.
     pub fn place(&self, board: &str, folder: &Path) -> Result<PathBuf, FirmwareError> {
+        let bytes = self.image(board)?;
         let path = folder.join(format!("{board}.elf"));
-        let write = |bytes: &[u8]| {
-            std::fs::create_dir_all(folder)
-                .and_then(|()| std::fs::write(&path, bytes))
-                .map_err(|source| FirmwareError::File {
-                    what: "write",
-                    path: path.clone(),
-                    source,
-                })
-        };
-        if let Some(found) = self.in_folder(board) {
-            let bytes = std::fs::read(&found).map_err(|source| FirmwareError::File {
-                what: "read",
-                path: found.clone(),
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes));
+        match written {
+            Ok(()) => Ok(path),
+            Err(source) => Err(FirmwareError::File {
+                what: "write",
+                path,
                 source,
-            })?;
-            if !bytes.starts_with(b"\x7fELF") {
-                let found_bytes = bytes.get(..4).unwrap_or(&bytes).to_vec();
-                return Err(FirmwareError::NotElf {
-                    path: found,
-                    found: found_bytes,
-                });
-            }
-            write(&bytes)?;
-        } else if let Some(bytes) = self.carried(board) {
-            write(bytes)?;
-        } else {
-            return Err(FirmwareError::Missing {
-                board: board.to_owned(),
-            });
+            }),
         }
-        Ok(path)
     }
 }
 

@@ -111,6 +111,17 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
+    /// Checks that nothing is in the place of the folder.
+    pub(crate) fn check_free(path: &Path) -> Result<(), RecordError> {
+        let taken = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        match taken {
+            true => Err(RecordError::NotEmpty {
+                path: path.to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the folder with its sub-folders and writes the experiment.
     pub(crate) fn create(path: &Path, experiment_toml: &str) -> Result<Self, RecordError> {
         let write = |path: PathBuf| {
@@ -119,12 +130,7 @@ impl RunFolder {
                 source,
             }
         };
-        let taken = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-        if taken {
-            return Err(RecordError::NotEmpty {
-                path: path.to_owned(),
-            });
-        }
+        Self::check_free(path)?;
         for folder in ["console", "checkpoints", "firmware"] {
             let folder = path.join(folder);
             std::fs::create_dir_all(&folder).map_err(write(folder))?;

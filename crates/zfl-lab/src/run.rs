@@ -12,6 +12,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use zfl_data::{LoadError, LoadOptions, PartitionError, Scheme, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
+use zfl_machine::fleet::FleetError;
+use zfl_machine::launch::find_program;
 use zfl_machine::usage::Usage;
 use zfl_machine::{Board, FleetProgress, LauncherProgram};
 use zfl_net::AddressPlan;
@@ -216,13 +218,6 @@ pub struct EmulatorUsage {
     pub pss_bytes_max: u64,
 }
 
-/// A coordinator with its data and the folder it writes.
-struct Session {
-    coordinator: Coordinator,
-    events: mpsc::UnboundedReceiver<Event>,
-    recorder: Recorder,
-}
-
 /// Runs an experiment to its end, or until `interrupted` is there.
 ///
 /// # Errors
@@ -237,15 +232,16 @@ pub async fn run(
     // Everything that can be wrong with the experiment is found before
     // anything is started.
     let boards = match &context.fleet {
-        Some(_) => boards(experiment)?,
+        Some(fleet) => {
+            let boards = boards(experiment)?;
+            check_installed(&boards, &fleet.firmware)?;
+            boards
+        }
         None => Vec::new(),
     };
-    let session = prepare(experiment, &context, progress)?;
-    let Session {
-        coordinator,
-        mut events,
-        mut recorder,
-    } = session;
+    RunFolder::check_free(&context.folder)?;
+    let client_count = context.clients.unwrap_or(experiment.fleet_size());
+    let (coordinator, mut events) = prepare(experiment, client_count, &context.search_path)?;
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
@@ -258,6 +254,11 @@ pub async fn run(
     }
     let listener = Coordinator::listen(address).await?;
     let address = listener.local_addr().unwrap_or(address);
+    // Only now: a folder that is left behind would be in the way of the same
+    // command once what was wrong is mended.
+    let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
+    let model = *coordinator.model();
+    let mut recorder = Recorder::new(experiment, client_count, model, folder, progress);
     let server = AbortOnDrop(tokio::spawn(
         axum::serve(listener, coordinator.router()).into_future(),
     ));
@@ -302,7 +303,7 @@ pub async fn run(
             started = join(&mut starting), if starting.is_some() => {
                 starting = None;
                 match started {
-                    Ok(Ok(host)) => recorder.host = Some(host),
+                    Ok(Ok(host)) => recorder.hosting(host).await,
                     Ok(Err(error)) => break Err(error.into()),
                     Err(error) => break Err(error.into()),
                 }
@@ -356,14 +357,26 @@ fn boards(experiment: &Experiment) -> Result<Vec<Board>, RunError> {
     Ok(boards)
 }
 
-/// Loads and shares out the data, builds the coordinator, makes the folder.
+/// Checks that each board has its emulator and its firmware.
+fn check_installed(boards: &[Board], firmware: &FirmwareSource) -> Result<(), HostError> {
+    let mut checked: Vec<&str> = Vec::new();
+    for board in boards {
+        if !checked.contains(&board.name.as_str()) {
+            checked.push(&board.name);
+            find_program(&board.qemu.binary).map_err(FleetError::from)?;
+            firmware.image(&board.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Loads and shares out the data, builds the coordinator.
 fn prepare(
     experiment: &Experiment,
-    context: &Context,
-    progress: mpsc::UnboundedSender<Progress>,
-) -> Result<Session, RunError> {
-    let data = load(experiment, &context.search_path)?;
-    let client_count = context.clients.unwrap_or(experiment.fleet_size());
+    client_count: u32,
+    search_path: &SearchPath,
+) -> Result<(Coordinator, mpsc::UnboundedReceiver<Event>), RunError> {
+    let data = load(experiment, search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
     let scheme = match experiment.partition {
@@ -400,20 +413,7 @@ fn prepare(
     };
     let test = test_set(&data.test);
     let shares = PartitionedShares::new(data.train, partition);
-    let (coordinator, events) = Coordinator::new(options, shares, test)?;
-    let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
-    let recorder = Recorder::new(
-        experiment,
-        client_count,
-        *coordinator.model(),
-        folder,
-        progress,
-    );
-    Ok(Session {
-        coordinator,
-        events,
-        recorder,
-    })
+    Ok(Coordinator::new(options, shares, test)?)
 }
 
 /// The training and the test set of an experiment.
@@ -531,6 +531,14 @@ impl Recorder {
         Ok(())
     }
 
+    /// The fleet has started, maybe after the first round has.
+    async fn hosting(&mut self, host: FleetHost) {
+        self.host = Some(host);
+        if self.round > 0 {
+            self.begin_counting().await;
+        }
+    }
+
     fn warn(&mut self, client: u32, reason: String) {
         self.show(Progress::Warning(format!("client {client}: {reason}")));
     }
@@ -583,11 +591,8 @@ impl Recorder {
                     round,
                     clients: clients.len(),
                 });
-                if let Some(host) = &self.host {
-                    self.frames = host.frames();
-                    if round == 1 {
-                        self.cpu_seconds = cpu_seconds(&host.usage().await);
-                    }
+                if round == 1 {
+                    self.begin_counting().await;
                 }
             }
             Event::ClientFinished {
@@ -625,6 +630,10 @@ impl Recorder {
                     &json!({ "client": client, "reason": reason }),
                 )?;
             }
+            Event::RoundFailed { round, clients } => {
+                let frames = self.host.as_ref().map(FleetHost::frames);
+                self.write_clients(round, &clients, frames.as_ref())?;
+            }
             Event::RoundCompleted { record, parameters } => {
                 self.round_completed(record, &parameters).await?;
             }
@@ -639,11 +648,12 @@ impl Recorder {
     ) -> Result<(), RecordError> {
         let (mut qemu_cpu_seconds, mut frames) = (None, None);
         if let Some(host) = &self.host {
+            // First: the next round's frames are on their way.
+            frames = Some(host.frames());
             let now = cpu_seconds(&host.usage().await);
             qemu_cpu_seconds = Some(now - self.cpu_seconds);
             self.cpu_seconds_rounds += now - self.cpu_seconds;
             self.cpu_seconds = now;
-            frames = Some(host.frames());
         }
         let path = self.folder.checkpoint_path(record.round);
         checkpoint::save(&path, &self.model, parameters, record.round)
@@ -660,18 +670,7 @@ impl Recorder {
             qemu_cpu_seconds,
             model_sha256: &record.model_sha256,
         })?;
-        for client in &record.clients {
-            let frames = match &frames {
-                Some(frames) => {
-                    let now = frames.get(&client.client).copied().unwrap_or_default();
-                    let before = self.frames.get(&client.client).copied();
-                    now.since(&before.unwrap_or_default())
-                }
-                None => self.reported_frames(client),
-            };
-            self.folder
-                .client(&client_row(record.round, client, frames))?;
-        }
+        self.write_clients(record.round, &record.clients, frames.as_ref())?;
         let summary = &mut self.summary;
         summary.rounds = record.round;
         summary.accuracy = record.accuracy;
@@ -690,6 +689,41 @@ impl Recorder {
             &json!({ "round": record.round, "accuracy": record.accuracy, "loss": record.loss }),
         )?;
         self.show(Progress::RoundCompleted { record });
+        Ok(())
+    }
+
+    /// From here on frames and processor time belong to the first round.
+    async fn begin_counting(&mut self) {
+        if let Some(host) = &self.host {
+            self.frames = host.frames();
+            self.cpu_seconds = cpu_seconds(&host.usage().await);
+        }
+    }
+
+    /// Writes the clients' rows of a round. `frames` of their devices since the
+    /// network began, where it is a local one.
+    fn write_clients(
+        &mut self,
+        round: u32,
+        clients: &[ClientRecord],
+        frames: Option<&BTreeMap<u32, Frames>>,
+    ) -> Result<(), RecordError> {
+        for client in clients {
+            let frames = match frames {
+                Some(frames) => {
+                    let now = frames.get(&client.client).copied().unwrap_or_default();
+                    let before = self.frames.get(&client.client).copied();
+                    now.since(&before.unwrap_or_default())
+                }
+                None => self.reported_frames(client),
+            };
+            self.folder.client(&client_row(round, client, frames))?;
+        }
+        // The next round counts from here, and not from when its beginning is
+        // heard of, which may be after its first frames.
+        if let Some(frames) = frames {
+            self.frames.clone_from(frames);
+        }
         Ok(())
     }
 

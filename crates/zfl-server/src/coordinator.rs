@@ -92,7 +92,7 @@ pub struct TestSet {
 pub enum CoordinatorError {
     /// The socket cannot be had.
     #[error(
-        "failed to listen on {address}: {source}; choose another port with `coordinator.port`, or 0 for any free one"
+        "failed to listen on {address}: {source}; choose another port (`zfl run`: --set coordinator.port=PORT, `zfl serve`: --listen), or 0 for any free one"
     )]
     Listen {
         /// Which address.
@@ -464,7 +464,13 @@ impl Coordinator {
             shared.fail(round, *id, outcome, detail);
         }
         let (clients, updates) = self.close();
-        let global = self.aggregate(round, &clients, updates)?;
+        let global = match self.aggregate(round, &clients, updates) {
+            Ok(global) => global,
+            Err(error) => {
+                shared.tell(Event::RoundFailed { round, clients });
+                return Err(error);
+            }
+        };
         let evaluation = self.evaluate(&global).await?;
         shared.tell(Event::RoundCompleted {
             record: RoundRecord {

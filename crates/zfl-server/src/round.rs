@@ -145,6 +145,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A round is over without enough updates, and the run with it.
+    RoundFailed {
+        /// Which.
+        round: u32,
+        /// The clients that were selected, in ascending order.
+        clients: Vec<ClientRecord>,
+    },
     /// A round is over; `parameters` are the new global model.
     RoundCompleted {
         /// Its record.
