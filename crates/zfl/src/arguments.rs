@@ -9,7 +9,7 @@ use zfl_proto::Token;
 
 /// Federated learning on fleets of emulated microcontrollers.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -133,8 +133,8 @@ fn next_folder(name: &str) -> PathBuf {
 pub(crate) fn boards() -> Done {
     let boards = Board::all().map_err(|error| Failure::run(&error))?;
     println!(
-        "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
-        "board", "core", "MHz", "RAM KiB", "flash KiB", "description"
+        "{:<12} {:<11} {:>8} {:>9} {:>9}  description",
+        "board", "core", "MHz", "RAM KiB", "flash KiB"
     );
     for board in boards {
         println!(

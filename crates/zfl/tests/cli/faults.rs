@@ -1,0 +1,195 @@
+//! Devices that fail while the others go on.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Place, Records, check_none_left, finish};
+
+/// Boots, takes the `run` line, and panics.
+const PANICS: &str = r"
+    say '@zfl boot board=mps2-an386 version=0.1.0 arena=16777216'
+    printf 'zfl> '
+    read -r line <&3
+    say $line
+    printf 'zfl> '
+    say '' '@zfl panic at src/client.rs:7: out of luck' 'r0 00000000 r1 00000001' 'backtrace 0x100'
+    exit 0
+";
+
+/// Prints nothing, until it is killed.
+const SILENT: &str = "read -r line <&3";
+
+/// Boots, takes the `run` line, and is never ready.
+const NEVER_READY: &str = r"
+    say '@zfl boot board=mps2-an386 version=0.1.0 arena=16777216'
+    printf 'zfl> '
+    read -r line <&3
+    say $line
+    printf 'zfl> '
+    read -r line <&3
+";
+
+/// Where a program is.
+fn find(program: &str) -> PathBuf {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|folder| folder.join(program))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{program} not found: apt-get install {program}"))
+}
+
+/// `zfl run` with an emulator that behaves otherwise for some devices. The
+/// console is its descriptor 1; lines come from there as well.
+fn run_with_faults(place: &Place, faults: &[(u8, &str)], sets: &[&str]) -> Command {
+    let mut script =
+        String::from("#!/bin/sh\nexec 3<&1\nsay() { printf '%s\\r\\n' \"$@\"; }\ncase \"$*\" in\n");
+    for (device, behaviour) in faults {
+        script.push_str(&format!(
+            "*macaddr=*:00:00:{device:02x}*)\n{behaviour}\nexit 0 ;;\n"
+        ));
+    }
+    let emulator = find("qemu-system-arm");
+    script.push_str(&format!("esac\nexec {} \"$@\" 3<&-\n", emulator.display()));
+    let program = place.write("bin/qemu-system-arm", script);
+    make_executable(&program);
+    let path = std::env::join_paths(
+        [place.path("bin")]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let mut command = place.run("out", sets);
+    command.env("PATH", path.unwrap());
+    command
+}
+
+fn make_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The one row of a client that is not ok.
+#[track_caller]
+fn check_row(records: &Records, client: &str, outcome: &str, detail: &str) {
+    let rows = records.clients();
+    let rows: Vec<_> = rows.iter().filter(|row| row["client"] == client).collect();
+    assert_eq!(
+        rows.len(),
+        1,
+        "it takes part in the first round only: {rows:?}"
+    );
+    assert_eq!(rows[0]["outcome"], outcome, "{rows:?}");
+    assert!(rows[0]["detail"].contains(detail), "{rows:?}");
+}
+
+#[test]
+fn a_run_goes_on_without_a_device_that_panics() {
+    let place = Place::new();
+    let sets = ["coordinator.quorum=3"];
+    let finished = finish(run_with_faults(&place, &[(2, PANICS)], &sets));
+    let said = finished.stderr.clone();
+    let shown = finished.succeeded();
+    check_none_left(&place.path("out"));
+    assert!(shown.contains("updates 3/4"), "{shown}");
+    assert!(shown.contains("updates 3/3"), "{shown}");
+    // Device, cause and log.
+    let warning = said
+        .lines()
+        .find(|line| line.starts_with("warning: client 2: device 2: "))
+        .unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        warning.contains("at src/client.rs:7: out of luck"),
+        "{warning}"
+    );
+    assert!(warning.contains("console/device-002.log)"), "{warning}");
+
+    let records = Records::new(&place.path("out"));
+    assert_eq!(records.round_column("clients_ok"), ["3", "3", "3"]);
+    assert_eq!(records.round_column("clients_selected"), ["4", "3", "3"]);
+    check_row(
+        &records,
+        "2",
+        "crashed",
+        "device 2: panic: at src/client.rs:7: out of luck",
+    );
+    let panics = records.events_named("device-panic");
+    assert_eq!(panics.len(), 1);
+    assert_eq!(panics[0]["device"], 2);
+    assert_eq!(panics[0]["text"], "at src/client.rs:7: out of luck");
+    let lost = records.events_named("client-lost");
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0]["client"], 2);
+    let log = records.text("console/device-002.log");
+    assert!(log.contains("backtrace 0x100"), "{log}");
+    assert_eq!(records.summary()["updates_failed"], 1);
+}
+
+#[test]
+fn a_run_fails_without_its_quorum() {
+    let place = Place::new();
+    let said = finish(run_with_faults(&place, &[(2, PANICS)], &[])).failed(1);
+    check_none_left(&place.path("out"));
+    let error = said.lines().last().unwrap();
+    let beginning = "error: round 1: 3 of 4 clients sent an update, the quorum is 4; client 2 is \
+                     crashed: device 2: ";
+    assert!(error.starts_with(beginning), "{said}");
+    assert!(error.contains("out of luck"), "{said}");
+    assert!(error.contains("console/device-002.log"), "{said}");
+    let records = Records::new(&place.path("out"));
+    check_row(&records, "2", "crashed", "out of luck");
+    let outcomes: Vec<String> = records
+        .clients()
+        .iter()
+        .map(|row| row["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, ["ok", "ok", "crashed", "ok"]);
+    assert_eq!(
+        records.summary()["outcome"],
+        error.strip_prefix("error: ").unwrap()
+    );
+}
+
+#[test]
+fn devices_that_never_answer_are_hung() {
+    let place = Place::new();
+    let faults = [(1, SILENT), (3, NEVER_READY)];
+    let sets = [
+        "coordinator.quorum=2",
+        "deadlines.boot-s=4",
+        "deadlines.ready-s=4",
+    ];
+    let finished = finish(run_with_faults(&place, &faults, &sets));
+    let said = finished.stderr.clone();
+    finished.succeeded();
+    check_none_left(&place.path("out"));
+    let records = Records::new(&place.path("out"));
+    assert_eq!(records.round_column("clients_ok"), ["2", "2", "2"]);
+    for (client, detail) in [
+        ("1", "device 1: no console output within 4000 ms of boot"),
+        (
+            "3",
+            "device 3: no `ready` event within 4000 ms of the `run` command",
+        ),
+    ] {
+        check_row(&records, client, "crashed", detail);
+        assert!(
+            said.contains(&format!("warning: client {client}: {detail}")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_model_too_large_for_the_board_is_rejected() {
+    let place = Place::new();
+    let sets = [
+        "model.mlp.hidden=[46000]",
+        r#"fleet=[{board="mps2-an385",count=1}]"#,
+    ];
+    let said = finish(place.run("out", &sets)).failed(1);
+    let reason = "does not fit: needs ";
+    assert!(
+        said.contains(reason) && said.contains(" bytes of 16777216"),
+        "{said}"
+    );
+    check_row(&Records::new(&place.path("out")), "0", "rejected", reason);
+    check_none_left(&place.path("out"));
+}

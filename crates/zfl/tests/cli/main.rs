@@ -1,0 +1,14 @@
+//! The `zfl` program from outside: whole runs in QEMU, and what it says when
+//! something is wrong.
+//!
+//! The tests need `qemu-system-arm` and a `zfl` that carries the firmware
+//! images (`make firmware` before the build). Where one is missing they fail
+//! with what zfl itself says about it, which names the command that mends it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+mod endings;
+mod faults;
+mod refusals;
+mod runs;
+mod support;
+mod texts;

@@ -1,0 +1,216 @@
+//! What `zfl` prints, as snapshots.
+
+use insta::assert_snapshot;
+
+use crate::support::{Place, SMALL, finish};
+
+/// Standard error of `zfl run` with an experiment in which `from` is `to`.
+#[track_caller]
+fn said_of(from: &str, to: &str) -> String {
+    let place = Place::new();
+    assert!(SMALL.contains(from));
+    place.write("experiment.toml", SMALL.replacen(from, to, 1));
+    let said = finish(place.run("out", &[])).failed(2);
+    assert!(!place.path("out").exists());
+    without_trailing_blanks(&said)
+}
+
+/// Sources do not hold them.
+fn without_trailing_blanks(text: &str) -> String {
+    text.lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn mistakes_in_an_experiment() {
+    assert_snapshot!(said_of("epochs = 1", "epoch = 1"), @r#"
+     x experiment.toml:13:1: unknown key `epoch` in `training`
+       ,-[experiment.toml:13:1]
+    12 | [training]
+    13 | epoch = 1
+       : ^^^^^
+    14 | batch-size = 10
+       `----
+     help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate
+    "#);
+    assert_snapshot!(said_of("rounds = 3", "rounds = \"3\""), @r#"
+     x experiment.toml:4:10: `rounds`: invalid type: string "3", expected a whole number
+      ,-[experiment.toml:4:10]
+    3 | seed = 1
+    4 | rounds = "3"
+      :          ^^^
+    5 |
+      `----
+     help: `rounds`: a whole number from 1 to 1000000
+    "#);
+    assert_snapshot!(said_of("learning-rate = 0.2", "learning-rate = -0.2"), @r#"
+     x experiment.toml:15:17: `training.learning-rate` is -0.2
+       ,-[experiment.toml:15:17]
+    14 | batch-size = 10
+    15 | learning-rate = -0.2
+       :                 ^^^^
+    16 |
+       `----
+     help: `training.learning-rate`: a number above 0 that single precision can hold
+    "#);
+    assert_snapshot!(said_of("mps2-an386", "mps2-an368"), @r#"
+     x experiment.toml:20:9: no board "mps2-an368"
+       ,-[experiment.toml:20:9]
+    19 | [[fleet]]
+    20 | board = "mps2-an368"
+       :         ^^^^^^^^^^^^
+    21 | count = 4
+       `----
+     help: did you mean `mps2-an386`? known boards: mps2-an385, mps2-an386, mps2-an500; or the path of a board file
+    "#);
+    assert_snapshot!(said_of("count = 4", "count = 4\n[coordinator]\nquorum = 5"), @r#"
+     x experiment.toml:23:10: `coordinator.quorum` is 5
+       ,-[experiment.toml:23:10]
+    22 | [coordinator]
+    23 | quorum = 5
+       :          ^
+       `----
+     help: `coordinator.quorum`: a whole number from 1 to 4, the size of the fleet
+    "#);
+    assert_snapshot!(said_of("hidden = [16]", "hidden = [16"), @r#"
+     x experiment.toml:12:1: missing comma between array elements, expected `,`
+       ,-[experiment.toml:12:1]
+    11 |
+    12 | [training]
+       : ^
+    13 | epochs = 1
+       `----
+     help: TOML: `key = value` lines under `[table]` headers, text in quotes
+    "#);
+}
+
+#[test]
+fn mistakes_on_the_command_line() {
+    let place = Place::new();
+    let said = |sets: &[&str]| finish(place.run("out", sets)).failed(2);
+    assert_snapshot!(said(&["rounds=0"]), @r#"
+     x --set rounds=0: `rounds` is 0
+      ,-[--set:1:8]
+    1 | rounds=0
+      :        ^
+      `----
+     help: `rounds`: a whole number from 1 to 1000000
+    "#);
+    assert_snapshot!(said(&["training.epoch=1"]), @r#"
+     x --set training.epoch=1: unknown key `epoch` in `training`
+      ,-[--set:1:10]
+    1 | training.epoch=1
+      :          ^^^^^
+      `----
+     help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate
+    "#);
+    let said = |arguments: &[&str]| finish(place.zfl(arguments.iter().copied())).failed(2);
+    assert_snapshot!(said(&["run", "nowhere.toml"]), @r#"
+    x nowhere.toml: failed to read it: No such file or directory (os error 2)
+    help: give the path of an experiment file, such as examples/digits.toml
+    "#);
+    assert_snapshot!(said(&["fleet", "--coordinator", "10.0.0.1:80", "--key", "00"]), @r#"
+    error: invalid value '00' for '--key <KEY>': a token has 32 hexadecimal digits, this has 2
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn help() {
+    let place = Place::new();
+    let shown = |arguments: &[&str]| finish(place.zfl(arguments.iter().copied())).succeeded();
+    assert_snapshot!(shown(&["--help"]), @r#"
+    Federated learning on fleets of emulated microcontrollers
+
+    Usage: zfl <COMMAND>
+
+    Commands:
+      run     Boots a fleet, plays the rounds of an experiment, writes the records
+      serve   The coordinator alone: others bring the devices
+      fleet   The devices alone, for a coordinator that `zfl serve` started
+      boards  Lists the boards that can be emulated
+      doctor  Says what is installed, what is missing, and the command that mends it
+      data    Data sets: show, fetch
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+    "#);
+    assert_snapshot!(shown(&["run", "--help"]), @r#"
+    Boots a fleet, plays the rounds of an experiment, writes the records
+
+    Usage: zfl run [OPTIONS] <FILE>
+
+    Arguments:
+      <FILE>  The experiment file (docs/experiment-file.md)
+
+    Options:
+          --set <KEY=VALUE>     Changes a key of the experiment, e.g. `training.epochs=1`
+          --out <DIR>           The run's folder; else the next free runs/NAME-NNN
+          --data-dir <DIR>      Folder of data sets; else ZFL_DATA_DIR, else the cache folder
+          --firmware-dir <DIR>  Folder of firmware images BOARD.elf that replace those zfl carries
+      -h, --help                Print help
+
+    Examples:
+      zfl run examples/digits.toml
+      zfl run examples/digits.toml --set rounds=5 --set training.epochs=1
+      zfl run examples/mnist.toml --data-dir data --out runs/first
+    "#);
+    assert_snapshot!(shown(&["boards"]), @r#"
+    board        core             MHz   RAM KiB flash KiB  description
+    mps2-an385   cortex-m3         25     20480      4096  Arm MPS2, Cortex-M3 at 25 MHz, software floating point, 24 MiB RAM (AN385 FPGA image)
+    mps2-an386   cortex-m4f        25     20480      4096  Arm MPS2, Cortex-M4F at 25 MHz, 24 MiB RAM (AN386 FPGA image)
+    mps2-an500   cortex-m7         25     20480      4096  Arm MPS2, Cortex-M7 at 25 MHz, 24 MiB RAM (AN500 FPGA image)
+    "#);
+    assert_snapshot!(shown(&["data", "show", "digits"]), @r#"
+    data set  digits
+    origin    embedded
+    samples   1438 training, 359 test
+    shape     8×8 = 64 inputs
+    values    0 to 16, times 1/16
+    classes   10
+
+    samples by class
+    part        0    1    2    3    4    5    6    7    8    9   sum
+    training  144  147  139  147  145  152  148  141  135  140  1438
+    test       34   35   38   36   36   30   33   38   39   40   359
+
+    first training samples
+        ▒▒▓▓▓▓          ░░████▒▒            ░░▒▒▒▒▒▒          ▒▒▓▓▓▓░░
+      ░░██████▒▒        ▓▓████▓▓          ▒▒██▓▓▒▒░░        ░░▓▓░░▒▒▓▓
+      ▒▒██▒▒░░▓▓░░      ▒▒▓▓▓▓██          ▓▓▓▓                  ▒▒▓▓░░
+      ▒▒▒▒    ▒▒▒▒          ▒▒██          ▒▒██▓▓░░              ▓▓██░░
+      ▒▒▒▒    ▒▒▒▒          ▓▓▓▓            ░░▒▒▓▓▓▓              ░░██░░
+      ░░▓▓    ▒▒▒▒        ░░██▒▒                  ▓▓▒▒      ▒▒▒▒    ▓▓▒▒
+        ██▓▓▓▓██▒▒        ▓▓████▓▓▓▓        ░░░░░░▓▓▒▒      ▒▒▒▒  ░░██░░
+        ░░▓▓▓▓░░        ▒▒██████▓▓░░        ▒▒████▒▒          ▓▓████▒▒
+    label 0           label 2           label 5           label 3
+
+      ░░████
+      ▒▒████░░
+      ░░▒▒██░░
+          ▓▓▒▒
+          ██▒▒
+        ░░██░░▒▒▒▒
+      ░░████▒▒▓▓██
+      ░░████████▒▒
+    label 2
+    "#);
+}
+
+#[test]
+fn doctor_names_each_board() {
+    let shown = finish(Place::new().zfl(["doctor"])).succeeded();
+    for board in ["mps2-an385", "mps2-an386", "mps2-an500"] {
+        let expected = format!("ok       firmware for {board}: part of zfl");
+        assert!(shown.contains(&expected), "{shown}");
+    }
+    assert!(
+        shown.contains("ok       qemu-system-arm: version "),
+        "{shown}"
+    );
+}
