@@ -94,7 +94,10 @@ pub(crate) fn run(project: &Path) -> Result<(), Error> {
     println!("|---|---|---|---|---|---|---|---|");
     for (number, workload) in WORKLOADS.iter().enumerate() {
         if workload.needs_mnist && std::env::var_os("ZFL_DATA_DIR").is_none() && !mnist.exists() {
-            println!("| {} | needs MNIST: `zfl data fetch mnist` | | | | | | |", workload.name);
+            println!(
+                "| {} | needs MNIST: `zfl data fetch mnist` | | | | | | |",
+                workload.name
+            );
             continue;
         }
         let folder = runs.join(number.to_string());
