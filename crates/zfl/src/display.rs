@@ -25,9 +25,11 @@ struct Bars {
 
 impl Display {
     pub(crate) fn new(experiment: &Experiment, clients: u32, is_serving: bool) -> Self {
-        println!(
+        say!(
             "{}: {clients} clients, {} rounds, seed {}",
-            experiment.name, experiment.rounds, experiment.seed
+            experiment.name,
+            experiment.rounds,
+            experiment.seed
         );
         let bars = std::io::stderr()
             .is_terminal()
@@ -96,11 +98,11 @@ impl Display {
 
     fn print(&self, progress: &Progress) {
         match progress {
-            Progress::Listening { .. } => println!("{}", self.listening(progress)),
+            Progress::Listening { .. } => say!("{}", self.listening(progress)),
             Progress::Provisioned { count, of } if count == of => {
-                println!("all {of} clients have their data");
+                say!("all {of} clients have their data");
             }
-            Progress::RoundCompleted { record } => println!(
+            Progress::RoundCompleted { record } => say!(
                 "round {:>3}/{}  accuracy {:.4}  loss {:.4}  updates {}/{}  {:.2} s",
                 record.round,
                 self.rounds,
@@ -110,7 +112,7 @@ impl Display {
                 record.clients.len(),
                 record.host_seconds
             ),
-            Progress::Warning(text) => eprintln!("warning: {text}"),
+            Progress::Warning(text) => complain!("warning: {text}"),
             _ => {}
         }
     }
@@ -220,9 +222,9 @@ pub(crate) fn print_summary(summary: &Summary) {
         ));
     }
     rows.push(("records", summary.folder.display().to_string()));
-    println!();
+    say!();
     for (name, value) in rows {
-        println!("{name:<10} {value}");
+        say!("{name:<10} {value}");
     }
 }
 

@@ -3,11 +3,23 @@
 //! It reads arguments, calls `zfl-lab`, shows progress and turns errors into
 //! diagnostics and exit codes: 1 a run failed, 2 what was asked for makes no
 //! sense, 130 interrupted.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line prints"
-)]
+
+/// Prints a line. A reader that is gone (`zfl run … | head`) misses it and
+/// changes nothing else: a run goes on, and its records have it all.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($argument)*);
+    }};
+}
+
+/// Prints a line on standard error, as [`say`] does.
+macro_rules! complain {
+    ($($argument:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
 
 mod arguments;
 mod commands;

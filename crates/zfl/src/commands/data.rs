@@ -18,10 +18,8 @@ pub(crate) fn show(arguments: &ShowArguments) -> Done {
         .map(|clients| Scheme::Iid.partition(&data.train, clients, arguments.seed))
         .transpose()
         .map_err(|error| Failure::run(&error))?;
-    print!(
-        "{}",
-        describe(&data, partition.as_ref(), ShowOptions::default())
-    );
+    let shown = describe(&data, partition.as_ref(), ShowOptions::default());
+    say!("{}", shown.trim_end());
     Ok(())
 }
 
@@ -50,16 +48,16 @@ pub(crate) fn fetch(arguments: &FetchArguments) -> Done {
     let mut show = |progress: fetch::Progress<'_>| {
         match progress.step {
             Step::Done { received_bytes } => {
-                println!("{}: {received_bytes} bytes, checksum ok", progress.file);
+                say!("{}: {received_bytes} bytes, checksum ok", progress.file);
             }
-            Step::AlreadyThere => println!("{}: already there, checksum ok", progress.file),
-            Step::MirrorFailed { attempt } => eprintln!("{}: {attempt}", progress.file),
+            Step::AlreadyThere => say!("{}: already there, checksum ok", progress.file),
+            Step::MirrorFailed { attempt } => complain!("{}: {attempt}", progress.file),
             _ => {}
         }
         ControlFlow::Continue(())
     };
     let report = fetch::fetch(&set, &folder, Deadlines::default(), &mut show)
         .map_err(|error| Failure::run(&error))?;
-    println!("{} is in {}", arguments.name, report.folder.display());
+    say!("{} is in {}", arguments.name, report.folder.display());
     Ok(())
 }

@@ -13,6 +13,12 @@ use crate::arguments::FleetArguments;
 /// Console events that may wait; nobody reads them here.
 const EVENTS_MAX: usize = 64;
 
+/// Why a fleet was stopped.
+enum Ended {
+    CoordinatorGone,
+    Interrupted,
+}
+
 /// `zfl fleet`
 pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
     let board = Board::find(&arguments.board).map_err(|error| Failure::run(&error))?;
@@ -35,7 +41,7 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         boot_deadline: std::time::Duration::from_secs(60),
         ready_deadline: std::time::Duration::from_secs(120),
     };
-    let hosted: Result<&str, HostError> = runtime()?.block_on(async {
+    let hosted: Result<Ended, HostError> = runtime()?.block_on(async {
         let (progress, _) = watch::channel(FleetProgress::default());
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (losses, mut lost) = mpsc::unbounded_channel();
@@ -43,26 +49,34 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         let mut interrupted = std::pin::pin!(interruption());
         let host = tokio::select! {
             host = FleetHost::start(plan, &progress, &events, &losses) => host?,
-            () = &mut interrupted => return Ok("interrupted"),
+            () = &mut interrupted => return Ok(Ended::Interrupted),
         };
-        println!(
+        say!(
             "{count} devices take part at http://{coordinator}; logs in {}",
             folder.display()
         );
         let why = loop {
             tokio::select! {
                 Some((client, reason)) = lost.recv() => {
-                    eprintln!("warning: client {client}: {reason}");
+                    complain!("warning: client {client}: {reason}");
                 }
-                () = host.coordinator_gone() => break "the coordinator has ended",
-                () = &mut interrupted => break "interrupted",
+                () = host.coordinator_gone() => break Ended::CoordinatorGone,
+                () = &mut interrupted => break Ended::Interrupted,
             }
         };
         host.stop().await?;
         Ok(why)
     });
-    println!("stopped: {}", hosted.map_err(|error| Failure::run(&error))?);
-    Ok(())
+    match hosted.map_err(|error| Failure::run(&error))? {
+        Ended::CoordinatorGone => {
+            say!("stopped: the coordinator has ended");
+            Ok(())
+        }
+        Ended::Interrupted => Err(Failure::Interrupted(format!(
+            "interrupted; logs are in {}",
+            folder.display()
+        ))),
+    }
 }
 
 /// The address in a URL `http://host:port`.

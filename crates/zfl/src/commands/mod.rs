@@ -58,21 +58,21 @@ impl Failure {
                 let mut text = String::new();
                 let report = Report::new(*error);
                 match GraphicalReportHandler::new().render_report(&mut text, report.as_ref()) {
-                    Ok(()) => eprintln!("{text}"),
-                    Err(_) => eprintln!("error: {report}"),
+                    Ok(()) => complain!("{text}"),
+                    Err(_) => complain!("error: {report}"),
                 }
                 ExitCode::from(2)
             }
             Self::Usage(text) => {
-                eprintln!("error: {text}");
+                complain!("error: {text}");
                 ExitCode::from(2)
             }
             Self::Run(text) => {
-                eprintln!("error: {text}");
+                complain!("error: {text}");
                 ExitCode::FAILURE
             }
             Self::Interrupted(text) => {
-                eprintln!("{text}");
+                complain!("{text}");
                 ExitCode::from(130)
             }
         }
@@ -132,12 +132,16 @@ fn next_folder(name: &str) -> PathBuf {
 /// `zfl boards`
 pub(crate) fn boards() -> Done {
     let boards = Board::all().map_err(|error| Failure::run(&error))?;
-    println!(
+    say!(
         "{:<12} {:<11} {:>8} {:>9} {:>9}  description",
-        "board", "core", "MHz", "RAM KiB", "flash KiB"
+        "board",
+        "core",
+        "MHz",
+        "RAM KiB",
+        "flash KiB"
     );
     for board in boards {
-        println!(
+        say!(
             "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
             board.name,
             board.cpu.core,
@@ -170,14 +174,14 @@ pub(crate) fn doctor(arguments: &DoctorArguments) -> Done {
             Status::Partial => "partial",
             Status::Missing => "missing",
         };
-        println!("{mark}  {}: {}", check.name, check.detail);
+        say!("{mark}  {}: {}", check.name, check.detail);
         if let Some(remedy) = &check.remedy {
-            println!("         → {remedy}");
+            say!("         → {remedy}");
         }
         missing += usize::from(check.status == Status::Missing);
     }
     if missing == 0 {
-        println!("zfl can run.");
+        say!("zfl can run.");
         Ok(())
     } else {
         Err(Failure::Run(format!("{missing} things are missing")))

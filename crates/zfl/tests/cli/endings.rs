@@ -154,3 +154,34 @@ fn a_bridge_goes_with_its_run() {
     check_none_left(&place.path("out"));
     assert_eq!(running.finish().status.code(), None);
 }
+
+#[test]
+fn a_fleet_host_is_interrupted() {
+    let place = Place::new();
+    let [mut server, fleet] = place.halves(&["--rounds", "1000000"]);
+    server.wait_for_line("round   2/");
+    fleet.signal(Signal::INT);
+    let said = fleet.finish().failed(130);
+    assert!(said.contains("interrupted"), "{said}");
+    check_none_left(&place.path("fleet"));
+    // The coordinator is told, and need not wait for its deadline.
+    let said = server.finish().failed(1);
+    assert!(said.contains(": stopped, emulator "), "{said}");
+    let lost = Records::new(&place.path("server")).events_named("client-lost");
+    assert!(!lost.is_empty());
+}
+
+#[test]
+fn nobody_reads_what_zfl_prints() {
+    let place = Place::new();
+    let mut command = place.run("out", &[]);
+    // A pipe without a reader.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    assert_eq!(Running::start_mute(command).finish().status.code(), Some(0));
+    let records = Records::new(&place.path("out"));
+    assert_eq!(check_whole(&records), 3);
+    assert_eq!(records.summary()["outcome"], "completed");
+    check_none_left(&records.folder);
+}

@@ -174,13 +174,15 @@ enum Line {
 }
 
 impl Running {
+    /// Starts it, and reads what it prints.
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_mute(command)
+    }
+
+    /// Starts it; what it prints goes where `command` says.
+    pub(crate) fn start_mute(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
         let (sender, lines) = channel();
         fn pass(
             stream: impl Read + Send + 'static,
@@ -194,8 +196,12 @@ impl Running {
                 }
             });
         }
-        pass(child.stdout.take().unwrap(), Line::Output, sender.clone());
-        pass(child.stderr.take().unwrap(), Line::Error, sender);
+        if let Some(stdout) = child.stdout.take() {
+            pass(stdout, Line::Output, sender.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            pass(stderr, Line::Error, sender);
+        }
         Self {
             child,
             lines,
