@@ -33,6 +33,9 @@ use crate::firmware::{FirmwareError, FirmwareSource};
 /// A call to the coordinator takes no longer.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// So long the coordinator is told that devices were stopped.
+const TELL_DEADLINE: Duration = Duration::from_secs(2);
+
 /// How often a fleet host looks whether its coordinator is still there.
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -173,8 +176,8 @@ pub struct FleetHost {
     clients: Vec<u32>,
     http: reqwest::Client,
     coordinator: SocketAddr,
-    /// Ends with the host.
-    _watchers: JoinSet<()>,
+    /// They tell the coordinator of devices that have ended; end with the host.
+    watchers: JoinSet<()>,
 }
 
 impl FleetHost {
@@ -230,7 +233,7 @@ impl FleetHost {
             clients,
             http,
             coordinator: plan.coordinator,
-            _watchers: watchers,
+            watchers,
         })
     }
 
@@ -284,6 +287,9 @@ impl FleetHost {
     /// When the event loop shuts down meanwhile.
     pub async fn stop(self) -> Result<Vec<MachineReport>, HostError> {
         let reports = self.fleet.stop().await?;
+        // Whoever ends now would cut them off, and leave the coordinator to
+        // wait for its deadlines. One that is gone itself refuses them at once.
+        let _ = tokio::time::timeout(TELL_DEADLINE, self.watchers.join_all()).await;
         if let Wire::Switch(network) = self.wire {
             network.shutdown()?;
         }
