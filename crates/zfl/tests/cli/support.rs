@@ -108,7 +108,10 @@ impl Place {
         command
             .args(["--count", "4", "--out"])
             .arg(self.path("fleet"));
-        [server, Running::start(command)]
+        let mut fleet = Running::start(command);
+        // Without a fleet the server would wait in vain.
+        fleet.wait_for_line("4 devices take part at ");
+        [server, fleet]
     }
 
     /// A whole run, which must succeed; its records.
