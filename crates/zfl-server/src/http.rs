@@ -222,8 +222,9 @@ async fn id(State(shared): Context, headers: HeaderMap) -> Result<Response, Refu
     })
 }
 
-fn data_header(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> DataHeader {
-    DataHeader {
+/// Half of a client's share, in the binary form.
+fn data_message(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> Response {
+    let header = DataHeader {
         part,
         client: ClientId(id),
         sample_count: shared.shares.sample_count(id),
@@ -231,12 +232,8 @@ fn data_header(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> Data
         class_count: shared.shares.class_count(),
         value_scale: shared.shares.value_scale(),
         payload_crc32: Checksum::of(payload),
-    }
-}
-
-fn data_message(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> Response {
-    let header = data_header(shared, id, part, payload).encode();
-    binary([header.as_slice(), payload].concat())
+    };
+    binary([header.encode().as_slice(), payload].concat())
 }
 
 async fn training_data(
