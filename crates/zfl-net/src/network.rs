@@ -461,6 +461,9 @@ impl Driver {
                 };
                 self.read_frames(port, &mut turn.buffer, now);
                 self.switch.poll(port, now);
+                // Before the gateway passes them on: whoever has a message
+                // finds the frames counted that it came in.
+                self.publish(port);
             }
             while let Some((port, frame)) = self.switch.take_for_gateway() {
                 if let Some(slot) = self.ports.get_mut(port) {
