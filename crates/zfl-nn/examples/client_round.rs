@@ -81,5 +81,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn cpu() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|t| t.parse().ok()).unwrap_or(0)
+    text.split(' ')
+        .next()
+        .and_then(|t| t.parse().ok())
+        .unwrap_or(0)
 }

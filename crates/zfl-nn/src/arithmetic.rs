@@ -111,7 +111,9 @@ pub struct StepMemory<'a, W: Arithmetic> {
 }
 
 /// The operations of training on weights of type `Self`.
-pub trait Arithmetic: Copy + Default + PartialEq + core::fmt::Debug + Send + Sync + 'static {
+pub trait Arithmetic:
+    Copy + Default + PartialEq + core::fmt::Debug + Send + Sync + 'static
+{
     /// An activation, an error signal or a gradient.
     type Value: Copy + Default + PartialEq + PartialOrd + core::fmt::Debug + Send + Sync + 'static;
     /// A sum of products.
@@ -160,11 +162,8 @@ pub trait Arithmetic: Copy + Default + PartialEq + core::fmt::Debug + Send + Syn
         signal: Self::Value,
     ) -> Self::Value;
 
-    fn add_product(
-        gradient: Self::Value,
-        factor: Self::Factor,
-        signal: Self::Value,
-    ) -> Self::Value;
+    fn add_product(gradient: Self::Value, factor: Self::Factor, signal: Self::Value)
+    -> Self::Value;
     fn rate(learning_rate: f32, batch_len: usize) -> Self::Rate;
     /// A signal times the rate, for [`Arithmetic::subtract_product`].
     fn step_signal(signal: Self::Value, rate: Self::Rate) -> Self::Value;
@@ -608,7 +607,11 @@ macro_rules! fixed_point {
                 }
             }
 
-            fn prepare(_memory: &mut StepMemory<'_, Self>, _: &Optimiser, _batch_len: usize) -> f64 {
+            fn prepare(
+                _memory: &mut StepMemory<'_, Self>,
+                _: &Optimiser,
+                _batch_len: usize,
+            ) -> f64 {
                 0.0
             }
 
@@ -631,8 +634,9 @@ macro_rules! fixed_point {
                         let of_class = fixed_to_f32(of_class.saturating_sub(most));
                         let mut total = 0i64;
                         for output in outputs.iter_mut() {
-                            *output =
-                                fixed_from_f32(math::exp(fixed_to_f32(output.saturating_sub(most))));
+                            *output = fixed_from_f32(math::exp(fixed_to_f32(
+                                output.saturating_sub(most),
+                            )));
                             total += i64::from(*output);
                         }
                         // The largest alone counts 1, so the reciprocal is at most 1.
@@ -654,8 +658,7 @@ macro_rules! fixed_point {
                     (Loss::SquaredError, _) | (Loss::CrossEntropy, Target::Values(_)) => {
                         let mut squares = 0.0;
                         for (index, output) in outputs.iter_mut().enumerate() {
-                            let error =
-                                output.saturating_sub(fixed_from_f32(target.value(index)));
+                            let error = output.saturating_sub(fixed_from_f32(target.value(index)));
                             let float = fixed_to_f32(error);
                             squares += float * float;
                             *output = share(i64::from(error));

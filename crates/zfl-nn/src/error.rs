@@ -94,7 +94,10 @@ impl fmt::Display for ShapeError {
                 value,
                 least,
                 most,
-            } => write!(f, "layer {layer}: {what} {value}, must be {least} to {most}"),
+            } => write!(
+                f,
+                "layer {layer}: {what} {value}, must be {least} to {most}"
+            ),
             Self::LastLayer => f.write_str("the last layer must be a dense one"),
             Self::LastActivation => {
                 f.write_str("the last layer must have no activation: the loss takes its sums")

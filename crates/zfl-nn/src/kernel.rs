@@ -5,8 +5,8 @@
 //! inputs in ascending order: the sum of every output is taken in that one
 //! order whatever the tile. Inputs that are 0 are passed over.
 
-use crate::{ValueTable, Weight};
 use crate::arithmetic::Noise;
+use crate::{ValueTable, Weight};
 
 /// Bytes tested for zero at once.
 const GROUP: usize = size_of::<usize>();
@@ -312,9 +312,7 @@ pub(crate) fn weighted_sums<W: Weight, I: Inputs<W>>(
         bias: &'a [W],
         sums: &'a mut [W::Value],
     }
-    impl<W: Weight, I: Inputs<W>, P: Iterator<Item = (I, usize)> + Clone> Tile
-        for Forward<'_, W, P>
-    {
+    impl<W: Weight, I: Inputs<W>, P: Iterator<Item = (I, usize)> + Clone> Tile for Forward<'_, W, P> {
         #[inline(always)]
         fn run<const T: usize>(&mut self, column: usize) {
             let stride = self.bias.len();

@@ -18,8 +18,14 @@ struct Conv {
 fn inside(conv: Conv, position: usize, length: usize) -> (usize, usize, usize) {
     let start = position * conv.stride;
     let first = conv.padding.saturating_sub(start);
-    let end = conv.kernel.min((length + conv.padding).saturating_sub(start));
-    (first, end.max(first), (start + first).saturating_sub(conv.padding))
+    let end = conv
+        .kernel
+        .min((length + conv.padding).saturating_sub(start));
+    (
+        first,
+        end.max(first),
+        (start + first).saturating_sub(conv.padding),
+    )
 }
 
 /// The parts of an image under a kernel, each with its row of the weights.

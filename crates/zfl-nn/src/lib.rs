@@ -10,6 +10,7 @@ mod math;
 mod model;
 mod plan;
 mod sparse;
+mod task;
 mod training;
 
 pub use error::{InputError, ShapeError, check_labels};
@@ -19,6 +20,7 @@ pub use model::{
 pub use sparse::NonZero;
 #[cfg(feature = "std")]
 pub use sparse::NonZeroBuffer;
+pub use task::{Format, Task, TaskBytes, TaskError};
 pub use training::{
     BLOCK_FAST, Draw, Evaluation, Hyperparameters, Memory, Progress, Rounding, SAMPLES_MAX,
     Targets, Training, WorkspaceLen,

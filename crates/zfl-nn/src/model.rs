@@ -11,6 +11,11 @@ pub const LAYERS_MAX: usize = 16;
 /// Largest kernel, stride, padding or pooling window.
 pub const KERNEL_MAX: usize = 255;
 
+/// Most rows and most pixels of a row of an image.
+const SIDE_MAX: usize = 65_535;
+/// Most parameters: their bytes fit the length of a message.
+const PARAMETERS_MAX: usize = (u32::MAX / 4) as usize;
+
 /// The shape of a sample or of a layer's outputs.
 ///
 /// Values lie row by row, the channels of a pixel side by side (HWC), so that
@@ -289,6 +294,9 @@ impl Model {
                 layer_count: layers.len(),
             });
         }
+        if input.height > SIDE_MAX || input.width > SIDE_MAX {
+            return Err(ShapeError::TooLarge);
+        }
         match input.checked_len() {
             None => return Err(ShapeError::TooLarge),
             Some(0) => return Err(ShapeError::NoInputs),
@@ -319,8 +327,7 @@ impl Model {
                 .checked_mul(placed.width())
                 .and_then(|weights| weights.checked_add(placed.width()))
                 .and_then(|count| count.checked_add(offset))
-                // The bytes of all parameters must be addressable as well.
-                .filter(|count| count.checked_mul(8).is_some())
+                .filter(|count| *count <= PARAMETERS_MAX)
                 .ok_or(ShapeError::TooLarge)?;
             shape = placed.output;
             if let Some(slot) = model.layers.get_mut(model.layer_count) {
@@ -494,10 +501,9 @@ impl Model {
             let is_he = match initialisation {
                 Initialisation::He => true,
                 Initialisation::Glorot | Initialisation::Zeros => false,
-                Initialisation::Auto => matches!(
-                    layer.activation,
-                    Activation::Relu | Activation::LeakyRelu
-                ),
+                Initialisation::Auto => {
+                    matches!(layer.activation, Activation::Relu | Activation::LeakyRelu)
+                }
             };
             let fan = if is_he { inputs } else { inputs + outputs };
             let bound = libm::sqrtf(6.0 / fan.max(1) as f32);

@@ -33,14 +33,22 @@ impl LayerPlan {
     /// Where the outputs of a sample begin.
     #[inline(always)]
     pub(crate) fn outputs_at(&self, in_batch: usize, in_block: usize) -> usize {
-        let row = if self.outputs_of_batch { in_batch } else { in_block };
+        let row = if self.outputs_of_batch {
+            in_batch
+        } else {
+            in_block
+        };
         self.outputs + row * self.layer.output.len()
     }
 
     /// Where the signals of a sample begin.
     #[inline(always)]
     pub(crate) fn signals_at(&self, in_batch: usize, in_block: usize) -> usize {
-        let row = if self.signals_of_batch { in_batch } else { in_block };
+        let row = if self.signals_of_batch {
+            in_batch
+        } else {
+            in_block
+        };
         self.signals + row * self.layer.output.len()
     }
 

@@ -549,13 +549,7 @@ impl<W: Weight> Training<W> {
             self.has_diverged |= !outcome.loss.is_finite();
             self.last_epoch.add(outcome);
         }
-        backward(
-            &self.plan,
-            memory.parameters,
-            &mut parts,
-            &data,
-            in_batch,
-        );
+        backward(&self.plan, memory.parameters, &mut parts, &data, in_batch);
         self.phase = if in_batch + block_len < batch_len {
             Phase::Pass {
                 in_batch: in_batch + block_len,
@@ -619,7 +613,15 @@ impl<W: Weight> Training<W> {
         for plan in self.plan.layers() {
             if plan.keeps && W::IS_NOISELESS && block_len > 1 && plan.layer.width() >= 32 {
                 let at = in_batch;
-                apply_block(plan, before, memory.parameters, parts.activations, &data, at, rate);
+                apply_block(
+                    plan,
+                    before,
+                    memory.parameters,
+                    parts.activations,
+                    &data,
+                    at,
+                    rate,
+                );
             } else if plan.keeps {
                 for in_block in 0..block_len {
                     apply_sample(
@@ -806,12 +808,7 @@ fn backward<W: Weight>(
                     Some(before) => {
                         let from = before.outputs_at(in_batch + in_block, in_block);
                         let inputs = &parts.activations[from..][..here.layer.input.len()];
-                        layer::add_gradient::<W, _>(
-                            &here.layer,
-                            Values(inputs),
-                            signals,
-                            gradient,
-                        );
+                        layer::add_gradient::<W, _>(&here.layer, Values(inputs), signals, gradient);
                     }
                 }
             }
@@ -903,14 +900,7 @@ fn backward_sample<W: Weight>(
     let to = before.signals_at(in_batch, in_block);
     if before.is_in_place() {
         let below = &mut head[to..][..len];
-        layer::backward(
-            &here.layer,
-            &before.layer,
-            parameters,
-            signals,
-            None,
-            below,
-        );
+        layer::backward(&here.layer, &before.layer, parameters, signals, None, below);
     } else {
         // A layer's own signals lie before its outputs.
         let (signal_part, output_part) = head.split_at_mut(before.outputs);
