@@ -31,15 +31,24 @@ pub const PREFIX_BYTES: usize = 20;
 pub const LAYERS_MAX: usize = 8;
 
 const MAGIC: [u8; 4] = *b"ZFL1";
+
+#[cfg(not(feature = "std"))]
 static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+#[cfg(not(feature = "std"))]
+type Digest = crc::Digest<'static, u32>;
+#[cfg(feature = "std")]
+type Digest = crc32fast::Hasher;
 
 /// A running CRC-32 (IEEE 802.3) of a payload.
-pub struct Checksum(crc::Digest<'static, u32>);
+pub struct Checksum(Digest);
 
 impl Checksum {
     /// The checksum of nothing yet.
     pub fn new() -> Self {
-        Self(CRC.digest())
+        #[cfg(not(feature = "std"))]
+        return Self(CRC.digest());
+        #[cfg(feature = "std")]
+        return Self(Digest::new());
     }
 
     /// Takes in the next bytes.
@@ -654,8 +663,8 @@ impl StartHeader {
     ///
     /// # Errors
     /// When `bytes` are not such a header, or a field has an impossible value
-    /// (0 epochs, batch size 0, a learning rate that is not a positive finite
-    /// number, layers that do not make a model, a payload of another length).
+    /// (0 epochs, batch size 0, a learning rate that is negative or not finite,
+    /// layers that do not make a model, a payload of another length).
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (prefix, mut reader) = Prefix::expect(bytes, Kind::Start, Self::FIXED_BYTES)?;
         let round = RoundIndex(reader.u32());
@@ -669,7 +678,8 @@ impl StartHeader {
             return Err(reader.reject("batch size", 4));
         }
         let learning_rate = reader.f32();
-        if !(learning_rate.is_finite() && learning_rate > 0.0) {
+        // A schedule may come down to 0.
+        if !(learning_rate.is_finite() && learning_rate >= 0.0) {
             return Err(reader.reject("learning rate", 4));
         }
         let mut architecture = Architecture::of_inputs(reader.u32());

@@ -1,5 +1,6 @@
 //! The global model as a safetensors file, and its hash.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ pub fn save(
         source,
     };
     let mut tensors = Vec::new();
-    let mut rest = bytes.as_slice();
+    let mut rest = &*bytes;
     let mut take = |count: usize| {
         let (head, tail) = rest
             .split_at_checked(count * size_of::<f32>())
@@ -84,11 +85,25 @@ pub fn hash(parameters: &[f32]) -> String {
 }
 
 /// The parameters as they go over the wire.
-pub(crate) fn little_endian(parameters: &[f32]) -> Vec<u8> {
+pub(crate) fn little_endian(parameters: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return Cow::Borrowed(bytemuck::cast_slice(parameters));
+    }
+    let bytes = parameters.iter().flat_map(|value| value.to_le_bytes());
+    Cow::Owned(bytes.collect())
+}
+
+/// The parameters of a payload; a part of a value at its end is left out.
+pub(crate) fn from_little_endian(payload: &[u8]) -> Vec<f32> {
+    let (values, _) = payload.as_chunks::<{ size_of::<f32>() }>();
+    let mut parameters = vec![0.0f32; values.len()];
+    bytemuck::cast_slice_mut(&mut parameters).copy_from_slice(values.as_flattened());
+    if cfg!(target_endian = "big") {
+        for value in &mut parameters {
+            *value = f32::from_le_bytes(value.to_ne_bytes());
+        }
+    }
     parameters
-        .iter()
-        .flat_map(|parameter| parameter.to_le_bytes())
-        .collect()
 }
 
 #[cfg(test)]
@@ -118,13 +133,16 @@ mod tests {
         let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
         let view = tensors.tensor("dense1.weight").unwrap();
         assert_eq!(view.shape(), [2, 2]);
-        assert_eq!(view.data(), little_endian(&parameters[8..12]));
+        assert_eq!(view.data(), &*little_endian(&parameters[8..12]));
         assert_eq!(
             tensors.tensor("dense0.bias").unwrap().data(),
-            little_endian(&parameters[6..8])
+            &*little_endian(&parameters[6..8])
         );
         assert_eq!(hash(&parameters).len(), 64);
         assert_ne!(hash(&parameters), hash(&parameters[1..]));
+
+        assert_eq!(from_little_endian(&little_endian(&parameters)), parameters);
+        assert_eq!(from_little_endian(&[0, 0, 128, 63, 1]), [1.0]);
 
         let missing = folder.path().join("none/x.safetensors");
         let error = save(&missing, &model, &parameters, 1).unwrap_err();
