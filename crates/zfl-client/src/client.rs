@@ -114,7 +114,50 @@ pub struct Client<'m> {
     arena_peak_bytes: usize,
 }
 
+/// A client without its memory: a value that can be kept until its next
+/// round. See [`Client::park`].
+pub struct Parked(Client<'static>);
+
+impl Parked {
+    /// The client again. `arena` must be the memory that it was parked from,
+    /// with the contents of then; it may lie elsewhere.
+    pub fn resume(self, arena: &mut [u64]) -> Client<'_> {
+        let mut client: Client<'_> = self.0;
+        client.arena = arena;
+        client
+    }
+}
+
 impl<'m> Client<'m> {
+    /// Lets go of the memory. A host that plays more clients than it has
+    /// threads keeps each with a memory of its own.
+    pub fn park(self) -> Parked {
+        let Self {
+            arena: _,
+            id,
+            round,
+            phase,
+            share,
+            training,
+            frozen,
+            block,
+            incoming,
+            arena_peak_bytes,
+        } = self;
+        Parked(Client {
+            arena: &mut [],
+            id,
+            round,
+            phase,
+            share,
+            training,
+            frozen,
+            block,
+            incoming,
+            arena_peak_bytes,
+        })
+    }
+
     /// A client that knows nothing yet.
     pub fn new(arena: &'m mut [u64]) -> Self {
         Self::with_block(arena, 1)

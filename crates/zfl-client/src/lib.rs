@@ -24,7 +24,7 @@ mod arena;
 mod client;
 
 pub use arena::Needs;
-pub use client::{Client, Request, State};
+pub use client::{Client, Parked, Request, State};
 pub use refusal::Refusal;
 
 mod refusal;

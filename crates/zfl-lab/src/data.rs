@@ -1,17 +1,29 @@
 //! An experiment's data, as the coordinator wants them.
 
+use std::sync::Arc;
+
 use zfl_data::{Dataset, Partition};
 use zfl_server::{Shares, TestSet};
 
-/// The clients' shares of a training set.
+/// The clients' shares of a training set. A clone shares both.
+#[derive(Clone)]
 pub(crate) struct PartitionedShares {
     train: Dataset,
-    partition: Partition,
+    partition: Arc<Partition>,
 }
 
 impl PartitionedShares {
     pub(crate) fn new(train: Dataset, partition: Partition) -> Self {
-        Self { train, partition }
+        Self {
+            train,
+            partition: Arc::new(partition),
+        }
+    }
+
+    /// The samples of a client, one after another.
+    pub(crate) fn rows(&self, client: u32) -> impl Iterator<Item = &[u8]> {
+        let sample = |index: &u32| self.train.sample(usize::try_from(*index).ok()?);
+        self.indices(client).iter().filter_map(sample)
     }
 
     fn indices(&self, client: u32) -> &[u32] {
@@ -40,13 +52,10 @@ impl Shares for PartitionedShares {
     }
 
     fn samples(&self, client: u32) -> Vec<u8> {
-        let mut samples = Vec::new();
-        for index in self.indices(client) {
-            let sample = usize::try_from(*index)
-                .ok()
-                .and_then(|index| self.train.sample(index));
-            samples.extend_from_slice(sample.unwrap_or_default());
-        }
+        let rows = self.indices(client).len();
+        let mut samples = Vec::with_capacity(rows * self.train.input_count());
+        self.rows(client)
+            .for_each(|row| samples.extend_from_slice(row));
         samples
     }
 

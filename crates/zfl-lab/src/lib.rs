@@ -5,12 +5,14 @@
 //!   coordinator and the fleet, and writes the run's folder.
 //! - [`host`] is the fleet's half: devices, their network and their place at a
 //!   coordinator, in this process or another.
+//! - `native` plays clients in this process, without a fleet.
 //! - [`firmware`] is where images come from.
 
 mod data;
 pub mod experiment;
 pub mod firmware;
 pub mod host;
+mod native;
 mod records;
 pub mod run;
 

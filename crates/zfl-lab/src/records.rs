@@ -11,7 +11,7 @@
 //! | `checkpoints/` | the global model after each round, safetensors |
 //! | `firmware/` | the images that ran |
 //!
-//! A row is written and flushed when it is known: what happened before a run
+//! The rows of a round are written and flushed when they are known: what happened before a run
 //! was ended is there whatever ended it.
 
 use std::fs::File;
@@ -159,18 +159,26 @@ impl RunFolder {
     }
 
     pub(crate) fn round(&mut self, row: &RoundRow<'_>) -> Result<(), RecordError> {
-        append(&mut self.rounds, row, || self.path.join("rounds.csv"))
+        append(&mut self.rounds, [row], || self.path.join("rounds.csv"))
     }
 
-    pub(crate) fn client(&mut self, row: &ClientRow<'_>) -> Result<(), RecordError> {
-        append(&mut self.clients, row, || self.path.join("clients.csv"))
+    /// Writes the rows of a round.
+    pub(crate) fn clients<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = ClientRow<'a>>,
+    ) -> Result<(), RecordError> {
+        append(&mut self.clients, rows, || self.path.join("clients.csv"))
     }
 
     /// Writes the clients' secrets, readable by the owner alone.
-    pub(crate) fn tokens(&self, fleet_key: Token, tokens: &[Token]) -> Result<(), RecordError> {
+    pub(crate) fn tokens(
+        &self,
+        fleet_key: Token,
+        tokens: &[(u32, Token)],
+    ) -> Result<(), RecordError> {
         let path = self.path.join("tokens.csv");
         let mut text = format!("client,token\nfleet,{fleet_key}\n");
-        for (client, token) in tokens.iter().enumerate() {
+        for (client, token) in tokens {
             text.push_str(&format!("{client},{token}\n"));
         }
         File::options()
@@ -200,9 +208,13 @@ impl RunFolder {
             event,
             fields,
         };
-        let written = serde_json::to_string(&line)
+        // In one call: the file has no buffer, so that nothing is lost.
+        let written = serde_json::to_vec(&line)
             .map_err(io::Error::from)
-            .and_then(|line| writeln!(self.events, "{line}"));
+            .and_then(|mut line| {
+                line.push(b'\n');
+                self.events.write_all(&line)
+            });
         written.map_err(|source| RecordError::Write {
             path: self.path.join("events.jsonl"),
             source,
@@ -226,13 +238,15 @@ impl RunFolder {
 
 fn append(
     writer: &mut csv::Writer<File>,
-    row: &impl Serialize,
+    rows: impl IntoIterator<Item = impl Serialize>,
     path: impl Fn() -> PathBuf,
 ) -> Result<(), RecordError> {
-    writer.serialize(row).map_err(|source| RecordError::Row {
-        path: path(),
-        source,
-    })?;
+    for row in rows {
+        writer.serialize(row).map_err(|source| RecordError::Row {
+            path: path(),
+            source,
+        })?;
+    }
     writer.flush().map_err(|source| RecordError::Write {
         path: path(),
         source,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::pin;
 
@@ -21,14 +22,15 @@ use zfl_net::bridge::Bridge;
 use zfl_proto::Token;
 use zfl_proto::message::Architecture;
 use zfl_server::{
-    ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, Options, Outcome, Plan,
-    RoundRecord, checkpoint,
+    ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options, Outcome,
+    Plan, RoundRecord, Schedule, checkpoint,
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Data, Experiment};
+use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup};
 use crate::firmware::FirmwareSource;
 use crate::host::{FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
+use crate::native::{KEPT_BYTES_MAX, NativeClients};
 use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
 
 /// Events of devices that may wait to be recorded.
@@ -47,6 +49,9 @@ pub struct Context {
     pub listen: Option<SocketAddr>,
     /// The fleet that is started with the run; `None`: others bring devices.
     pub fleet: Option<FleetContext>,
+    /// Threads that play native clients and evaluate the model. The results
+    /// do not depend on their number.
+    pub threads: usize,
 }
 
 /// What a fleet needs.
@@ -66,6 +71,11 @@ pub enum Progress {
         address: SocketAddr,
         /// The secret of fleet hosts.
         fleet_key: Token,
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// The run begins; nobody can join it.
+    Began {
         /// The run's folder.
         folder: PathBuf,
     },
@@ -134,6 +144,16 @@ pub enum RunError {
     /// The fleet cannot be started.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// No threads for the native clients.
+    #[error(
+        "failed to start {threads} threads for native clients: {source}; ask for fewer with --threads"
+    )]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A board is not known.
     #[error(transparent)]
     Board(#[from] zfl_machine::board::BoardError),
@@ -241,33 +261,57 @@ pub async fn run(
     };
     RunFolder::check_free(&context.folder)?;
     let client_count = context.clients.unwrap_or(experiment.fleet_size());
-    let (coordinator, mut events) = prepare(experiment, client_count, &context.search_path)?;
+    let native = match context.clients {
+        Some(_) => Vec::new(),
+        None => experiment.native_clients(),
+    };
+    let native_count = native.iter().map(|range| range.end - range.start).sum();
+    let remote_count = client_count.saturating_sub(native_count);
+    let (coordinator, mut events) = prepare(experiment, client_count, native, &context)?;
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
-    if experiment.network == experiment::Network::Bridge && context.fleet.is_some() {
+    if experiment.network == experiment::Network::Bridge && !boards.is_empty() {
         // The coordinator's address exists only once the bridge does.
         let plan = AddressPlan::for_fleet(boards.len()).map_err(HostError::from)?;
         let bridge = Bridge::set_up(plan, experiment.seed).map_err(HostError::from)?;
         address = SocketAddr::V4(bridge.coordinator());
         network = FleetNetwork::Bridge(bridge);
     }
-    let listener = Coordinator::listen(address).await?;
-    let address = listener.local_addr().unwrap_or(address);
+    let listener = match remote_count {
+        0 => None,
+        _ => Some(Coordinator::listen(address).await?),
+    };
     // Only now: a folder that is left behind would be in the way of the same
     // command once what was wrong is mended.
     let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
     let model = *coordinator.model();
-    let mut recorder = Recorder::new(experiment, client_count, model, folder, progress);
-    let server = AbortOnDrop(tokio::spawn(
-        axum::serve(listener, coordinator.router()).into_future(),
-    ));
-    recorder.listening(address, &coordinator, context.fleet.is_none())?;
+    let mut recorder = Recorder::new(
+        experiment,
+        client_count,
+        remote_count,
+        model,
+        folder,
+        progress,
+    );
+    let server = match listener {
+        Some(listener) => {
+            address = listener.local_addr().unwrap_or(address);
+            recorder.listening(address, &coordinator, context.fleet.is_none())?;
+            let served = axum::serve(listener, coordinator.router());
+            Some(AbortOnDrop(tokio::spawn(served.into_future())))
+        }
+        None => {
+            recorder.began();
+            None
+        }
+    };
 
     let (fleet_progress, mut fleet_states) = watch::channel(FleetProgress::default());
     let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     let (losses, mut lost) = mpsc::unbounded_channel();
-    let mut starting = context.fleet.map(|fleet| {
+    let fleet = context.fleet.filter(|_| !boards.is_empty());
+    let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
             boards,
             seed: experiment.seed,
@@ -347,10 +391,11 @@ async fn join<T>(task: &mut Option<AbortOnDrop<T>>) -> Result<T, tokio::task::Jo
     }
 }
 
-/// A board for each device of the experiment.
+/// A board for each emulated device of the experiment.
 fn boards(experiment: &Experiment) -> Result<Vec<Board>, RunError> {
+    let is_emulated = |group: &&FleetGroup| group.fidelity == Fidelity::Emulated;
     let mut boards = Vec::new();
-    for group in &experiment.fleet {
+    for group in experiment.fleet.iter().filter(is_emulated) {
         let board = Board::find(&group.board)?;
         boards.extend((0..group.count).map(|_| board.clone()));
     }
@@ -374,9 +419,10 @@ fn check_installed(boards: &[Board], firmware: &FirmwareSource) -> Result<(), Ho
 fn prepare(
     experiment: &Experiment,
     client_count: u32,
-    search_path: &SearchPath,
+    native: Vec<Range<u32>>,
+    context: &Context,
 ) -> Result<(Coordinator, mpsc::UnboundedReceiver<Event>), RunError> {
-    let data = load(experiment, search_path)?;
+    let data = load(experiment, &context.search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
     let scheme = match experiment.partition {
@@ -405,15 +451,29 @@ fn prepare(
             epochs: experiment.training.epochs,
             batch_size: experiment.training.batch_size,
             learning_rate: experiment.training.learning_rate,
+            schedule: Schedule::Constant,
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
             round: experiment.deadlines.round,
         },
+        threads: context.threads,
     };
     let test = test_set(&data.test);
     let shares = PartitionedShares::new(data.train, partition);
-    Ok(Coordinator::new(options, shares, test)?)
+    let local = match native.is_empty() {
+        true => None,
+        false => Some(LocalPart {
+            numbers: native,
+            clients: Box::new(native_clients(shares.clone(), context.threads)?),
+        }),
+    };
+    Ok(Coordinator::with_local(options, shares, test, local)?)
+}
+
+fn native_clients(shares: PartitionedShares, threads: usize) -> Result<NativeClients, RunError> {
+    NativeClients::start(shares, threads, KEPT_BYTES_MAX)
+        .map_err(|source| RunError::Threads { threads, source })
 }
 
 /// The training and the test set of an experiment.
@@ -457,7 +517,8 @@ struct Recorder {
     model: zfl_nn::Mlp,
     host: Option<FleetHost>,
     summary: Summary,
-    clients: u32,
+    /// Clients that are not played in this process.
+    remote: u32,
     rounds: u32,
     round: u32,
     provisioned: u32,
@@ -474,6 +535,7 @@ impl Recorder {
     fn new(
         experiment: &Experiment,
         clients: u32,
+        remote: u32,
         model: zfl_nn::Mlp,
         folder: RunFolder,
         progress: mpsc::UnboundedSender<Progress>,
@@ -493,7 +555,7 @@ impl Recorder {
             progress,
             model,
             host: None,
-            clients,
+            remote,
             rounds: experiment.rounds,
             round: 0,
             provisioned: 0,
@@ -507,6 +569,13 @@ impl Recorder {
     fn show(&self, progress: Progress) {
         // A display that is gone misses nothing that is not recorded.
         let _ = self.progress.send(progress);
+    }
+
+    /// The run begins, and nobody can join it.
+    fn began(&mut self) {
+        self.summary.ready_host_seconds = Some(self.folder.host_seconds());
+        let folder = self.folder.path().to_owned();
+        self.show(Progress::Began { folder });
     }
 
     /// The run can be joined. `with_secrets`: others bring the clients, and
@@ -571,14 +640,14 @@ impl Recorder {
             }
             Event::ClientProvisioned { client } => {
                 self.provisioned += 1;
-                if self.provisioned == self.clients {
+                if self.provisioned == self.remote {
                     self.summary.ready_host_seconds = Some(self.folder.host_seconds());
                 }
                 self.folder
                     .event("client-provisioned", &json!({ "client": client }))?;
                 self.show(Progress::Provisioned {
                     count: self.provisioned,
-                    of: self.clients,
+                    of: self.remote,
                 });
             }
             Event::RoundStarted { round, clients } => {
@@ -708,8 +777,11 @@ impl Recorder {
         clients: &[ClientRecord],
         frames: Option<&BTreeMap<u32, Frames>>,
     ) -> Result<(), RecordError> {
+        let mut rows = Vec::new();
         for client in clients {
             let frames = match frames {
+                // It has no network.
+                _ if client.is_local => Frames::default(),
                 Some(frames) => {
                     let now = frames.get(&client.client).copied().unwrap_or_default();
                     let before = self.frames.get(&client.client).copied();
@@ -717,8 +789,9 @@ impl Recorder {
                 }
                 None => self.reported_frames(client),
             };
-            self.folder.client(&client_row(round, client, frames))?;
+            rows.push(client_row(round, client, frames));
         }
+        self.folder.clients(rows)?;
         // The next round counts from here, and not from when its beginning is
         // heard of, which may be after its first frames.
         if let Some(frames) = frames {

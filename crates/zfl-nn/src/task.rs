@@ -298,7 +298,7 @@ impl Task {
         if hyperparameters.batch_size == 0 {
             return Err(field("batch size", 8));
         }
-        if !(hyperparameters.learning_rate.is_finite() && hyperparameters.learning_rate > 0.0) {
+        if !(hyperparameters.learning_rate.is_finite() && hyperparameters.learning_rate >= 0.0) {
             return Err(field("learning rate", 12));
         }
         let input = Shape::image(

@@ -25,7 +25,7 @@ pub struct Hyperparameters {
     /// Samples between two steps, at least 1; more than there are means all
     /// of them. The last batch of an epoch may be smaller.
     pub batch_size: usize,
-    /// η, above 0: a plain step subtracts η × mean gradient.
+    /// η, at least 0: a plain step subtracts η × mean gradient.
     pub learning_rate: f32,
     /// m, 0 to below 1: v ← m v + g, then w ← w − η v (Polyak's heavy ball, as
     /// Sutskever et al., *On the importance of initialization and momentum in
@@ -96,13 +96,12 @@ impl Hyperparameters {
                 allowed,
             })
         };
-        let is_positive = |value: f32| value.is_finite() && value > 0.0;
         let is_share = |value: f32| value.is_finite() && value >= 0.0;
         if self.batch_size == 0 {
             return fail("batch size", 0.0, "at least 1");
         }
-        if !is_positive(self.learning_rate) {
-            return fail("learning rate", self.learning_rate, "finite and above 0");
+        if !is_share(self.learning_rate) {
+            return fail("learning rate", self.learning_rate, "finite and at least 0");
         }
         if !(is_share(self.momentum) && self.momentum < 1.0) {
             return fail("momentum", self.momentum, "at least 0 and below 1");

@@ -31,15 +31,24 @@ pub const TASK_BYTES_MAX: usize = HEADER_BYTES_MAX - StartHeader::FIXED_BYTES;
 pub const PREFIX_BYTES: usize = 20;
 
 const MAGIC: [u8; 4] = *b"ZFL1";
+
+#[cfg(not(feature = "std"))]
 static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+#[cfg(not(feature = "std"))]
+type Digest = crc::Digest<'static, u32>;
+#[cfg(feature = "std")]
+type Digest = crc32fast::Hasher;
 
 /// A running CRC-32 (IEEE 802.3) of a payload.
-pub struct Checksum(crc::Digest<'static, u32>);
+pub struct Checksum(Digest);
 
 impl Checksum {
     /// The checksum of nothing yet.
     pub fn new() -> Self {
-        Self(CRC.digest())
+        #[cfg(not(feature = "std"))]
+        return Self(CRC.digest());
+        #[cfg(feature = "std")]
+        return Self(Digest::new());
     }
 
     /// Takes in the next bytes.

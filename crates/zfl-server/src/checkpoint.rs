@@ -1,12 +1,13 @@
 //! The global model as a safetensors file, and its hash.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
-use zfl_nn::Mlp;
+use zfl_nn::Model;
 
 /// Why a checkpoint could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +30,10 @@ pub enum CheckpointError {
     },
 }
 
-/// Writes the model: tensors `dense0.weight` of shape `[inputs, outputs]`,
-/// `dense0.bias` of shape `[outputs]`, and so on, `f32`. (PyTorch's `Linear`
-/// keeps the transpose.) The metadata tell the round.
+/// Writes the model: tensors `dense0.weight` of shape `[inputs, outputs]` or
+/// `conv0.weight` of shape `[kernel rows, kernel columns, input channels,
+/// filters]`, `dense0.bias` of shape `[outputs]`, and so on, `f32`. (PyTorch
+/// keeps them transposed.) The metadata tell the round.
 ///
 /// The file appears whole or not at all.
 ///
@@ -39,7 +41,7 @@ pub enum CheckpointError {
 /// When it cannot be encoded or written.
 pub fn save(
     path: &Path,
-    model: &Mlp,
+    model: &Model,
     parameters: &[f32],
     round: u32,
 ) -> Result<(), CheckpointError> {
@@ -49,7 +51,7 @@ pub fn save(
         source,
     };
     let mut tensors = Vec::new();
-    let mut rest = bytes.as_slice();
+    let mut rest = &*bytes;
     let mut take = |count: usize| {
         let (head, tail) = rest
             .split_at_checked(count * size_of::<f32>())
@@ -57,11 +59,12 @@ pub fn save(
         rest = tail;
         head
     };
-    for (index, (inputs, outputs)) in model.layer_shapes().enumerate() {
-        let weights = TensorView::new(Dtype::F32, vec![inputs, outputs], take(inputs * outputs));
-        let bias = TensorView::new(Dtype::F32, vec![outputs], take(outputs));
-        tensors.push((format!("dense{index}.weight"), weights.map_err(encode)?));
-        tensors.push((format!("dense{index}.bias"), bias.map_err(encode)?));
+    for layer in model.tensors() {
+        let shape = layer.weight_shape().to_vec();
+        let weights = TensorView::new(Dtype::F32, shape, take(layer.weight_count));
+        let bias = TensorView::new(Dtype::F32, vec![layer.bias_count], take(layer.bias_count));
+        tensors.push((format!("{layer}.weight"), weights.map_err(encode)?));
+        tensors.push((format!("{layer}.bias"), bias.map_err(encode)?));
     }
     // One entry only: several would come in any order, and equal models must
     // make equal files.
@@ -84,25 +87,35 @@ pub fn hash(parameters: &[f32]) -> String {
 }
 
 /// The parameters as they go over the wire.
-pub(crate) fn little_endian(parameters: &[f32]) -> Vec<u8> {
+pub(crate) fn little_endian(parameters: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return Cow::Borrowed(bytemuck::cast_slice(parameters));
+    }
+    let bytes = parameters.iter().flat_map(|value| value.to_le_bytes());
+    Cow::Owned(bytes.collect())
+}
+
+/// The parameters of a payload; a part of a value at its end is left out.
+pub(crate) fn from_little_endian(payload: &[u8]) -> Vec<f32> {
+    let (values, _) = payload.as_chunks::<{ size_of::<f32>() }>();
+    let mut parameters = vec![0.0f32; values.len()];
+    bytemuck::cast_slice_mut(&mut parameters).copy_from_slice(values.as_flattened());
+    if cfg!(target_endian = "big") {
+        for value in &mut parameters {
+            *value = f32::from_le_bytes(value.to_ne_bytes());
+        }
+    }
     parameters
-        .iter()
-        .flat_map(|parameter| parameter.to_le_bytes())
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zfl_nn::{Activation, Layer};
+    use zfl_nn::{Activation, Loss};
 
     #[test]
     fn a_checkpoint_can_be_read_back() {
-        let layer = |output_count| Layer {
-            output_count,
-            activation: Activation::Relu,
-        };
-        let model = Mlp::new(3, &[layer(2), layer(2)]).unwrap();
+        let model = Model::mlp(3, &[2, 2], Activation::Relu, Loss::CrossEntropy).unwrap();
         let parameters: Vec<f32> = (0..14).map(|i| i as f32 * 0.5).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("round-001.safetensors");
@@ -118,13 +131,16 @@ mod tests {
         let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
         let view = tensors.tensor("dense1.weight").unwrap();
         assert_eq!(view.shape(), [2, 2]);
-        assert_eq!(view.data(), little_endian(&parameters[8..12]));
+        assert_eq!(view.data(), &*little_endian(&parameters[8..12]));
         assert_eq!(
             tensors.tensor("dense0.bias").unwrap().data(),
-            little_endian(&parameters[6..8])
+            &*little_endian(&parameters[6..8])
         );
         assert_eq!(hash(&parameters).len(), 64);
         assert_ne!(hash(&parameters), hash(&parameters[1..]));
+
+        assert_eq!(from_little_endian(&little_endian(&parameters)), parameters);
+        assert_eq!(from_little_endian(&[0, 0, 128, 63, 1]), [1.0]);
 
         let missing = folder.path().join("none/x.safetensors");
         let error = save(&missing, &model, &parameters, 1).unwrap_err();

@@ -1,23 +1,29 @@
 //! The coordinator: plays the rounds.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use zfl_nn::{Evaluation, InputError, Mlp, ShapeError, ValueTable};
+use zfl_nn::{Evaluation, Initialisation, InputError, Model, Task};
 use zfl_proto::Token;
-use zfl_proto::message::{Architecture, Checksum, StartHeader};
+use zfl_proto::message::{HeaderBytes, StartHeader};
 use zfl_proto::{ClientId, RoundIndex};
 use zfl_seed::{Purpose, Stream};
 
 use crate::call::Caller;
-use crate::checkpoint::{hash, little_endian};
-use crate::registry::{Client, OpenRound, Slot, State};
+use crate::checkpoint::hash;
+use crate::evaluation::evaluate;
+use crate::local::{BOARD_NATIVE, LocalClients, LocalRound};
+use crate::payload::{Payload, encoding};
+use crate::registry::{Client, Failure, LocalNumbers, OpenRound, State};
+use crate::selection::Draw;
 use crate::strategy::{Update, fed_avg};
-use crate::{ClientRecord, Event, Outcome, RoundRecord};
+use crate::update::first_non_finite;
+use crate::{ClientRecord, Event, Outcome, RoundRecord, Schedule};
 
 /// How long the coordinator waits.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +39,11 @@ pub struct Deadlines {
 pub struct Plan {
     /// The run's seed.
     pub seed: u64,
-    /// The model.
-    pub architecture: Architecture,
+    /// The model, and how a client trains it; the learning rate is that before
+    /// its schedule.
+    pub task: Task,
+    /// The model before round 1.
+    pub initial: Initial,
     /// How many rounds.
     pub rounds: u32,
     /// How many clients there are.
@@ -43,12 +52,17 @@ pub struct Plan {
     pub clients_per_round: u32,
     /// How many updates make a round.
     pub quorum: u32,
-    /// Passes of a client over its share.
-    pub epochs: u32,
-    /// Samples of a client between two steps.
-    pub batch_size: u32,
-    /// Step size of a client.
-    pub learning_rate: f32,
+    /// How the learning rate changes from round to round.
+    pub schedule: Schedule,
+}
+
+/// The model before round 1.
+#[derive(Clone, Debug)]
+pub enum Initial {
+    /// Drawn from the run's seed.
+    Drawn(Initialisation),
+    /// These parameters.
+    Given(Arc<Vec<f32>>),
 }
 
 /// How the coordinator is set up.
@@ -58,6 +72,17 @@ pub struct Options {
     pub plan: Plan,
     /// How long it waits.
     pub deadlines: Deadlines,
+    /// Threads that evaluate the model, 0 counts as 1. The result does not
+    /// depend on their number.
+    pub threads: usize,
+}
+
+/// The clients that are played in this process.
+pub struct LocalPart {
+    /// Their numbers: disjoint ranges in ascending order.
+    pub numbers: Vec<Range<u32>>,
+    /// What plays them.
+    pub clients: Box<dyn LocalClients>,
 }
 
 /// The clients' shares of the data.
@@ -100,9 +125,6 @@ pub enum CoordinatorError {
         /// Why.
         source: std::io::Error,
     },
-    /// The layers make no model.
-    #[error("failed to build the model: {0}")]
-    Shape(#[from] ShapeError),
     /// The test set does not suit the model.
     #[error("failed to evaluate the model: {0}")]
     Evaluate(#[from] InputError),
@@ -138,6 +160,26 @@ pub enum CoordinatorError {
         /// The first client that was lost, and why.
         first_failure: String,
     },
+    /// Training leads away from every solution.
+    #[error(
+        "round {round}: the model diverged: {what} holds a number that is not finite (learning rate {learning_rate} is probably too high)"
+    )]
+    Diverged {
+        /// Which round.
+        round: u32,
+        /// Which model.
+        what: String,
+        /// The round's learning rate.
+        learning_rate: f32,
+    },
+    /// A client that this process plays has no result.
+    #[error("round {round}: zfl failed to play client {client}, which is a fault of zfl")]
+    Broken {
+        /// Which round.
+        round: u32,
+        /// Which client.
+        client: u32,
+    },
     /// No randomness for the clients' tokens.
     #[error("failed to draw the clients' tokens: {0}")]
     Token(getrandom::Error),
@@ -152,7 +194,7 @@ pub enum CoordinatorError {
 /// What the HTTP handlers and the rounds share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    pub(crate) model: Mlp,
+    pub(crate) model: Model,
     pub(crate) shares: Box<dyn Shares>,
     pub(crate) fleet_key: Token,
     state: Mutex<State>,
@@ -199,34 +241,54 @@ impl Shared {
 
     /// Ends a client's part in a round with a failure.
     pub(crate) fn fail(&self, round: u32, client: u32, outcome: Outcome, detail: String) {
+        let failure = Failure {
+            outcome,
+            detail,
+            diverged: false,
+        };
+        self.fail_as(round, client, failure);
+    }
+
+    /// As [`Shared::fail`].
+    pub(crate) fn fail_as(&self, round: u32, client: u32, failure: Failure) {
         let failed = self
             .state()
-            .slot_mut(round, client)
-            .is_some_and(|slot| slot.fail(outcome, detail.clone()));
+            .open(round)
+            .is_some_and(|open| open.fail(client, &failure));
         if failed {
             self.tell(Event::ClientFinished {
                 round,
                 client,
-                outcome,
-                detail,
+                outcome: failure.outcome,
+                detail: failure.detail,
             });
             self.changed();
         }
     }
 
-    /// The start message of a client for the open round.
-    pub(crate) fn start_header(&self, open: &OpenRound, client: u32) -> StartHeader {
-        let plan = &self.options.plan;
+    /// Ends the run: a client that this process plays has no result.
+    pub(crate) fn break_off(&self, client: u32) {
+        self.state().broken.get_or_insert(client);
+        self.changed();
+    }
+
+    /// Header of the start message of a client, whose payload `payload` is.
+    pub(crate) fn start_header(
+        &self,
+        open: &OpenRound,
+        client: u32,
+        (payload, payload_crc32): (&[u8], u32),
+    ) -> HeaderBytes {
         StartHeader {
             client: ClientId(client),
             round: RoundIndex(open.index),
-            seed: plan.seed,
-            epochs: plan.epochs,
-            batch_size: plan.batch_size,
-            learning_rate: plan.learning_rate,
-            architecture: plan.architecture,
-            payload_crc32: open.payload_crc32,
+            seed: self.options.plan.seed,
+            task: open.task.encode().as_slice(),
+            encoding: encoding(open.task.format),
+            payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload_crc32,
         }
+        .encode()
     }
 }
 
@@ -236,6 +298,16 @@ pub struct Coordinator {
     shared: Arc<Shared>,
     test: Arc<TestSet>,
     caller: Caller,
+    local: Option<Arc<dyn LocalClients>>,
+}
+
+/// Ends a round for its local clients, also when the run is cut off.
+struct EndOnDrop(Arc<LocalRound>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Coordinator {
@@ -248,11 +320,35 @@ impl Coordinator {
         shares: impl Shares,
         test: TestSet,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), CoordinatorError> {
-        let model = model_of(&options.plan.architecture)?;
+        Self::with_local(options, shares, test, None)
+    }
+
+    /// As [`Coordinator::new`]; some or all clients are played in this
+    /// process.
+    ///
+    /// # Errors
+    /// When the model cannot be built or no randomness can be had.
+    pub fn with_local(
+        options: Options,
+        shares: impl Shares,
+        test: TestSet,
+        local: Option<LocalPart>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), CoordinatorError> {
+        let model = options.plan.task.model;
         let (events, receiver) = mpsc::unbounded_channel();
-        let clients = (0..options.plan.client_count)
-            .map(|_| {
+        let client_count = options.plan.client_count;
+        let (numbers, local) = match local {
+            Some(part) => (
+                LocalNumbers::new(&part.numbers, client_count),
+                Some(Arc::from(part.clients)),
+            ),
+            None => (LocalNumbers::default(), None),
+        };
+        let remote = numbers
+            .others(client_count)
+            .map(|id| {
                 Ok(Client {
+                    id,
                     token: draw_token()?,
                     board: String::new(),
                     endpoint: None,
@@ -268,9 +364,12 @@ impl Coordinator {
             shares: Box::new(shares),
             fleet_key: draw_token()?,
             state: Mutex::new(State {
-                clients,
+                remote,
+                local: numbers,
                 round: None,
+                hold_frozen: HashSet::new(),
                 last_round: 0,
+                broken: None,
             }),
             changes: watch::Sender::new(0),
             events,
@@ -279,12 +378,13 @@ impl Coordinator {
             caller: Caller::new(Arc::clone(&shared)).map_err(CoordinatorError::Call)?,
             shared,
             test: Arc::new(test),
+            local,
         };
         Ok((coordinator, receiver))
     }
 
     /// The model that is trained.
-    pub fn model(&self) -> &Mlp {
+    pub fn model(&self) -> &Model {
         &self.shared.model
     }
 
@@ -293,10 +393,12 @@ impl Coordinator {
         self.shared.fleet_key
     }
 
-    /// The clients' secrets, in the order of their numbers.
-    pub fn tokens(&self) -> Vec<Token> {
+    /// The numbers and secrets of the clients that are not played in this
+    /// process, in the order of their numbers.
+    pub fn tokens(&self) -> Vec<(u32, Token)> {
         let state = self.shared.state();
-        state.clients.iter().map(|client| client.token).collect()
+        let of_client = |client: &Client| (client.id, client.token);
+        state.remote.iter().map(of_client).collect()
     }
 
     /// The HTTP interface; serve it where the clients can reach it.
@@ -325,10 +427,16 @@ impl Coordinator {
     /// When too few clients are left or too few updates arrive in time.
     pub async fn run(&self) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let plan = &self.shared.options.plan;
-        let mut parameters = vec![0.0; self.shared.model.parameter_count()];
-        let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
-        self.shared.model.initialise(&mut parameters, &mut stream)?;
-        let mut global = Arc::new(parameters);
+        let mut global = match &plan.initial {
+            Initial::Given(parameters) => Arc::clone(parameters),
+            Initial::Drawn(initialisation) => {
+                let model = &self.shared.model;
+                let mut parameters = vec![0.0; model.parameter_count()];
+                let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
+                model.initialise(&mut parameters, *initialisation, &mut stream)?;
+                Arc::new(parameters)
+            }
+        };
         let evaluation = self.evaluate(&global).await?;
         self.shared.tell(Event::Initial {
             accuracy: evaluation.accuracy(),
@@ -343,54 +451,33 @@ impl Coordinator {
     }
 
     async fn evaluate(&self, parameters: &Arc<Vec<f32>>) -> Result<Evaluation, CoordinatorError> {
-        let (model, test) = (self.shared.model, Arc::clone(&self.test));
-        let parameters = Arc::clone(parameters);
-        let evaluated = tokio::task::spawn_blocking(move || {
-            let mut scratch = vec![0.0; model.evaluation_len()];
-            let table = ValueTable::new(test.value_scale);
-            model.evaluate(
-                &parameters,
-                &test.samples,
-                &test.labels,
-                &table,
-                &mut scratch,
-            )
-        });
-        match evaluated.await {
-            Ok(evaluation) => Ok(evaluation?),
-            Err(_) => Err(CoordinatorError::EvaluationCutOff),
-        }
+        let threads = self.shared.options.threads;
+        evaluate(self.shared.model, parameters, &self.test, threads).await
     }
 
     /// Draws the clients of a round among those that are not lost.
     fn select(&self, round: u32) -> Result<Vec<u32>, CoordinatorError> {
         let plan = &self.shared.options.plan;
         let state = self.shared.state();
-        let mut order: Vec<u32> = (0..plan.client_count).collect();
-        Stream::for_round(plan.seed, Purpose::Selection, 0, round).shuffle(&mut order);
-        // All are shuffled before the lost are passed over: the loss of one
-        // client does not change who else is drawn.
-        let mut selected: Vec<u32> = order
-            .into_iter()
-            .filter(|id| {
-                state
-                    .client(*id)
-                    .is_some_and(|client| client.lost.is_none())
-            })
+        let is_lost = |id| state.client(id).is_some_and(|client| client.lost.is_some());
+        // The lost are drawn and passed over: the loss of one client does not
+        // change who else is drawn.
+        let mut selected: Vec<u32> = Draw::new(plan.seed, round, plan.client_count)
+            .filter(|id| !is_lost(*id))
             .take(usize::try_from(plan.clients_per_round).unwrap_or(usize::MAX))
             .collect();
         selected.sort_unstable();
         if selected.len() < usize::try_from(plan.quorum).unwrap_or(usize::MAX) {
-            let first_failure = (0u32..)
-                .zip(&state.clients)
-                .find_map(|(id, client)| Some(format!("client {id}: {}", client.lost.as_ref()?)))
-                .unwrap_or_default();
+            let reason = |client: &Client| {
+                let reason = client.lost.as_ref()?;
+                Some(format!("client {}: {reason}", client.id))
+            };
             return Err(CoordinatorError::TooFewClients {
                 round,
                 alive: selected.len(),
-                client_count: state.clients.len(),
+                client_count: usize::try_from(plan.client_count).unwrap_or(usize::MAX),
                 quorum: plan.quorum,
-                first_failure,
+                first_failure: state.remote.iter().find_map(reason).unwrap_or_default(),
             });
         }
         Ok(selected)
@@ -408,50 +495,49 @@ impl Coordinator {
         self.wait_until_ready(&selected, ready_deadline).await;
         let began = Instant::now();
         let deadline = began + shared.options.deadlines.round;
-        let payload = Arc::new(little_endian(&global));
-        {
+        let plan = &shared.options.plan;
+        let mut task = plan.task;
+        let learning_rate = &mut task.hyperparameters.learning_rate;
+        *learning_rate = plan.schedule.learning_rate(*learning_rate, round);
+        let payload = Arc::new(Payload::new(&task, &global));
+        let open = OpenRound::new(round, task, Arc::clone(&global), payload, &selected);
+        let (local, remote): (Vec<u32>, Vec<u32>) = {
             let mut state = shared.state();
             state.last_round = round;
-            state.round = Some(OpenRound {
-                index: round,
-                global: Arc::clone(&global),
-                payload_crc32: Checksum::of(&payload),
-                payload,
-                slots: selected
-                    .iter()
-                    .map(|id| {
-                        let slot = Slot {
-                            started: None,
-                            bytes_down: 0,
-                            trouble: None,
-                            decision: None,
-                        };
-                        (*id, slot)
-                    })
-                    .collect::<BTreeMap<_, _>>(),
-            });
-        }
+            state.round = Some(open);
+            let is_local = |id: &u32| state.local.contains(*id);
+            selected.iter().copied().partition(is_local)
+        };
         shared.tell(Event::RoundStarted {
             round,
             clients: selected.clone(),
         });
         shared.changed();
         let mut calls = tokio::task::JoinSet::new();
-        for id in &selected {
-            let (caller, id) = (self.caller.clone(), *id);
+        for id in remote {
+            let caller = self.caller.clone();
             calls.spawn(async move { caller.start(round, id).await });
         }
+        let playing = self.local.as_ref().filter(|_| !local.is_empty());
+        let playing = playing.map(|clients| {
+            let local = Arc::new(LocalRound::new(Arc::clone(shared), round, local));
+            clients.play(Arc::clone(&local));
+            EndOnDrop(local)
+        });
         let decided = |state: &mut State| {
             let open = state.round.as_ref()?;
-            let all = open.slots.values().all(|slot| slot.decision.is_some());
-            all.then_some(())
+            (open.undecided == 0 || state.broken.is_some()).then_some(state.broken)
         };
-        shared.wait_for(deadline, decided).await;
+        let broken = shared.wait_for(deadline, decided).await.flatten();
+        drop(playing);
         calls.abort_all();
-        let late = format!(
-            "no update within {} s",
-            shared.options.deadlines.round.as_secs_f64()
-        );
+        let late = match broken {
+            Some(_) => "the run was broken off".to_owned(),
+            None => format!(
+                "no update within {} s",
+                shared.options.deadlines.round.as_secs_f64()
+            ),
+        };
         for id in &selected {
             let trouble = shared
                 .state()
@@ -463,8 +549,13 @@ impl Coordinator {
             };
             shared.fail(round, *id, outcome, detail);
         }
-        let (clients, updates) = self.close();
-        let global = match self.aggregate(round, &clients, updates) {
+        let mut closed = self.close();
+        let aggregated = match broken {
+            Some(client) => Err(CoordinatorError::Broken { round, client }),
+            None => self.aggregate(round, &task, &global, &mut closed),
+        };
+        let Closed { clients, .. } = closed;
+        let global = match aggregated {
             Ok(global) => global,
             Err(error) => {
                 shared.tell(Event::RoundFailed { round, clients });
@@ -488,6 +579,7 @@ impl Coordinator {
 
     /// Waits until the clients have their data (or are lost).
     async fn wait_until_ready(&self, selected: &[u32], deadline: Instant) {
+        // Those that are played in this process take theirs when they need it.
         let all_settled = |state: &mut State| {
             selected
                 .iter()
@@ -498,24 +590,29 @@ impl Coordinator {
         self.shared.wait_for(deadline, all_settled).await;
     }
 
-    /// Closes the open round: its records and updates.
-    fn close(&self) -> (Vec<ClientRecord>, Vec<Update>) {
+    /// Closes the open round.
+    fn close(&self) -> Closed {
         let mut state = self.shared.state();
-        let mut records = Vec::new();
-        let mut updates = Vec::new();
+        let mut closed = Closed::default();
         let Some(open) = state.round.take() else {
-            return (records, updates);
+            return closed;
         };
         for (id, slot) in open.slots {
             let Some(decision) = slot.decision else {
                 continue;
             };
-            records.push(ClientRecord {
+            let is_local = state.local.contains(id);
+            let board = match state.client(id) {
+                Some(client) => client.board.clone(),
+                None => BOARD_NATIVE.to_owned(),
+            };
+            if decision.diverged {
+                closed.diverged.push(id);
+            }
+            closed.clients.push(ClientRecord {
                 client: id,
-                board: state
-                    .client(id)
-                    .map(|client| client.board.clone())
-                    .unwrap_or_default(),
+                board,
+                is_local,
                 outcome: decision.outcome,
                 detail: decision.detail,
                 sample_count: decision
@@ -527,18 +624,26 @@ impl Coordinator {
                 bytes_up: decision.bytes_up,
                 metrics: decision.metrics,
             });
-            updates.extend(decision.update);
+            closed.updates.extend(decision.update);
         }
-        (records, updates)
+        closed
     }
 
+    /// The next global model from the updates of a round.
     fn aggregate(
         &self,
         round: u32,
-        clients: &[ClientRecord],
-        mut updates: Vec<Update>,
+        task: &Task,
+        global: &[f32],
+        closed: &mut Closed,
     ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let quorum = self.shared.options.plan.quorum;
+        let diverged = |what| CoordinatorError::Diverged {
+            round,
+            what,
+            learning_rate: task.hyperparameters.learning_rate,
+        };
+        let (clients, updates) = (&closed.clients, &mut closed.updates);
         let too_few = |ok| CoordinatorError::Quorum {
             round,
             ok,
@@ -554,34 +659,37 @@ impl Coordinator {
                 .unwrap_or_default(),
         };
         if updates.len() < usize::try_from(quorum).unwrap_or(usize::MAX) {
-            return Err(too_few(updates.len()));
+            // Where nothing else went wrong, that is the reason.
+            return Err(match closed.diverged.first() {
+                Some(first) if updates.len() + closed.diverged.len() == clients.len() => {
+                    diverged(format!("the update of client {first}"))
+                }
+                _ => too_few(updates.len()),
+            });
         }
-        let mean = fed_avg::aggregate(&mut updates).ok_or_else(|| too_few(0))?;
-        Ok(Arc::new(mean))
+        let mean = fed_avg::aggregate(updates).ok_or_else(|| too_few(0))?;
+        match first_non_finite(&mean) {
+            Some(_) => Err(diverged("the new global model".to_owned())),
+            // What is frozen is in no update.
+            None => match global.get(..global.len() - mean.len().min(global.len())) {
+                None | Some([]) => Ok(Arc::new(mean)),
+                Some(frozen) => Ok(Arc::new([frozen, &mean].concat())),
+            },
+        }
     }
+}
+
+/// What came of a round.
+#[derive(Default)]
+struct Closed {
+    clients: Vec<ClientRecord>,
+    updates: Vec<Update>,
+    /// Clients whose updates were refused for a number that is not finite.
+    diverged: Vec<u32>,
 }
 
 fn draw_token() -> Result<Token, CoordinatorError> {
     let mut bytes = [0; Token::BYTES];
     getrandom::fill(&mut bytes).map_err(CoordinatorError::Token)?;
     Ok(Token::new(bytes))
-}
-
-/// The trainer's form of an architecture.
-fn model_of(architecture: &Architecture) -> Result<Mlp, ShapeError> {
-    use zfl_nn::{Activation, Layer};
-    use zfl_proto::message;
-    let width = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let layers: Vec<Layer> = architecture
-        .layers()
-        .iter()
-        .map(|layer| Layer {
-            output_count: width(layer.output_count),
-            activation: match layer.activation {
-                message::Activation::Identity => Activation::Identity,
-                message::Activation::Relu => Activation::Relu,
-            },
-        })
-        .collect();
-    Mlp::new(width(architecture.input_count()), &layers)
 }

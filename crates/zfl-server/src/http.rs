@@ -3,7 +3,6 @@
 //! A request is refused before it changes anything: first the token, then the
 //! id, then the size, then the contents.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,16 +23,14 @@ use zfl_proto::http::{
     PATH_TRAINING_LABELS,
 };
 use zfl_proto::message::{
-    Assignment, Checksum, DataHeader, DataPart, HEADER_BYTES_MAX, Metrics, Prefix, UpdateHeader,
+    Assignment, Checksum, DataHeader, DataPart, Encoding, HEADER_BYTES_MAX, Metrics,
 };
 use zfl_proto::{ClientId, Token};
 
 use crate::call::lose;
 use crate::coordinator::Shared;
-use crate::json;
-use crate::registry::Decision;
-use crate::strategy::Update;
-use crate::{Event, Outcome};
+use crate::update::{Refusal, Report, take};
+use crate::{Event, json, update};
 
 /// A body must be there within this time.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
@@ -61,21 +58,6 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(shared)
-}
-
-/// Why a request is refused.
-struct Refusal {
-    status: StatusCode,
-    reason: String,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, reason: impl ToString) -> Self {
-        Self {
-            status,
-            reason: reason.to_string(),
-        }
-    }
 }
 
 impl IntoResponse for Refusal {
@@ -206,8 +188,13 @@ fn told(shared: &Shared, client: Option<u32>, request: &str, refusal: Refusal) -
 async fn id(State(shared): Context, headers: HeaderMap) -> Result<Response, Refusal> {
     let id = authenticate(&shared, &headers)
         .map_err(|refusal| told(&shared, None, "GET /id", refusal))?;
-    if let Some(client) = shared.state().client_mut(id) {
-        client.joined = true;
+    {
+        let mut state = shared.state();
+        // It begins anew, with nothing.
+        state.hold_frozen.remove(&id);
+        if let Some(client) = state.client_mut(id) {
+            client.joined = true;
+        }
     }
     shared.changed();
     let samples = shared.shares.sample_count(id);
@@ -322,22 +309,31 @@ async fn start(
                 return None;
             }
             slot.started.get_or_insert_with(std::time::Instant::now);
-            Some((shared.start_header(open, id), Arc::clone(&open.global)))
+            let payload = open.payload.for_client(false);
+            let header = shared.start_header(open, id, payload);
+            let payload = Arc::clone(&open.payload);
+            Some((
+                open.index,
+                open.task,
+                Arc::clone(&open.global),
+                header,
+                payload,
+            ))
         })
         .await;
-    let Some((header, global)) = task else {
+    let Some((round, task, global, header, payload)) = task else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let body = if binary_form {
-        let payload = crate::checkpoint::little_endian(&global);
-        [header.encode().as_slice(), &payload].concat()
+        [header.as_slice(), payload.for_client(false).0].concat()
     } else {
-        match serde_json::to_vec(&json::Start::new(&header, &global)) {
+        let seed = shared.options.plan.seed;
+        match serde_json::to_vec(&json::Start::new(id, round, seed, &task, &global)) {
             Ok(body) => body,
             Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
         }
     };
-    if let Some(slot) = shared.state().slot_mut(header.round.0, id) {
+    if let Some(slot) = shared.state().slot_mut(round, id) {
         slot.bytes_down = u64::try_from(body.len()).unwrap_or(u64::MAX);
     }
     let media_type = if binary_form {
@@ -382,15 +378,6 @@ async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
             format!("body was not there within {} s", BODY_DEADLINE.as_secs()),
         )),
     }
-}
-
-/// An update, from either form.
-struct Report {
-    round: u32,
-    sample_count: u32,
-    parameters: Vec<f32>,
-    metrics: Metrics,
-    bytes: usize,
 }
 
 async fn results(
@@ -444,38 +431,11 @@ async fn receive(shared: &Shared, id: u32, request: Request) -> Result<Report, R
 }
 
 fn binary_report(id: u32, bytes: &[u8]) -> Result<Report, Refusal> {
-    let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
-    let header = UpdateHeader::decode(bytes).map_err(|error| bad(error.to_string()))?;
-    let prefix = Prefix::decode(bytes).map_err(|error| bad(error.to_string()))?;
-    if header.client != ClientId(id) {
-        return Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            format!("the update is of client {}, not {id}", header.client),
-        ));
-    }
     // A later version's header may be longer than the one known here.
-    let payload = bytes.get(prefix.header_bytes..).unwrap_or_default();
-    let announced = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX);
-    if payload.len() != announced {
-        return Err(bad(format!(
-            "payload has {} bytes, its header says {announced}",
-            payload.len()
-        )));
-    }
-    if Checksum::of(payload) != header.payload_crc32 {
-        return Err(bad("checksum of the payload is wrong".to_owned()));
-    }
-    let parameters = payload
-        .chunks_exact(size_of::<f32>())
-        .filter_map(|value| Some(f32::from_le_bytes(value.try_into().ok()?)))
-        .collect();
-    Ok(Report {
-        round: header.round.0,
-        sample_count: header.sample_count,
-        parameters,
-        metrics: header.metrics,
-        bytes: bytes.len(),
-    })
+    let (header, payload) = bytes
+        .split_at_checked(update::header_bytes(bytes)?)
+        .unwrap_or((bytes, &[]));
+    update::decode(id, header, payload)
 }
 
 fn json_report(bytes: &[u8]) -> Result<Report, Refusal> {
@@ -484,6 +444,7 @@ fn json_report(bytes: &[u8]) -> Result<Report, Refusal> {
     Ok(Report {
         round: update.round,
         sample_count: update.samples,
+        encoding: Encoding::F32,
         parameters: update.parameters,
         metrics: Metrics {
             loss_last_epoch: update.train_loss,
@@ -493,103 +454,19 @@ fn json_report(bytes: &[u8]) -> Result<Report, Refusal> {
     })
 }
 
-/// Takes an update into the open round.
-fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refusal> {
-    let unprocessable = |reason: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason);
-    let conflict = |reason: String| Refusal::new(StatusCode::CONFLICT, reason);
-    let needed = shared.model.parameter_count();
-    let round = report.round;
-    {
-        let mut state = shared.state();
-        let last_round = state.last_round;
-        let open = state.round.as_ref().map(|open| open.index);
-        if open != Some(round) {
-            return Err(conflict(match round.cmp(&last_round) {
-                Ordering::Less => format!(
-                    "stale: the update is for round {round}, the coordinator is in round \
-                     {last_round}"
-                ),
-                Ordering::Equal => format!("too late: round {round} is closed"),
-                Ordering::Greater => format!(
-                    "too early: the update is for round {round}, the coordinator is in round \
-                     {last_round}"
-                ),
-            }));
-        }
-        let Some(slot) = state.slot_mut(round, id) else {
-            return Err(conflict(format!(
-                "client {id} is not part of round {round}"
-            )));
-        };
-        if slot.is_ok() {
-            return Err(conflict(format!(
-                "duplicate: client {id} has already sent its update for round {round}"
-            )));
-        }
-        if slot.started.is_none() {
-            return Err(conflict(format!(
-                "client {id} was not started in round {round}"
-            )));
-        }
-        let sample_count = shared.shares.sample_count(id);
-        let reason = if report.parameters.len() != needed {
-            Some(format!(
-                "misshapen: {} parameters, the model has {needed}",
-                report.parameters.len()
-            ))
-        } else if let Some(at) = report.parameters.iter().position(|p| !p.is_finite()) {
-            Some(format!(
-                "parameter {at} of the update is not a finite number"
-            ))
-        } else if report.sample_count == 0 || report.sample_count > sample_count {
-            Some(format!(
-                "{} samples claimed, the client's share has {sample_count}",
-                report.sample_count
-            ))
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            drop(state);
-            // The round need not wait for the deadline; a better update that
-            // comes in time still counts.
-            shared.fail(round, id, Outcome::Rejected, reason.clone());
-            return Err(unprocessable(reason));
-        }
-        slot.decision = Some(Decision {
-            outcome: Outcome::Ok,
-            detail: String::new(),
-            host_seconds: slot.seconds(),
-            bytes_up: u64::try_from(report.bytes).unwrap_or(u64::MAX),
-            metrics: report.metrics,
-            update: Some(Update {
-                client: id,
-                sample_count: report.sample_count,
-                parameters: report.parameters,
-            }),
-        });
-    }
-    shared.tell(Event::ClientFinished {
-        round,
-        client: id,
-        outcome: Outcome::Ok,
-        detail: String::new(),
-    });
-    shared.changed();
-    Ok(())
-}
-
 async fn status(State(shared): Context) -> Response {
     let state = shared.state();
     let count = |test: fn(&crate::registry::Client) -> bool| {
-        state.clients.iter().filter(|client| test(client)).count()
+        state.remote.iter().filter(|client| test(client)).count()
     };
+    // Those that are played in this process are always there.
+    let local = usize::try_from(state.local.count()).unwrap_or(usize::MAX);
     as_json(&json::Status {
         round: state.last_round,
         rounds: shared.options.plan.rounds,
-        clients: state.clients.len(),
-        clients_joined: count(|client| client.joined),
-        clients_ready: count(|client| client.provisioned && client.lost.is_none()),
+        clients: local + state.remote.len(),
+        clients_joined: local + count(|client| client.joined),
+        clients_ready: local + count(|client| client.provisioned && client.lost.is_none()),
         clients_lost: count(|client| client.lost.is_some()),
     })
 }
@@ -633,10 +510,11 @@ fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer
         }
     }
     let mut state = shared.state();
-    let free: Vec<u32> = (0..)
-        .zip(&state.clients)
-        .filter(|(_, client)| !client.joined)
-        .map(|(id, _)| id)
+    let free: Vec<u32> = state
+        .remote
+        .iter()
+        .filter(|client| !client.joined)
+        .map(|client| client.id)
         .take(asked.devices.len())
         .collect();
     if free.len() < asked.devices.len() {
@@ -646,7 +524,7 @@ fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer
                 "{} devices for {} free places of {} clients",
                 asked.devices.len(),
                 free.len(),
-                state.clients.len()
+                state.remote.len()
             ),
         ));
     }

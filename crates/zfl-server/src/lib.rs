@@ -10,7 +10,9 @@
 //!   [`Event`]s.
 //!
 //! A client with an *endpoint* is called (`GET /ready`, `POST /start`); one
-//! without asks for its task itself (`GET /start?id=`).
+//! without asks for its task itself (`GET /start?id=`). A *local* client is
+//! played in this process by a [`LocalClients`]: the same messages, without
+//! HTTP.
 //!
 //! **Invariant**: what the global model becomes depends on the updates and
 //! their clients' numbers alone, never on the order in which they arrive.
@@ -18,12 +20,22 @@
 mod call;
 pub mod checkpoint;
 mod coordinator;
+mod evaluation;
 mod http;
 mod json;
+mod local;
+mod payload;
 mod registry;
 mod round;
+mod schedule;
+mod selection;
 pub mod strategy;
+mod update;
 
-pub use coordinator::{Coordinator, CoordinatorError, Deadlines, Options, Plan, Shares, TestSet};
+pub use coordinator::{
+    Coordinator, CoordinatorError, Deadlines, Initial, LocalPart, Options, Plan, Shares, TestSet,
+};
 pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
+pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound};
 pub use round::{ClientRecord, Event, Outcome, RoundRecord};
+pub use schedule::Schedule;

@@ -1,17 +1,21 @@
 //! Who takes part, and the round that is open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_proto::message::Metrics;
 
 use crate::Outcome;
+use crate::payload::Payload;
 use crate::strategy::Update;
 
-/// What the coordinator knows of a client.
+/// What the coordinator knows of a client that it calls, or that asks.
 pub(crate) struct Client {
+    pub(crate) id: u32,
     pub(crate) token: Token,
     pub(crate) board: String,
     /// Where it can be called; a client without one asks for its task.
@@ -22,6 +26,61 @@ pub(crate) struct Client {
     pub(crate) provisioned: bool,
     /// Why it is gone for good.
     pub(crate) lost: Option<String>,
+}
+
+/// Which numbers belong to clients that are played in this process. Nothing
+/// is kept for each of these: there may be a million.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LocalNumbers {
+    /// Disjoint and ascending; with each range how many lie before it.
+    ranges: Vec<(Range<u32>, u32)>,
+    count: u32,
+}
+
+impl LocalNumbers {
+    /// Those of `ranges` (disjoint, ascending) that are below `client_count`.
+    pub(crate) fn new(ranges: &[Range<u32>], client_count: u32) -> Self {
+        let mut numbers = Self::default();
+        for range in ranges {
+            let from = numbers.ranges.last().map_or(0, |(last, _)| last.end);
+            let range = range.start.max(from)..range.end.min(client_count);
+            if !range.is_empty() {
+                let before = numbers.count;
+                numbers.count += range.end - range.start;
+                numbers.ranges.push((range, before));
+            }
+        }
+        numbers
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The numbers below `client_count` that are not local.
+    pub(crate) fn others(&self, client_count: u32) -> impl Iterator<Item = u32> {
+        let starts = self.ranges.iter().map(|(range, _)| range.start);
+        let ends = self.ranges.iter().map(|(range, _)| range.end);
+        let gaps = std::iter::once(0)
+            .chain(ends)
+            .zip(starts.chain([client_count]));
+        gaps.flat_map(|(from, to)| from..to)
+    }
+
+    pub(crate) fn contains(&self, id: u32) -> bool {
+        self.remote_index(id).is_none()
+    }
+
+    /// The place of `id` among the numbers that are not local.
+    fn remote_index(&self, id: u32) -> Option<u32> {
+        let after = self.ranges.partition_point(|(range, _)| range.start <= id);
+        match after.checked_sub(1).and_then(|last| self.ranges.get(last)) {
+            None => Some(id),
+            Some((range, _)) if range.contains(&id) => None,
+            Some((range, before)) => Some(id - before - (range.end - range.start)),
+        }
+    }
 }
 
 /// A client's part in the open round.
@@ -37,10 +96,19 @@ pub(crate) struct Slot {
 pub(crate) struct Decision {
     pub(crate) outcome: Outcome,
     pub(crate) detail: String,
+    /// Its update was refused for a number that is not finite.
+    pub(crate) diverged: bool,
     pub(crate) host_seconds: f64,
     pub(crate) bytes_up: u64,
     pub(crate) metrics: Metrics,
     pub(crate) update: Option<Update>,
+}
+
+/// Why a client has no part in a round's mean.
+pub(crate) struct Failure {
+    pub(crate) outcome: Outcome,
+    pub(crate) detail: String,
+    pub(crate) diverged: bool,
 }
 
 impl Slot {
@@ -48,22 +116,6 @@ impl Slot {
         self.decision
             .as_ref()
             .is_some_and(|decision| decision.outcome == Outcome::Ok)
-    }
-
-    /// Decides a failure, unless the client's part is decided already.
-    pub(crate) fn fail(&mut self, outcome: Outcome, detail: String) -> bool {
-        if self.decision.is_some() {
-            return false;
-        }
-        self.decision = Some(Decision {
-            outcome,
-            detail,
-            host_seconds: self.seconds(),
-            bytes_up: 0,
-            metrics: Metrics::default(),
-            update: None,
-        });
-        true
     }
 
     /// Host time since the client was started, in seconds.
@@ -76,46 +128,139 @@ impl Slot {
 /// The round that is open for updates.
 pub(crate) struct OpenRound {
     pub(crate) index: u32,
+    /// With the learning rate of the round.
+    pub(crate) task: Task,
     pub(crate) global: Arc<Vec<f32>>,
-    pub(crate) payload: Arc<Vec<u8>>,
-    pub(crate) payload_crc32: u32,
+    pub(crate) payload: Arc<Payload>,
     pub(crate) slots: BTreeMap<u32, Slot>,
+    /// Slots without a decision.
+    pub(crate) undecided: usize,
+}
+
+impl OpenRound {
+    /// A round of `selected`.
+    pub(crate) fn new(
+        index: u32,
+        task: Task,
+        global: Arc<Vec<f32>>,
+        payload: Arc<Payload>,
+        selected: &[u32],
+    ) -> Self {
+        let slot = |id: &u32| {
+            let slot = Slot {
+                started: None,
+                bytes_down: 0,
+                trouble: None,
+                decision: None,
+            };
+            (*id, slot)
+        };
+        Self {
+            index,
+            task,
+            global,
+            payload,
+            slots: selected.iter().map(slot).collect(),
+            undecided: selected.len(),
+        }
+    }
+
+    /// Decides a client's part; a decision that is there gives way.
+    pub(crate) fn decide(&mut self, id: u32, decision: Decision) {
+        if let Some(slot) = self.slots.get_mut(&id)
+            && slot.decision.replace(decision).is_none()
+        {
+            self.undecided -= 1;
+        }
+    }
+
+    /// Decides a failure, unless the client's part is decided already.
+    pub(crate) fn fail(&mut self, id: u32, failure: &Failure) -> bool {
+        let Some(slot) = self.slots.get(&id).filter(|slot| slot.decision.is_none()) else {
+            return false;
+        };
+        let decision = Decision {
+            outcome: failure.outcome,
+            detail: failure.detail.clone(),
+            diverged: failure.diverged,
+            host_seconds: slot.seconds(),
+            bytes_up: 0,
+            metrics: Metrics::default(),
+            update: None,
+        };
+        self.decide(id, decision);
+        true
+    }
 }
 
 /// All that changes while the coordinator runs.
 pub(crate) struct State {
-    pub(crate) clients: Vec<Client>,
+    /// The clients that are not local, in the order of their numbers.
+    pub(crate) remote: Vec<Client>,
+    pub(crate) local: LocalNumbers,
     pub(crate) round: Option<OpenRound>,
+    /// Clients that have the frozen parameters, as they have sent an update.
+    pub(crate) hold_frozen: HashSet<u32>,
     /// The last round that was opened.
     pub(crate) last_round: u32,
+    /// The client whose part this process has failed to play.
+    pub(crate) broken: Option<u32>,
 }
 
 impl State {
     /// Whose token this is. Every token is compared, each in constant time.
     pub(crate) fn client_of(&self, token: &Token) -> Option<u32> {
         let mut found = None;
-        for (id, client) in (0..).zip(&self.clients) {
+        for client in &self.remote {
             if client.token == *token {
-                found = Some(id);
+                found = Some(client.id);
             }
         }
         found
     }
 
+    /// A client that is not local.
     pub(crate) fn client(&self, id: u32) -> Option<&Client> {
-        self.clients.get(usize::try_from(id).ok()?)
+        let index = self.local.remote_index(id)?;
+        self.remote.get(usize::try_from(index).ok()?)
     }
 
+    /// A client that is not local, to change.
     pub(crate) fn client_mut(&mut self, id: u32) -> Option<&mut Client> {
-        self.clients.get_mut(usize::try_from(id).ok()?)
+        let index = self.local.remote_index(id)?;
+        self.remote.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// The open round, if that is `round`.
+    pub(crate) fn open(&mut self, round: u32) -> Option<&mut OpenRound> {
+        self.round.as_mut().filter(|open| open.index == round)
     }
 
     /// The client's part in the open round, if that is `round`.
     pub(crate) fn slot_mut(&mut self, round: u32, id: u32) -> Option<&mut Slot> {
-        self.round
-            .as_mut()
-            .filter(|open| open.index == round)?
-            .slots
-            .get_mut(&id)
+        self.open(round)?.slots.get_mut(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges")]
+    fn numbers_are_local_or_in_a_row() {
+        let check = |ranges: &[Range<u32>], remote: &[u32]| {
+            let numbers = LocalNumbers::new(ranges, 10);
+            let found: Vec<u32> = (0..10).filter(|id| !numbers.contains(*id)).collect();
+            assert_eq!(found, remote, "{ranges:?}");
+            assert_eq!(numbers.others(10).collect::<Vec<_>>(), remote);
+            assert_eq!(numbers.count() as usize, 10 - remote.len());
+            let places: Vec<u32> = (0..10).filter_map(|id| numbers.remote_index(id)).collect();
+            assert_eq!(places, (0..remote.len() as u32).collect::<Vec<_>>());
+        };
+        check(&[], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        check(&[0..10], &[]);
+        check(&[0..2, 4..5, 5..6, 9..12], &[2, 3, 6, 7, 8]);
+        check(&[3..3, 4..7, 6..8], &[0, 1, 2, 3, 8, 9]);
     }
 }

@@ -40,6 +40,8 @@ pub struct ClientRecord {
     pub client: u32,
     /// Its board; empty when it did not come with a fleet.
     pub board: String,
+    /// It was played in this process.
+    pub is_local: bool,
     /// How the round ended for it.
     pub outcome: Outcome,
     /// Why, where the outcome is not ok.
@@ -106,7 +108,8 @@ pub enum Event {
         /// SHA-256 of the model.
         model_sha256: String,
     },
-    /// A client has its share of the data.
+    /// A client has its share of the data. Not told of those that are played
+    /// in this process.
     ClientProvisioned {
         /// Which.
         client: u32,

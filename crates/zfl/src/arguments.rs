@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use zfl_proto::Token;
 
 /// Federated learning on fleets of emulated microcontrollers.
@@ -20,7 +20,8 @@ pub(crate) enum Command {
     /// Boots a fleet, plays the rounds of an experiment, writes the records.
     #[command(after_help = "Examples:\n  zfl run examples/digits.toml\n  \
         zfl run examples/digits.toml --set rounds=5 --set training.epochs=1\n  \
-        zfl run examples/mnist.toml --data-dir data --out runs/first")]
+        zfl run examples/mnist.toml --data-dir data --out runs/first\n  \
+        zfl run examples/mnist.toml --data-dir data --fidelity native")]
     Run(RunArguments),
     /// The coordinator alone: others bring the devices.
     #[command(
@@ -78,6 +79,39 @@ pub(crate) struct RunArguments {
     /// Folder of firmware images BOARD.elf that replace those zfl carries.
     #[arg(long, value_name = "DIR")]
     pub(crate) firmware_dir: Option<PathBuf>,
+    /// Plays all clients so, whatever the experiment says: on emulated
+    /// machines, or natively, in this process, with the same models.
+    #[arg(long, value_enum)]
+    pub(crate) fidelity: Option<Fidelity>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+/// How clients are played.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Fidelity {
+    /// On emulated machines.
+    Emulated,
+    /// In this process.
+    Native,
+}
+
+#[derive(Args)]
+pub(crate) struct Threads {
+    /// Threads that play native clients and evaluate the model; else one for
+    /// each processor. The results are the same.
+    #[arg(long = "threads", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    count: Option<u32>,
+}
+
+impl Threads {
+    /// How many threads to start.
+    pub(crate) fn count(&self) -> usize {
+        match self.count {
+            Some(count) => usize::try_from(count).unwrap_or(1),
+            None => std::thread::available_parallelism().map_or(1, Into::into),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -102,6 +136,8 @@ pub(crate) struct ServeArguments {
     /// Samples of a client between two steps.
     #[arg(long, value_name = "N")]
     pub(crate) batch_size: Option<u32>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 //! On a terminal two bars; elsewhere a line a round.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -62,6 +63,7 @@ impl Display {
     fn show_bars(&self, bars: &Bars, progress: &Progress) {
         match progress {
             Progress::Listening { .. } => bars.print(&self.listening(progress)),
+            Progress::Began { folder } => bars.print(&records_in(folder)),
             Progress::Fleet(fleet) => bars.round.set_message(format!(
                 "devices: {} booting, {} running, {} ready{}",
                 fleet.waiting + fleet.booting + fleet.prompt,
@@ -99,6 +101,7 @@ impl Display {
     fn print(&self, progress: &Progress) {
         match progress {
             Progress::Listening { .. } => say!("{}", self.listening(progress)),
+            Progress::Began { folder } => say!("{}", records_in(folder)),
             Progress::Provisioned { count, of } if count == of => {
                 say!("all {of} clients have their data");
             }
@@ -133,9 +136,13 @@ impl Display {
                 folder.join("tokens.csv").display()
             )
         } else {
-            format!("records in {}", folder.display())
+            records_in(folder)
         }
     }
+}
+
+fn records_in(folder: &Path) -> String {
+    format!("records in {}", folder.display())
 }
 
 impl Bars {

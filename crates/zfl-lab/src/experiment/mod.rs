@@ -21,6 +21,7 @@ mod write;
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -263,9 +264,31 @@ pub struct Deadlines {
     pub round: Duration,
 }
 
-/// Devices of one kind.
+/// How clients are played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fidelity {
+    /// On emulated machines that run the firmware.
+    #[default]
+    Emulated,
+    /// The same client in the process of zfl, without a machine.
+    Native,
+}
+
+impl Fidelity {
+    /// As the file spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Emulated => "emulated",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// Clients of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetGroup {
+    /// How they are played.
+    pub fidelity: Fidelity,
     /// Name of a board of the catalogue, or path of a board file.
     pub board: String,
     /// How many; at least 1.
@@ -338,11 +361,35 @@ impl Experiment {
         self.fleet.iter().map(|group| group.count).sum()
     }
 
-    /// The board of each device, in the order of their ids.
+    /// The board of each emulated device, in the order of their ids.
     pub fn device_boards(&self) -> impl Iterator<Item = &str> {
         self.fleet
             .iter()
+            .filter(|group| group.fidelity == Fidelity::Emulated)
             .flat_map(|group| std::iter::repeat_n(group.board.as_str(), group.count as usize))
+    }
+
+    /// The numbers of the clients that are played natively: disjoint ranges
+    /// in ascending order.
+    pub fn native_clients(&self) -> Vec<Range<u32>> {
+        let mut end = 0;
+        let mut ranges = Vec::new();
+        for group in &self.fleet {
+            let start = end;
+            end += group.count;
+            if group.fidelity == Fidelity::Native {
+                ranges.push(start..end);
+            }
+        }
+        ranges
+    }
+
+    /// Plays all clients of the fleet with this fidelity, whatever the file
+    /// says.
+    pub fn set_fidelity(&mut self, fidelity: Fidelity) {
+        for group in &mut self.fleet {
+            group.fidelity = fidelity;
+        }
     }
 }
 

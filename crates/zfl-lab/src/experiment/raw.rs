@@ -12,7 +12,7 @@ use super::error::{Fault, Sources};
 use super::nearest::nearest;
 use super::{
     BATCH_SIZE_MAX, Coordinator, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines, EPOCHS_MAX,
-    Experiment, FLEET_SIZE_MAX, FleetGroup, Folders, HIDDEN_LAYERS_MAX, IdxData, Model,
+    Experiment, FLEET_SIZE_MAX, Fidelity, FleetGroup, Folders, HIDDEN_LAYERS_MAX, IdxData, Model,
     NAME_BYTES_MAX, Network, Partition, ROUNDS_MAX, Strategy, Training, keys,
 };
 
@@ -519,7 +519,12 @@ fn check_fleet(
             None => BOARD_DEFAULT.to_owned(),
             Some(board) => check_board(&path("board"), board, context)?,
         };
-        fleet.push(FleetGroup { board, count });
+        let fidelity = Fidelity::default();
+        fleet.push(FleetGroup {
+            fidelity,
+            board,
+            count,
+        });
     }
     Ok(fleet)
 }

@@ -983,6 +983,7 @@ fn any_coordinator(fleet_size: u32) -> impl Strategy<Value = Coordinator> {
 fn any_experiment() -> impl Strategy<Value = Experiment> {
     let group =
         (prop::sample::select(BOARDS.to_vec()), 1..=500u32).prop_map(|(board, count)| FleetGroup {
+            fidelity: Fidelity::Emulated,
             board: board.to_owned(),
             count,
         });

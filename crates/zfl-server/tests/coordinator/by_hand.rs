@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use zfl_proto::message::Architecture;
-use zfl_server::{Deadlines, Options, Plan, Shares, TestSet};
+use zfl_server::{Deadlines, Options, Plan, Schedule, Shares, TestSet};
 
 use crate::harness::{Served, soon};
 use crate::problem::NEVER;
@@ -85,11 +85,13 @@ async fn the_documented_session_works() {
             epochs: 1,
             batch_size: 3,
             learning_rate: 0.5,
+            schedule: Schedule::Constant,
         },
         deadlines: Deadlines {
             ready: NEVER,
             round: NEVER,
         },
+        threads: 1,
     };
     let test = TestSet {
         samples: SAMPLES.to_vec(),
@@ -104,7 +106,7 @@ async fn the_documented_session_works() {
     let steps = session(&document, "\n## Playing a client with curl\n");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("by-hand")).unwrap();
-    let tokens = format!("client,token\n0,{}\n", served.tokens[0]);
+    let tokens = format!("client,token\n0,{}\n", served.tokens[&0]);
     std::fs::write(folder.path().join("by-hand/tokens.csv"), tokens).unwrap();
     let mut script = "set -eu\n".to_owned();
     for (index, step) in steps.iter().enumerate() {

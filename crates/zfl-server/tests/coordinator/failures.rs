@@ -359,7 +359,7 @@ async fn a_port_in_use_is_told_with_the_remedy() {
 async fn garbage_does_not_disturb_a_run() {
     let options = options(2);
     let mut served = Served::new(options.clone()).await;
-    let (address, token) = (served.address, served.tokens[0]);
+    let (address, token) = (served.address, served.tokens[&0]);
     let cut_off = format!(
         "POST /results?id=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/vnd.zfl\r\nContent-Length: 500\r\n\r\nZFL1"
@@ -401,7 +401,7 @@ async fn a_body_that_is_cut_off_is_told_as_such() {
     let head = format!(
         "POST /results?id=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
          Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\nzz\r\n",
-        served.tokens[0]
+        served.tokens[&0]
     );
     raw(served.address, &[head.as_bytes()]).await;
     let reason = served

@@ -23,7 +23,7 @@ async fn status(served: &Served) -> Value {
 #[tokio::test]
 async fn only_the_fleet_key_brings_or_loses_devices() {
     let mut served = Served::new(options(2)).await;
-    let client = served.tokens[0];
+    let client = served.tokens[&0];
     for (authorization, reason) in [
         (None, "no token"),
         (Some(format!("Bearer {client}")), "unknown fleet key"),
@@ -93,7 +93,7 @@ async fn a_fleet_gets_the_lowest_free_numbers_or_none() {
     let members = answer.json()["clients"].clone();
     assert_eq!(members[0]["id"], 0);
     assert_eq!(members[1]["id"], 2);
-    assert_eq!(members[1]["token"], served.tokens[2].to_string());
+    assert_eq!(members[1]["token"], served.tokens[&2].to_string());
     check(
         devices(&["127.0.0.1:1"; 2]),
         409,

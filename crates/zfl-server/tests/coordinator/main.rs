@@ -8,6 +8,7 @@
 //! | `refusals` | requests that must change nothing |
 //! | `failures` | clients that fail, each in its way |
 //! | `fleet` | the requests of a fleet host |
+//! | `local` | clients that are played in this process |
 //! | `by_hand` | the `curl` session of `docs/http.md`, as it stands there |
 #![expect(clippy::unwrap_used, reason = "a test may")]
 #![expect(clippy::panic, reason = "a test may")]
@@ -17,5 +18,6 @@ mod failures;
 mod fleet;
 mod harness;
 mod learning;
+mod local;
 mod problem;
 mod refusals;

@@ -6,7 +6,7 @@ use zfl_nn::{Activation, Hyperparameters, Layer, Memory, Mlp, Progress, Training
 use zfl_proto::message::Architecture;
 use zfl_seed::{Purpose, Stream};
 use zfl_server::strategy::{Update, fed_avg};
-use zfl_server::{Deadlines, Options, Plan, Shares, TestSet, checkpoint};
+use zfl_server::{Deadlines, Options, Plan, Schedule, Shares, TestSet, checkpoint};
 
 pub(crate) const INPUT_COUNT: u32 = 16;
 pub(crate) const CLASS_COUNT: u32 = 4;
@@ -108,11 +108,13 @@ pub(crate) fn options(client_count: u32) -> Options {
             epochs: 3,
             batch_size: 8,
             learning_rate: 0.2,
+            schedule: Schedule::Constant,
         },
         deadlines: Deadlines {
             ready: NEVER,
             round: NEVER,
         },
+        threads: 2,
     }
 }
 
@@ -153,8 +155,7 @@ pub(crate) fn parameter_count() -> usize {
 fn selection(plan: &Plan, round: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..plan.client_count).collect();
     Stream::for_round(plan.seed, Purpose::Selection, 0, round).shuffle(&mut order);
-    order.truncate(plan.clients_per_round as usize);
-    order
+    order.split_off((plan.client_count - plan.clients_per_round) as usize)
 }
 
 /// The run without coordinator, client and HTTP: the trainer and the mean.
@@ -186,7 +187,7 @@ pub(crate) fn plain_run(options: &Options) -> Course {
             let hyperparameters = Hyperparameters {
                 epochs: plan.epochs,
                 batch_size,
-                learning_rate: plan.learning_rate,
+                learning_rate: plan.schedule.learning_rate(plan.learning_rate, round),
             };
             let count = labels.len();
             let mut training =

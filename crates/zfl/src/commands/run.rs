@@ -5,19 +5,26 @@ use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use zfl_lab::experiment::{Experiment, Network};
+use zfl_lab::experiment::{Experiment, Fidelity, Network};
 use zfl_lab::run::{Context, FleetContext, RunError, Summary};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
 use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
-use crate::arguments::{ExperimentArguments, RunArguments, ServeArguments};
+use crate::arguments::{self, ExperimentArguments, RunArguments, ServeArguments};
 use crate::display::Display;
 
 /// `zfl run`
 pub(crate) fn run(arguments: &RunArguments) -> Done {
-    let experiment = read(&arguments.experiment, &[])?;
-    if experiment.network == Network::Bridge && !bridge::is_inside() {
+    let mut experiment = read(&arguments.experiment, &[])?;
+    if let Some(fidelity) = arguments.fidelity {
+        experiment.set_fidelity(match fidelity {
+            arguments::Fidelity::Emulated => Fidelity::Emulated,
+            arguments::Fidelity::Native => Fidelity::Native,
+        });
+    }
+    let has_devices = experiment.device_boards().next().is_some();
+    if experiment.network == Network::Bridge && has_devices && !bridge::is_inside() {
         // The same command again, in a namespace; comes back only to fail.
         let again: Vec<OsString> = std::env::args_os().skip(1).collect();
         return Err(Failure::run(&bridge::reexec(again)));
@@ -31,6 +38,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
             firmware: firmware(arguments.firmware_dir.as_deref()),
             launcher: launcher()?,
         }),
+        threads: arguments.threads.count(),
     };
     play(&experiment, context)
 }
@@ -59,6 +67,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         clients: arguments.clients,
         listen: Some(arguments.listen),
         fleet: None,
+        threads: arguments.threads.count(),
     };
     play(&experiment, context)
 }

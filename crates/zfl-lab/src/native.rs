@@ -1,0 +1,302 @@
+//! Clients that are played in this process: `zfl-client` on the host.
+//!
+//! A client is fed the very messages that a device would receive and says the
+//! very update that a device would send; only sockets and HTTP are left out.
+//! A fixed number of threads play the clients of a round, each one client at a
+//! time. A client comes to be when it is first selected. Its memory is kept
+//! for its next round as long as there is room ([`KEPT_BYTES_MAX`]); else it
+//! is made anew from the shared data set, with the same result.
+//!
+//! Who is kept is not changed later on: selection is uniform, so those that
+//! came first are as good as any, and where all are selected in each round, a
+//! cache that evicts the least recently used would never hit.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use zfl_client::{Client, Parked, Refusal};
+use zfl_nn::Progress;
+use zfl_proto::ClientId;
+use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind};
+use zfl_server::{LocalCall, LocalClients, LocalRound, Shares};
+
+use crate::data::{PartitionedShares, saturate};
+
+/// Most bytes of memory of clients that do not train at the moment.
+pub(crate) const KEPT_BYTES_MAX: usize = 256 << 20;
+/// Units of training between two looks whether the round still goes on.
+const TURN_UNITS: usize = 64;
+
+/// A client between two rounds.
+struct Native {
+    arena: Vec<u64>,
+    client: Parked,
+}
+
+/// The clients that are kept.
+struct Kept {
+    clients: HashMap<u32, Native>,
+    bytes: usize,
+    bytes_max: usize,
+    /// Of clients that were not kept, for the next that is made.
+    arenas: Vec<Vec<u64>>,
+}
+
+impl Kept {
+    fn take(&mut self, id: u32) -> Option<Native> {
+        let native = self.clients.remove(&id)?;
+        self.bytes -= size_of_val(native.arena.as_slice());
+        Some(native)
+    }
+
+    fn put(&mut self, id: u32, native: Native) {
+        let bytes = self.bytes + size_of_val(native.arena.as_slice());
+        if bytes <= self.bytes_max {
+            self.bytes = bytes;
+            self.clients.insert(id, native);
+        } else {
+            // At most one for each thread.
+            self.arenas.push(native.arena);
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Default)]
+struct Posted {
+    round: Option<Arc<LocalRound>>,
+    /// Counts the rounds that were posted.
+    version: u64,
+    is_closed: bool,
+}
+
+/// What the threads share.
+struct Inner {
+    shares: PartitionedShares,
+    kept: Mutex<Kept>,
+    posted: Mutex<Posted>,
+    changed: Condvar,
+}
+
+/// Threads that play clients; they end with this.
+pub(crate) struct NativeClients {
+    inner: Arc<Inner>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Nothing is half-changed where a lock is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl NativeClients {
+    /// Starts `thread_count` threads.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub(crate) fn start(
+        shares: PartitionedShares,
+        thread_count: usize,
+        kept_bytes_max: usize,
+    ) -> io::Result<Self> {
+        let mut pool = Self {
+            inner: Arc::new(Inner {
+                shares,
+                kept: Mutex::new(Kept {
+                    clients: HashMap::new(),
+                    bytes: 0,
+                    bytes_max: kept_bytes_max,
+                    arenas: Vec::new(),
+                }),
+                posted: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+            threads: Vec::new(),
+        };
+        for index in 0..thread_count.max(1) {
+            let inner = Arc::clone(&pool.inner);
+            let thread = std::thread::Builder::new()
+                .name(format!("native-{index}"))
+                .spawn(move || inner.work())?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+}
+
+impl LocalClients for NativeClients {
+    fn play(&self, round: Arc<LocalRound>) {
+        let mut posted = lock(&self.inner.posted);
+        posted.round = Some(round);
+        posted.version += 1;
+        self.inner.changed.notify_all();
+    }
+}
+
+impl Drop for NativeClients {
+    fn drop(&mut self) {
+        lock(&self.inner.posted).is_closed = true;
+        self.inner.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // One that panicked has told the coordinator by the call it dropped.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Inner {
+    /// Plays clients of round after round, until all is over.
+    fn work(&self) {
+        let mut version = 0;
+        while let Some(round) = self.next_round(&mut version) {
+            while let Some(call) = round.next_call() {
+                self.play(call);
+            }
+        }
+    }
+
+    /// Waits for a round that this thread has not seen.
+    fn next_round(&self, version: &mut u64) -> Option<Arc<LocalRound>> {
+        let mut posted = lock(&self.posted);
+        loop {
+            if posted.is_closed {
+                return None;
+            }
+            if posted.version != *version {
+                *version = posted.version;
+                return posted.round.clone();
+            }
+            posted = self
+                .changed
+                .wait(posted)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Plays one client's part in a round.
+    fn play(&self, call: LocalCall) {
+        let id = call.client();
+        let kept = lock(&self.kept).take(id);
+        let native = match kept {
+            Some(native) => Ok(native),
+            None => self.provision(id),
+        };
+        let started = native.and_then(|Native { mut arena, client }| {
+            let client = deliver(client, &mut arena, |client| {
+                match feed(client, Kind::Start, call.header(), [call.payload()]) {
+                    // It was made anew since it was sent them.
+                    Err(Refusal::FrozenMissing) => {
+                        let (header, payload) = call.whole();
+                        feed(client, Kind::Start, header, [payload])
+                    }
+                    fed => fed,
+                }
+            })?;
+            Ok(Native { arena, client })
+        });
+        let Native { mut arena, client } = match started {
+            Ok(native) => native,
+            Err(refusal) => return call.refuse(refusal.to_string()),
+        };
+        let mut client = client.resume(&mut arena);
+        loop {
+            match client.train(TURN_UNITS) {
+                Ok(Progress::Done) => break,
+                Ok(Progress::Working) if call.is_wanted() => {}
+                Ok(Progress::Working) => return,
+                Err(refusal) => return call.refuse(refusal.to_string()),
+            }
+        }
+        let device = DeviceMetrics {
+            arena_peak_bytes: saturate(client.arena_peak_bytes()),
+            ..DeviceMetrics::default()
+        };
+        match client.update(device) {
+            Some((header, payload)) => call.update(header.as_slice(), payload),
+            None => call.refuse("no update after its training".to_owned()),
+        }
+        client.reported();
+        let client = client.park();
+        lock(&self.kept).put(id, Native { arena, client });
+    }
+
+    /// Makes a client and gives it its share.
+    fn provision(&self, id: u32) -> Result<Native, Refusal> {
+        let shares = &self.shares;
+        let assignment = Assignment {
+            client: ClientId(id),
+            sample_count: shares.sample_count(id),
+        };
+        let header = |part, payload_crc32| {
+            DataHeader {
+                part,
+                client: ClientId(id),
+                sample_count: shares.sample_count(id),
+                input_count: shares.input_count(),
+                class_count: shares.class_count(),
+                value_scale: shares.value_scale(),
+                payload_crc32,
+            }
+            .encode()
+        };
+        let mut checksum = Checksum::new();
+        shares.rows(id).for_each(|row| checksum.update(row));
+        let samples = header(DataPart::Samples, checksum.finish());
+        let labels = shares.labels(id);
+        let label_header = header(DataPart::Labels, Checksum::of(&labels));
+
+        let mut arena = lock(&self.kept).arenas.pop().unwrap_or_default();
+        let client = Client::new(&mut arena).park();
+        let client = deliver(client, &mut arena, |client| {
+            feed(client, Kind::Assignment, assignment.encode().as_slice(), [])
+        })?;
+        let client = deliver(client, &mut arena, |client| {
+            feed(client, Kind::Samples, samples.as_slice(), shares.rows(id))
+        })?;
+        let client = deliver(client, &mut arena, |client| {
+            feed(client, Kind::Labels, label_header.as_slice(), [&*labels])
+        })?;
+        Ok(Native { arena, client })
+    }
+}
+
+/// Gives a client a message, and more memory where it says that it has too
+/// little: a host has no board to fit.
+fn deliver(
+    client: Parked,
+    arena: &mut Vec<u64>,
+    message: impl Fn(&mut Client<'_>) -> Result<(), Refusal>,
+) -> Result<Parked, Refusal> {
+    let mut client = client.resume(arena);
+    let needed_bytes = match message(&mut client) {
+        Ok(()) => return Ok(client.park()),
+        Err(Refusal::DoesNotFit { needed_bytes, .. }) => needed_bytes,
+        Err(refusal) => return Err(refusal),
+    };
+    let client = client.park();
+    // Zeros straight from the system, which costs nothing until they are used.
+    let mut larger = vec![0; needed_bytes.div_ceil(size_of::<u64>())];
+    if let Some(kept) = larger.get_mut(..arena.len()) {
+        kept.copy_from_slice(arena);
+    }
+    *arena = larger;
+    let mut client = client.resume(arena);
+    message(&mut client)?;
+    Ok(client.park())
+}
+
+fn feed<'p>(
+    client: &mut Client<'_>,
+    kind: Kind,
+    header: &[u8],
+    payload: impl IntoIterator<Item = &'p [u8]>,
+) -> Result<(), Refusal> {
+    client.receive(kind)?;
+    client.receive_bytes(header)?;
+    for piece in payload {
+        client.receive_bytes(piece)?;
+    }
+    client.receive_end()
+}
