@@ -380,17 +380,25 @@ fn prepare(
     let participation = experiment.coordinator.participation(client_count)?;
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
     let scheme = match experiment.partition {
-        experiment::Partition::Iid => Scheme::Iid,
+        experiment::Partition::Iid {
+            samples_per_client: None,
+        } => Scheme::Iid,
+        experiment::Partition::Iid {
+            samples_per_client: Some(samples_per_client),
+        } => Scheme::IidSubset { samples_per_client },
     };
     let partition = scheme.partition(&data.train, clients, experiment.seed)?;
     let (inputs, classes) = (data.train.input_count(), data.train.class_count());
-    let experiment::Model::Mlp { hidden } = &experiment.model;
+    let hidden = match &experiment.model.kind {
+        experiment::ModelKind::Mlp { hidden, .. } => hidden.as_slice(),
+        experiment::ModelKind::SoftmaxRegression | experiment::ModelKind::Cnn { .. } => &[],
+    };
     let widths = hidden.iter().copied().map(u32::from);
     let architecture =
         Architecture::mlp(saturate(inputs), widths, saturate(classes)).ok_or_else(|| {
             RunError::Model {
                 inputs,
-                hidden: hidden.clone(),
+                hidden: hidden.to_vec(),
                 classes,
             }
         })?;
