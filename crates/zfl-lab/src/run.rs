@@ -20,10 +20,9 @@ use zfl_machine::{Board, FleetProgress, LauncherProgram};
 use zfl_net::AddressPlan;
 use zfl_net::bridge::Bridge;
 use zfl_proto::Token;
-use zfl_proto::message::Architecture;
 use zfl_server::{
     ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options, Outcome,
-    Plan, RoundRecord, Schedule, checkpoint,
+    Plan, RoundRecord, checkpoint,
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
@@ -32,6 +31,7 @@ use crate::firmware::FirmwareSource;
 use crate::host::{FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
 use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
+use crate::task::{self, TaskError};
 
 /// Events of devices that may wait to be recorded.
 const DEVICE_EVENTS_MAX: usize = 8192;
@@ -126,18 +126,9 @@ pub enum RunError {
     /// More clients are asked for than there are.
     #[error(transparent)]
     Participation(#[from] experiment::ParticipationError),
-    /// The model has no place in a message.
-    #[error(
-        "model of {inputs} inputs, hidden layers {hidden:?} and {classes} classes is too large or has too many layers"
-    )]
-    Model {
-        /// Inputs of a sample.
-        inputs: usize,
-        /// The hidden layers.
-        hidden: Vec<u16>,
-        /// Classes.
-        classes: usize,
-    },
+    /// There is no such model on these data.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// The rounds cannot be played.
     #[error(transparent)]
     Coordinator(#[from] CoordinatorError),
@@ -426,32 +417,25 @@ fn prepare(
     let participation = experiment.coordinator.participation(client_count)?;
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
     let scheme = match experiment.partition {
-        experiment::Partition::Iid => Scheme::Iid,
+        experiment::Partition::Iid {
+            samples_per_client: None,
+        } => Scheme::Iid,
+        experiment::Partition::Iid {
+            samples_per_client: Some(samples_per_client),
+        } => Scheme::IidSubset { samples_per_client },
     };
     let partition = scheme.partition(&data.train, clients, experiment.seed)?;
-    let (inputs, classes) = (data.train.input_count(), data.train.class_count());
-    let experiment::Model::Mlp { hidden } = &experiment.model;
-    let widths = hidden.iter().copied().map(u32::from);
-    let architecture =
-        Architecture::mlp(saturate(inputs), widths, saturate(classes)).ok_or_else(|| {
-            RunError::Model {
-                inputs,
-                hidden: hidden.clone(),
-                classes,
-            }
-        })?;
+    let task = task::task(experiment, &data.train)?;
     let options = Options {
         plan: Plan {
             seed: experiment.seed,
-            architecture,
+            task,
+            initial: task::initial(experiment, &task)?,
             rounds: experiment.rounds,
             client_count,
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
-            epochs: experiment.training.epochs,
-            batch_size: experiment.training.batch_size,
-            learning_rate: experiment.training.learning_rate,
-            schedule: Schedule::Constant,
+            schedule: task::schedule(experiment),
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
@@ -514,7 +498,7 @@ pub fn load(
 struct Recorder {
     folder: RunFolder,
     progress: mpsc::UnboundedSender<Progress>,
-    model: zfl_nn::Mlp,
+    model: zfl_nn::Model,
     host: Option<FleetHost>,
     summary: Summary,
     /// Clients that are not played in this process.
@@ -536,7 +520,7 @@ impl Recorder {
         experiment: &Experiment,
         clients: u32,
         remote: u32,
-        model: zfl_nn::Mlp,
+        model: zfl_nn::Model,
         folder: RunFolder,
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Self {

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use zfl_client::Client;
-use zfl_lab::experiment::{Data, Experiment, Model};
+use zfl_lab::experiment::{Data, Experiment, ModelKind};
 use zfl_nn::{Activation, Layer, Mlp, Progress};
 use zfl_proto::message::{
     Architecture, Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind, StartHeader,
@@ -207,7 +207,9 @@ fn train_on_host(experiment: &Experiment) -> String {
     let Data::Digits { test_share } = experiment.data else {
         panic!("only digits")
     };
-    let Model::Mlp { hidden } = &experiment.model;
+    let ModelKind::Mlp { hidden, .. } = &experiment.model.kind else {
+        panic!("only perceptrons")
+    };
     let data = zfl_data::digits::load(experiment.seed, test_share).unwrap();
     let client_count = experiment.fleet_size();
     let partition = zfl_data::Scheme::Iid
