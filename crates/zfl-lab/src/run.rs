@@ -183,6 +183,8 @@ pub struct Summary {
     pub accuracy: f64,
     /// Mean cross-entropy on the test set after the last round, in nats.
     pub loss: f64,
+    /// The round that reached `coordinator.target-accuracy`, if one did.
+    pub target_accuracy_round: Option<u32>,
     /// SHA-256 of the last global model.
     pub model_sha256: String,
     /// Weights and biases of the model.
@@ -405,6 +407,7 @@ fn prepare(
             epochs: experiment.training.epochs,
             batch_size: experiment.training.batch_size,
             learning_rate: experiment.training.learning_rate,
+            target_accuracy: experiment.coordinator.target_accuracy,
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
@@ -459,6 +462,7 @@ struct Recorder {
     summary: Summary,
     clients: u32,
     rounds: u32,
+    target_accuracy: Option<f64>,
     round: u32,
     provisioned: u32,
     /// Frames of each client's device when the round began.
@@ -495,6 +499,7 @@ impl Recorder {
             host: None,
             clients,
             rounds: experiment.rounds,
+            target_accuracy: experiment.coordinator.target_accuracy,
             round: 0,
             provisioned: 0,
             frames: BTreeMap::new(),
@@ -674,6 +679,12 @@ impl Recorder {
         let summary = &mut self.summary;
         summary.rounds = record.round;
         summary.accuracy = record.accuracy;
+        if self
+            .target_accuracy
+            .is_some_and(|target| record.accuracy >= target)
+        {
+            summary.target_accuracy_round = Some(record.round);
+        }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
         summary.rounds_host_seconds += record.host_seconds;

@@ -404,6 +404,22 @@ fn clients_that_are_not_there() {
     |          ^^
     help: `coordinator.quorum`: a whole number from 1 to 10, the size of the fleet
     ");
+    assert_snapshot!(refused("[coordinator]\ntarget-accuracy = 97\n"), @r"
+    trial.toml:2:19: `coordinator.target-accuracy` is 97
+    | target-accuracy = 97
+    |                   ^^
+    help: `coordinator.target-accuracy`: a number above 0, at most 1
+    ");
+    assert_snapshot!(refused("[coordinator]\ntarget-accuracy = 0.0\n"), @r"
+    trial.toml:2:19: `coordinator.target-accuracy` is 0.0
+    | target-accuracy = 0.0
+    |                   ^^^
+    help: `coordinator.target-accuracy`: a number above 0, at most 1
+    ");
+    let coordinator = |sets| experiment(FLEET, sets).coordinator;
+    assert_eq!(coordinator(&[]).target_accuracy, None);
+    let sets = &["coordinator.target-accuracy=0.97"];
+    assert_eq!(coordinator(sets).target_accuracy, Some(0.97));
     assert_snapshot!(refused(&format!("[coordinator]\nquorum = 0\n{FLEET}")), @r"
     trial.toml:2:10: `coordinator.quorum` is 0
     | quorum = 0
@@ -881,7 +897,8 @@ fn the_reference_tells_the_defaults() {
 fn the_list_of_keys_is_that_of_the_types() {
     let idx = "[data.idx]\ntrain-images = \"a\"\ntrain-labels = \"a\"\ntest-images = \"a\"\ntest-labels = \"a\"\nclasses = 3\n";
     let mut found = Vec::new();
-    for text in [FLEET, idx, "[data.mnist]\nfolder = \"a\"\n"] {
+    let target = "[coordinator]\ntarget-accuracy = 0.5\n";
+    for text in [FLEET, idx, "[data.mnist]\nfolder = \"a\"\n", target] {
         let written = experiment(text, &[]).to_toml();
         collect(
             "",
@@ -968,13 +985,15 @@ fn any_coordinator(fleet_size: u32) -> impl Strategy<Value = Coordinator> {
         1..=most,
         any::<prop::sample::Index>(),
         any::<[bool; 2]>(),
+        prop::option::of(0.001..=1.0),
         any::<u16>(),
     )
-        .prop_map(move |(clients, quorum, given, port)| {
+        .prop_map(move |(clients, quorum, given, target_accuracy, port)| {
             let quorum = quorum.index(clients as usize) as u32 + 1;
             Coordinator {
                 clients_per_round: (fleet_size > 0 || given[0]).then_some(clients),
                 quorum: (fleet_size > 0 || given[1]).then_some(quorum),
+                target_accuracy,
                 port,
             }
         })

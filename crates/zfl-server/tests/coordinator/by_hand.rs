@@ -85,6 +85,7 @@ async fn the_documented_session_works() {
             epochs: 1,
             batch_size: 3,
             learning_rate: 0.5,
+            target_accuracy: None,
         },
         deadlines: Deadlines {
             ready: NEVER,

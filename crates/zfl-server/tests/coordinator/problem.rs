@@ -108,6 +108,7 @@ pub(crate) fn options(client_count: u32) -> Options {
             epochs: 3,
             batch_size: 8,
             learning_rate: 0.2,
+            target_accuracy: None,
         },
         deadlines: Deadlines {
             ready: NEVER,

@@ -99,6 +99,7 @@ fn check_records(records: &Records) {
     let summary = records.summary();
     assert_eq!(summary["outcome"], "completed");
     assert_eq!(summary["rounds"], 3);
+    assert_eq!(summary["target_accuracy_round"], serde_json::Value::Null);
     assert_eq!(summary["updates_ok"], 12);
     assert_eq!(summary["model_sha256"], records.final_hash());
     assert!(summary["emulators"]["cpu_seconds"].as_f64().unwrap() > 0.0);
