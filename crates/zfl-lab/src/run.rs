@@ -194,6 +194,8 @@ pub struct Summary {
     pub accuracy: f64,
     /// Mean cross-entropy on the test set after the last round, in nats.
     pub loss: f64,
+    /// The round that reached `coordinator.target-accuracy`, if one did.
+    pub target_accuracy_round: Option<u32>,
     /// SHA-256 of the last global model.
     pub model_sha256: String,
     /// Weights and biases of the model.
@@ -436,6 +438,7 @@ fn prepare(
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
             schedule: task::schedule(experiment),
+            target_accuracy: experiment.coordinator.target_accuracy,
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
@@ -504,6 +507,7 @@ struct Recorder {
     /// Clients that are not played in this process.
     remote: u32,
     rounds: u32,
+    target_accuracy: Option<f64>,
     round: u32,
     provisioned: u32,
     /// Frames of each client's device when the round began.
@@ -541,6 +545,7 @@ impl Recorder {
             host: None,
             remote,
             rounds: experiment.rounds,
+            target_accuracy: experiment.coordinator.target_accuracy,
             round: 0,
             provisioned: 0,
             frames: BTreeMap::new(),
@@ -727,6 +732,12 @@ impl Recorder {
         let summary = &mut self.summary;
         summary.rounds = record.round;
         summary.accuracy = record.accuracy;
+        if self
+            .target_accuracy
+            .is_some_and(|target| record.accuracy >= target)
+        {
+            summary.target_accuracy_round = Some(record.round);
+        }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
         summary.rounds_host_seconds += record.host_seconds;

@@ -54,6 +54,9 @@ pub struct Plan {
     pub quorum: u32,
     /// How the learning rate changes from round to round.
     pub schedule: Schedule,
+    /// The accuracy on the test set that ends the run once a round reaches it,
+    /// whatever rounds are left.
+    pub target_accuracy: Option<f64>,
 }
 
 /// The model before round 1.
@@ -421,7 +424,8 @@ impl Coordinator {
             .map_err(|source| CoordinatorError::Listen { address, source })
     }
 
-    /// Plays all rounds; gives the final model.
+    /// Plays all rounds, or those until the target accuracy is reached; gives
+    /// the final model.
     ///
     /// # Errors
     /// When too few clients are left or too few updates arrive in time.
@@ -445,7 +449,14 @@ impl Coordinator {
         });
         let ready_deadline = Instant::now() + self.shared.options.deadlines.ready;
         for round in 1..=plan.rounds {
-            global = self.round(round, global, ready_deadline).await?;
+            let accuracy;
+            (global, accuracy) = self.round(round, global, ready_deadline).await?;
+            if plan
+                .target_accuracy
+                .is_some_and(|target| accuracy >= target)
+            {
+                break;
+            }
         }
         Ok(global)
     }
@@ -483,13 +494,13 @@ impl Coordinator {
         Ok(selected)
     }
 
-    /// Plays one round; gives the new global model.
+    /// Plays one round; gives the new global model and its accuracy.
     async fn round(
         &self,
         round: u32,
         global: Arc<Vec<f32>>,
         ready_deadline: Instant,
-    ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
+    ) -> Result<(Arc<Vec<f32>>, f64), CoordinatorError> {
         let shared = &self.shared;
         let selected = self.select(round)?;
         self.wait_until_ready(&selected, ready_deadline).await;
@@ -574,7 +585,7 @@ impl Coordinator {
             },
             parameters: Arc::clone(&global),
         });
-        Ok(global)
+        Ok((global, evaluation.accuracy()))
     }
 
     /// Waits until the clients have their data (or are lost).

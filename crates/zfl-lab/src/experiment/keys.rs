@@ -244,7 +244,7 @@ pub(super) const KEYS: &[Key] = &[
     table("strategy.fed-avg", "a table without keys"),
     table(
         "coordinator",
-        "a table with clients-per-round, quorum and port",
+        "a table with clients-per-round, quorum, target-accuracy and port",
     ),
     key(
         CLIENTS_PER_ROUND,
@@ -254,6 +254,7 @@ pub(super) const KEYS: &[Key] = &[
         QUORUM,
         "a whole number from 1 to coordinator.clients-per-round",
     ),
+    key("coordinator.target-accuracy", "a number above 0, at most 1"),
     key(
         "coordinator.port",
         "a whole number from 0 to 65535; 0 is any free port",

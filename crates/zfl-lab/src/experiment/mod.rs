@@ -176,7 +176,7 @@ impl Strategy {
 }
 
 /// Who takes part in a round, and where the coordinator listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coordinator {
     /// Clients of a round. Always there where the experiment has a fleet, and
     /// then at most its size.
@@ -184,6 +184,8 @@ pub struct Coordinator {
     /// How many of them must have answered when the deadline passes. Always
     /// there where the experiment has a fleet; at most `clients_per_round`.
     pub quorum: Option<u32>,
+    /// The accuracy on the test set, above 0 and at most 1, that ends the run.
+    pub target_accuracy: Option<f64>,
     /// Loopback port; 0 is any free one.
     pub port: u16,
 }

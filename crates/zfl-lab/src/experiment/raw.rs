@@ -165,6 +165,7 @@ struct RawStrategy {
 struct RawCoordinator {
     clients_per_round: Option<Spanned<Whole>>,
     quorum: Option<Spanned<Whole>>,
+    target_accuracy: Option<Spanned<Number>>,
     port: Option<Spanned<Whole>>,
 }
 
@@ -607,6 +608,15 @@ fn check_coordinator(
     Ok(Coordinator {
         clients_per_round,
         quorum,
+        target_accuracy: match &raw.target_accuracy {
+            None => None,
+            Some(target) if target.get_ref().0 > 0.0 && target.get_ref().0 <= 1.0 => {
+                Some(target.get_ref().0)
+            }
+            Some(target) => {
+                return Err(context.refuse("coordinator.target-accuracy", target.span()));
+            }
+        },
         port: context.whole(
             "coordinator.port",
             raw.port.as_ref(),

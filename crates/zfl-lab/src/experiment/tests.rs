@@ -413,6 +413,22 @@ fn clients_that_are_not_there() {
     |          ^^
     help: `coordinator.quorum`: a whole number from 1 to 10, the size of the fleet
     ");
+    assert_snapshot!(refused("[coordinator]\ntarget-accuracy = 97\n"), @r"
+    trial.toml:2:19: `coordinator.target-accuracy` is 97
+    | target-accuracy = 97
+    |                   ^^
+    help: `coordinator.target-accuracy`: a number above 0, at most 1
+    ");
+    assert_snapshot!(refused("[coordinator]\ntarget-accuracy = 0.0\n"), @r"
+    trial.toml:2:19: `coordinator.target-accuracy` is 0.0
+    | target-accuracy = 0.0
+    |                   ^^^
+    help: `coordinator.target-accuracy`: a number above 0, at most 1
+    ");
+    let coordinator = |sets| experiment(FLEET, sets).coordinator;
+    assert_eq!(coordinator(&[]).target_accuracy, None);
+    let sets = &["coordinator.target-accuracy=0.97"];
+    assert_eq!(coordinator(sets).target_accuracy, Some(0.97));
     assert_snapshot!(refused(&format!("[coordinator]\nquorum = 0\n{FLEET}")), @r"
     trial.toml:2:10: `coordinator.quorum` is 0
     | quorum = 0
@@ -972,42 +988,6 @@ fn schedules_that_cannot_be() {
     |            ^^^^^^^^
     help: `training.schedule`: exactly one of the tables step, exponential, cosine, warm-up
     "#);
-}
-
-/// The step sizes of `rounds` rounds.
-fn rates(schedule: &str, rounds: u32) -> Vec<f32> {
-    let text = format!("rounds = {rounds}\ntraining.learning-rate = 0.5\n{schedule}");
-    let training = experiment(&text, &[]).training;
-    let rate = |round| {
-        training
-            .schedule
-            .learning_rate(training.learning_rate, round, rounds)
-    };
-    (1..=rounds).map(rate).collect()
-}
-
-#[test]
-fn schedules_have_their_rates() {
-    assert_eq!(rates("", 3), [0.5; 3]);
-    let step = "[training.schedule.step]\nevery = 2\nfactor = 0.5\n";
-    assert_eq!(rates(step, 5), [0.5, 0.5, 0.25, 0.25, 0.125]);
-    let exponential = "[training.schedule.exponential]\nfactor = 0.5\n";
-    assert_eq!(rates(exponential, 4), [0.5, 0.25, 0.125, 0.0625]);
-    let cosine = "[training.schedule.cosine]\nminimum = 0.25\n";
-    assert_eq!(rates(cosine, 3), [0.5, 0.375, 0.25]);
-    assert_eq!(rates(cosine, 1), [0.5]);
-    // A step size of 0 is none.
-    assert_eq!(
-        rates("[training.schedule.cosine]\n", 3),
-        [0.5, 0.25, f32::MIN_POSITIVE]
-    );
-    let warm_up = "[training.schedule.warm-up]\nrounds = 4\n";
-    assert_eq!(rates(warm_up, 5), [0.125, 0.25, 0.375, 0.5, 0.5]);
-    let tiny = Schedule::Exponential { factor: 1e-30 };
-    assert_eq!(
-        tiny.learning_rate(0.1, ROUNDS_MAX, ROUNDS_MAX),
-        f32::MIN_POSITIVE
-    );
 }
 
 #[test]
@@ -1680,9 +1660,11 @@ fn find<'v>(value: &'v toml::Value, path: &[&str]) -> Option<&'v toml::Value> {
 fn the_list_of_keys_is_that_of_the_types() {
     let idx = "[data.idx]\ntrain-images = \"a\"\ntrain-labels = \"a\"\ntest-images = \"a\"\ntest-labels = \"a\"\nclasses = 3\n";
     let mut found = Vec::new();
+    let target = "[coordinator]\ntarget-accuracy = 0.5\n";
     let every_layer = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { max-pool = { size = 2 } }, { average-pool = { size = 2 } }, { flatten = {} }, { dense = { outputs = 3 } }]\ninitial-weights = \"a\"\n";
     let texts = [
         FLEET,
+        target,
         idx,
         "[data.mnist]\nfolder = \"a\"\n",
         "[partition.iid]\nsamples-per-client = 3\n",
@@ -1783,13 +1765,15 @@ fn any_coordinator(fleet_size: u32) -> impl Strategy<Value = Coordinator> {
         1..=most,
         any::<prop::sample::Index>(),
         any::<[bool; 2]>(),
+        prop::option::of(0.001..=1.0),
         any::<u16>(),
     )
-        .prop_map(move |(clients, quorum, given, port)| {
+        .prop_map(move |(clients, quorum, given, target_accuracy, port)| {
             let quorum = quorum.index(clients as usize) as u32 + 1;
             Coordinator {
                 clients_per_round: (fleet_size > 0 || given[0]).then_some(clients),
                 quorum: (fleet_size > 0 || given[1]).then_some(quorum),
+                target_accuracy,
                 port,
             }
         })

@@ -183,38 +183,6 @@ impl Schedule {
             Self::WarmUp { .. } => Some("warm-up"),
         }
     }
-
-    /// The step size in `round`, which counts from 1, of `rounds`.
-    ///
-    /// It is computed in double precision with `libm`, so that it has the same
-    /// bits on every host, and rounded once. A round cannot have a step size of
-    /// 0: what would come to less is the smallest normal number, or
-    /// `learning_rate` if that is less still.
-    pub fn learning_rate(self, learning_rate: f32, round: u32, rounds: u32) -> f32 {
-        let full = f64::from(learning_rate);
-        let before = round.saturating_sub(1);
-        let rate = match self {
-            Self::Constant => return learning_rate,
-            Self::Step { every, factor } => {
-                full * libm::pow(f64::from(factor), f64::from(before / every.max(1)))
-            }
-            Self::Exponential { factor } => full * libm::pow(f64::from(factor), f64::from(before)),
-            Self::Cosine { minimum } => {
-                let minimum = f64::from(minimum);
-                // The only round is the first.
-                let last = f64::from(rounds.saturating_sub(1).max(1));
-                let turn = std::f64::consts::PI * (f64::from(before) / last).min(1.0);
-                minimum + (full - minimum) / 2.0 * (1.0 + libm::cos(turn))
-            }
-            Self::WarmUp { rounds } if round < rounds => {
-                full * f64::from(round.max(1)) / f64::from(rounds)
-            }
-            Self::WarmUp { .. } => return learning_rate,
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "the nearest is meant")]
-        let rate = rate as f32;
-        rate.max(learning_rate.min(f32::MIN_POSITIVE))
-    }
 }
 
 #[derive(Default, serde::Deserialize)]

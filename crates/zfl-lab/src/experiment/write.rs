@@ -102,6 +102,10 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     if let Some(quorum) = coordinator.quorum {
         write!(out, "{}", Line("quorum", &quorum))?;
     }
+    if let Some(target_accuracy) = coordinator.target_accuracy {
+        let target_accuracy = toml::Value::from(target_accuracy);
+        write!(out, "{}", Line("target-accuracy", &target_accuracy))?;
+    }
     write!(out, "{}", Line("port", &coordinator.port))?;
 
     let deadlines = &experiment.deadlines;
