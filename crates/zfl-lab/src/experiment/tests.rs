@@ -1565,6 +1565,11 @@ fn the_examples_are_experiments() {
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });
+    let cnn = example(
+        "cnn-mnist.toml",
+        include_str!("../../../../examples/cnn-mnist.toml"),
+    );
+    assert_eq!(cnn.model.weighted_layers(), ["conv0", "conv1", "dense0"]);
 }
 
 const REFERENCE: &str = include_str!("../../../../docs/experiment-file.md");
