@@ -30,6 +30,7 @@
 #![cfg_attr(not(test), no_std)]
 
 mod kernel;
+mod math;
 mod mlp;
 mod training;
 
