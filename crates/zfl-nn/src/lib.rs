@@ -32,6 +32,7 @@
 mod kernel;
 mod math;
 mod mlp;
+mod soft;
 mod training;
 
 pub use mlp::{
