@@ -11,9 +11,14 @@ use crate::{ValueTable, Weight};
 /// Bytes tested for zero at once.
 const GROUP: usize = size_of::<usize>();
 
+/// Whether activations of 0 are multiplied like others: where many are
+/// multiplied at once, a branch that cannot be foreseen costs more.
+const VISITS_ZEROS: bool = cfg!(feature = "std");
+
 /// The inputs of a layer: what is multiplied with the rows of its weights.
 pub(crate) trait Inputs<W: Weight>: Copy {
-    /// Calls `visit` with each non-zero input and its row, from `column` on.
+    /// Calls `visit` with each input and its row, from `column` on. Inputs that
+    /// are 0 may be passed over.
     ///
     /// `rows` holds as many rows of `stride` as there are inputs.
     fn rows<R, const T: usize>(
@@ -21,16 +26,17 @@ pub(crate) trait Inputs<W: Weight>: Copy {
         rows: &[R],
         stride: usize,
         column: usize,
-        visit: impl FnMut(W::Factor, &[R; T]),
+        visit: impl FnMut(W::Value, &[R; T]),
     );
 
-    /// As [`Inputs::rows`], to change the rows.
-    fn rows_mut<R, const T: usize>(
+    /// As [`Inputs::rows`], to change the rows. `SKIP`: those of zero inputs
+    /// must not be visited, otherwise they may.
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        visit: impl FnMut(W::Factor, &mut [R; T]),
+        visit: impl FnMut(W::Value, &mut [R; T]),
     );
 }
 
@@ -95,7 +101,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
         rows: &[R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &[R; T]),
+        mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
         let whole = self.values.len() / GROUP * GROUP;
         let (head, tail) = self.values.split_at(whole);
@@ -111,7 +117,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
                 if *byte != 0
                     && let Some(row) = first(row, column)
                 {
-                    visit(W::factor(self.table.value(*byte)), row);
+                    visit(self.table.value(*byte), row);
                 }
             }
         }
@@ -119,18 +125,18 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
             if *byte != 0
                 && let Some(row) = first(row, column)
             {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
 
     #[inline(always)]
-    fn rows_mut<R, const T: usize>(
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &mut [R; T]),
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
         let whole = self.values.len() / GROUP * GROUP;
         let (head, tail) = self.values.split_at(whole);
@@ -146,7 +152,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
                 if *byte != 0
                     && let Some(row) = first_mut(row, column)
                 {
-                    visit(W::factor(self.table.value(*byte)), row);
+                    visit(self.table.value(*byte), row);
                 }
             }
         }
@@ -154,7 +160,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
             if *byte != 0
                 && let Some(row) = first_mut(row, column)
             {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
@@ -182,30 +188,30 @@ impl<W: Weight> Inputs<W> for Values<'_, W> {
         rows: &[R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &[R; T]),
+        mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact(stride)) {
-            if *value != W::ZERO
+            if (VISITS_ZEROS || *value != W::ZERO)
                 && let Some(row) = first(row, column)
             {
-                visit(W::factor(*value), row);
+                visit(*value, row);
             }
         }
     }
 
     #[inline(always)]
-    fn rows_mut<R, const T: usize>(
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &mut [R; T]),
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact_mut(stride)) {
-            if *value != W::ZERO
+            if ((VISITS_ZEROS && !SKIP) || *value != W::ZERO)
                 && let Some(row) = first_mut(row, column)
             {
-                visit(W::factor(*value), row);
+                visit(*value, row);
             }
         }
     }
@@ -230,26 +236,26 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         rows: &[R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &[R; T]),
+        mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
         for (index, byte) in self.indices.iter().zip(self.values) {
             if let Some(row) = first(rows, usize::from(*index) * stride + column) {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
 
     #[inline(always)]
-    fn rows_mut<R, const T: usize>(
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &mut [R; T]),
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
         for (index, byte) in self.indices.iter().zip(self.values) {
             if let Some(row) = first_mut(rows, usize::from(*index) * stride + column) {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
@@ -263,15 +269,12 @@ pub(crate) trait Tile {
 /// Cuts `width` outputs into tiles.
 #[inline(always)]
 pub(crate) fn tiles<W: Weight>(width: usize, tile: &mut impl Tile) {
+    // Sizes that nobody asks for are not compiled: each is a copy of every loop.
     let mut column = 0;
     if W::TILE >= 64 {
         while width - column >= 64 {
             tile.run::<64>(column);
             column += 64;
-        }
-        if width - column >= 32 {
-            tile.run::<32>(column);
-            column += 32;
         }
     }
     if W::TILE >= 16 {
@@ -284,16 +287,19 @@ pub(crate) fn tiles<W: Weight>(width: usize, tile: &mut impl Tile) {
             column += 8;
         }
     }
-    while width - column >= 4 {
-        tile.run::<4>(column);
-        column += 4;
+    if W::TILE <= 16 {
+        while width - column >= 4 {
+            tile.run::<4>(column);
+            column += 4;
+        }
+        if width - column >= 2 {
+            tile.run::<2>(column);
+            column += 2;
+        }
     }
-    if width - column >= 2 {
-        tile.run::<2>(column);
-        column += 2;
-    }
-    if width - column >= 1 {
+    while width - column >= 1 {
         tile.run::<1>(column);
+        column += 1;
     }
 }
 
@@ -319,17 +325,15 @@ pub(crate) fn weighted_sums<W: Weight, I: Inputs<W>>(
             let Some(bias) = first::<T, _>(self.bias, column) else {
                 return;
             };
-            let mut totals = bias.map(W::begin);
+            let mut totals = W::begin(bias);
             for (inputs, row) in self.parts.clone() {
                 let weights = self.weights.get(row * stride..).unwrap_or_default();
-                inputs.rows::<_, T>(weights, stride, column, |factor, row| {
-                    for (total, weight) in totals.iter_mut().zip(row) {
-                        *total = W::accumulate(*total, factor, *weight);
-                    }
+                inputs.rows::<_, T>(weights, stride, column, |value, row| {
+                    W::add_row(&mut totals, value, row);
                 });
             }
             if let Some(sums) = first_mut::<T, _>(self.sums, column) {
-                *sums = totals.map(W::end);
+                *sums = W::end_all(&totals);
             }
         }
     }
@@ -343,6 +347,169 @@ pub(crate) fn weighted_sums<W: Weight, I: Inputs<W>>(
             sums,
         },
     );
+}
+
+/// Samples whose sums over the first layer are taken side by side, so that the
+/// processor need not wait for one addition after another.
+pub(crate) const GROUP_SAMPLES: usize = 4;
+
+/// Adds one input's row to sums.
+#[inline(always)]
+fn add_one<W: Weight, const T: usize>(
+    weights: &[W],
+    stride: usize,
+    column: usize,
+    sums: &mut W::Sums<T>,
+    inputs: &Sparse<'_, W>,
+    at: usize,
+) {
+    let index = usize::from(inputs.indices[at]);
+    if let Some(row) = first::<T, _>(weights, index * stride + column) {
+        W::add_row(sums, inputs.table.value(inputs.values[at]), row);
+    }
+}
+
+/// Adds the rows of the inputs from `from` on.
+#[inline(always)]
+fn add_rest<W: Weight, const T: usize>(
+    weights: &[W],
+    stride: usize,
+    column: usize,
+    sums: &mut W::Sums<T>,
+    inputs: &Sparse<'_, W>,
+    from: usize,
+) {
+    for at in from..inputs.values.len().min(inputs.indices.len()) {
+        add_one(weights, stride, column, sums, inputs, at);
+    }
+}
+
+/// As [`weighted_sums`] for several samples; `put` is given the sums of a tile:
+/// of which sample, from which column.
+#[inline(always)]
+pub(crate) fn weighted_sums_grouped<W: Weight>(
+    inputs: [Sparse<'_, W>; GROUP_SAMPLES],
+    weights: &[W],
+    bias: &[W],
+    put: impl FnMut(usize, usize, &[W::Value]),
+) {
+    struct Forward<'a, W: Weight, P> {
+        inputs: [Sparse<'a, W>; GROUP_SAMPLES],
+        weights: &'a [W],
+        bias: &'a [W],
+        put: P,
+    }
+    impl<W: Weight, P: FnMut(usize, usize, &[W::Value])> Tile for Forward<'_, W, P> {
+        #[inline(always)]
+        fn run<const T: usize>(&mut self, column: usize) {
+            let stride = self.bias.len();
+            let Some(bias) = first::<T, _>(self.bias, column) else {
+                return;
+            };
+            let (mut a, mut b) = (W::begin(bias), W::begin(bias));
+            let (mut c, mut d) = (W::begin(bias), W::begin(bias));
+            let [of_a, of_b, of_c, of_d] = self.inputs;
+            let shared = self
+                .inputs
+                .map(|inputs| inputs.values.len().min(inputs.indices.len()))
+                .into_iter()
+                .min()
+                .unwrap_or(0);
+            for at in 0..shared {
+                add_one(self.weights, stride, column, &mut a, &of_a, at);
+                add_one(self.weights, stride, column, &mut b, &of_b, at);
+                add_one(self.weights, stride, column, &mut c, &of_c, at);
+                add_one(self.weights, stride, column, &mut d, &of_d, at);
+            }
+            // Four times the same: an array of sums would not stay in registers.
+            add_rest(self.weights, stride, column, &mut a, &of_a, shared);
+            (self.put)(0, column, &W::end_all(&a));
+            add_rest(self.weights, stride, column, &mut b, &of_b, shared);
+            (self.put)(1, column, &W::end_all(&b));
+            add_rest(self.weights, stride, column, &mut c, &of_c, shared);
+            (self.put)(2, column, &W::end_all(&c));
+            add_rest(self.weights, stride, column, &mut d, &of_d, shared);
+            (self.put)(3, column, &W::end_all(&d));
+        }
+    }
+    tiles::<W>(
+        bias.len(),
+        &mut Forward {
+            inputs,
+            weights,
+            bias,
+            put,
+        },
+    );
+}
+
+/// The inputs that are not 0, found beforehand.
+pub(crate) struct Listed<'a, W: Weight> {
+    pub(crate) indices: &'a [u16],
+    pub(crate) values: &'a [W::Value],
+}
+
+impl<W: Weight> Clone for Listed<'_, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W: Weight> Copy for Listed<'_, W> {}
+
+impl<W: Weight> Inputs<W> for Listed<'_, W> {
+    #[inline(always)]
+    fn rows<R, const T: usize>(
+        self,
+        rows: &[R],
+        stride: usize,
+        column: usize,
+        mut visit: impl FnMut(W::Value, &[R; T]),
+    ) {
+        for index in self.indices {
+            let index = usize::from(*index);
+            if let (Some(value), Some(row)) =
+                (self.values.get(index), first(rows, index * stride + column))
+            {
+                visit(*value, row);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
+        self,
+        rows: &mut [R],
+        stride: usize,
+        column: usize,
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
+    ) {
+        for index in self.indices {
+            let index = usize::from(*index);
+            if let (Some(value), Some(row)) = (
+                self.values.get(index),
+                first_mut(rows, index * stride + column),
+            ) {
+                visit(*value, row);
+            }
+        }
+    }
+}
+
+/// Writes the indices of what is not 0 into `indices`, without branches.
+#[inline(always)]
+pub(crate) fn list_non_zero<'l, W: Weight>(
+    values: &[W::Value],
+    indices: &'l mut [u16],
+) -> &'l [u16] {
+    let mut count = 0;
+    for (index, value) in (0..=u16::MAX).zip(values) {
+        if let Some(slot) = indices.get_mut(count) {
+            *slot = index;
+        }
+        count += usize::from(*value != W::ZERO);
+    }
+    indices.get(..count).unwrap_or_default()
 }
 
 /// `gradient[i][j] += inputs[i] × signal[j]`.
@@ -361,14 +528,12 @@ pub(crate) fn add_products<W: Weight>(
         #[inline(always)]
         fn run<const T: usize>(&mut self, column: usize) {
             let stride = self.signal.len();
-            let Some(signal) = first::<T, _>(self.signal, column).copied() else {
+            let Some(signal) = first::<T, _>(self.signal, column).map(W::signals) else {
                 return;
             };
             self.inputs
-                .rows_mut::<_, T>(self.gradient, stride, column, |factor, row| {
-                    for (slope, signal) in row.iter_mut().zip(&signal) {
-                        *slope = W::add_product(*slope, factor, *signal);
-                    }
+                .rows_mut::<_, T, false>(self.gradient, stride, column, |value, row| {
+                    W::add_signals(&signal, value, row);
                 });
         }
     }
@@ -400,15 +565,13 @@ pub(crate) fn subtract_products<W: Weight>(
         #[inline(always)]
         fn run<const T: usize>(&mut self, column: usize) {
             let stride = self.signal.len();
-            let Some(signal) = first::<T, _>(self.signal, column).copied() else {
+            let Some(signal) = first::<T, _>(self.signal, column).map(W::signals) else {
                 return;
             };
             let noise = &mut *self.noise;
             self.inputs
-                .rows_mut::<_, T>(self.weights, stride, column, |factor, row| {
-                    for (weight, signal) in row.iter_mut().zip(&signal) {
-                        *weight = weight.subtract_product(factor, *signal, noise);
-                    }
+                .rows_mut::<_, T, true>(self.weights, stride, column, |value, row| {
+                    W::subtract_signals(&signal, value, row, noise);
                 });
         }
     }
@@ -446,11 +609,8 @@ pub(crate) fn subtract_rows<W: Weight>(
             let mut weights = *row;
             let mut noise = Noise::NEAREST;
             for (value, sample) in self.active {
-                let factor = W::factor(*value);
                 if let Some(signal) = first::<T, _>(self.signals, sample * width + column) {
-                    for (weight, signal) in weights.iter_mut().zip(signal) {
-                        *weight = weight.subtract_product(factor, *signal, &mut noise);
-                    }
+                    W::subtract_signals(&W::signals(signal), *value, &mut weights, &mut noise);
                 }
             }
             *row = weights;
@@ -471,7 +631,7 @@ pub(crate) fn subtract_rows<W: Weight>(
 pub(crate) fn dot<W: Weight>(total: W::Sum, row: &[W], signal: &[W::Value]) -> W::Sum {
     let mut total = total;
     for (weight, signal) in row.iter().zip(signal) {
-        total = W::accumulate(total, W::factor(*signal), *weight);
+        total = W::accumulate(total, *signal, *weight);
     }
     total
 }
