@@ -425,6 +425,7 @@ fn prepare(
         experiment::Partition::Iid {
             samples_per_client: Some(samples_per_client),
         } => Scheme::IidSubset { samples_per_client },
+        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
     };
     let partition = scheme.partition(&data.train, clients, experiment.seed)?;
     let task = task::task(experiment, &data.train)?;
