@@ -409,8 +409,18 @@ impl<const T: usize> Addends<T> {
             for ((total, x), x_bits) in row.iter_mut().zip(&self.unpacked).zip(&self.bits) {
                 let bits = total.to_bits();
                 let general = || general(bits, value.to_bits(), *x_bits);
-                let (Ok(sum) | Err(sum)) =
-                    step(bits, bits >> 23, x.mantissa, x.head, factor, general);
+                let sum = if x.head == OUTSIDE {
+                    // Most often 0: signals through ReLU. That changes no
+                    // total but −0.
+                    if x_bits << 1 == 0 && bits != SIGN {
+                        continue;
+                    }
+                    general()
+                } else {
+                    let (Ok(sum) | Err(sum)) =
+                        step(bits, bits >> 23, x.mantissa, x.head, factor, general);
+                    sum
+                };
                 *total = f32::from_bits(sum);
             }
         } else {
