@@ -175,6 +175,9 @@ pub trait Arithmetic:
     fn add(a: Self::Value, b: Self::Value) -> Self::Value;
     fn multiply(a: Self::Value, b: Self::Value) -> Self::Value;
 
+    /// Whether products with it can be left out. −0 is not one: what makes it
+    /// of a weight of −0 would differ.
+    fn is_zero(value: Self::Value) -> bool;
     /// Outputs as far from zero as numbers go, or none at all.
     fn is_out_of_range(value: Self::Value) -> bool;
     fn activate(activation: Activation, value: Self::Value) -> Self::Value;
@@ -327,6 +330,12 @@ impl Arithmetic for f32 {
     #[inline(always)]
     fn multiply(a: f32, b: f32) -> f32 {
         a * b
+    }
+
+    #[inline(always)]
+    fn is_zero(value: f32) -> bool {
+        // Of the bits: a comparison of floats may be a call.
+        value.to_bits() == 0
     }
 
     #[inline(always)]
@@ -607,6 +616,11 @@ macro_rules! fixed_point {
             #[inline(always)]
             fn multiply(a: i32, b: i32) -> i32 {
                 fixed_product(a, b)
+            }
+
+            #[inline(always)]
+            fn is_zero(value: i32) -> bool {
+                value == 0
             }
 
             #[inline(always)]

@@ -86,6 +86,25 @@ impl<W: Weight> Clone for Sparse<'_, W> {
 
 impl<W: Weight> Copy for Sparse<'_, W> {}
 
+impl<'a, W: Weight> Sparse<'a, W> {
+    /// The first `count` inputs and the rest.
+    #[inline(always)]
+    fn split(
+        self,
+        count: usize,
+    ) -> (
+        impl Iterator<Item = (&'a u16, &'a u8)>,
+        impl Iterator<Item = (&'a u16, &'a u8)>,
+    ) {
+        let (indices, more_indices) = self.indices.split_at(count);
+        let (values, more_values) = self.values.split_at(count);
+        (
+            indices.iter().zip(values),
+            more_indices.iter().zip(more_values),
+        )
+    }
+}
+
 #[inline(always)]
 fn is_zero(group: &[u8]) -> bool {
     // A whole word is read at once; thumbv7-m and x86 allow it unaligned.
@@ -191,7 +210,7 @@ impl<W: Weight> Inputs<W> for Values<'_, W> {
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact(stride)) {
-            if (VISITS_ZEROS || *value != W::ZERO)
+            if (VISITS_ZEROS || !W::is_zero(*value))
                 && let Some(row) = first(row, column)
             {
                 visit(*value, row);
@@ -208,7 +227,7 @@ impl<W: Weight> Inputs<W> for Values<'_, W> {
         mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact_mut(stride)) {
-            if ((VISITS_ZEROS && !SKIP) || *value != W::ZERO)
+            if ((VISITS_ZEROS && !SKIP) || !W::is_zero(*value))
                 && let Some(row) = first_mut(row, column)
             {
                 visit(*value, row);
@@ -238,7 +257,18 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
-        for (index, byte) in self.indices.iter().zip(self.values) {
+        let inputs = self.indices.iter().zip(self.values);
+        if stride == T {
+            // One tile is a whole row.
+            let (rows, _) = rows.as_chunks::<T>();
+            for (index, byte) in inputs {
+                if let Some(row) = rows.get(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
+        for (index, byte) in inputs {
             if let Some(row) = first(rows, usize::from(*index) * stride + column) {
                 visit(self.table.value(*byte), row);
             }
@@ -253,7 +283,17 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
-        for (index, byte) in self.indices.iter().zip(self.values) {
+        let inputs = self.indices.iter().zip(self.values);
+        if stride == T {
+            let (rows, _) = rows.as_chunks_mut::<T>();
+            for (index, byte) in inputs {
+                if let Some(row) = rows.get_mut(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
+        for (index, byte) in inputs {
             if let Some(row) = first_mut(rows, usize::from(*index) * stride + column) {
                 visit(self.table.value(*byte), row);
             }
@@ -352,95 +392,58 @@ pub(crate) fn weighted_sums<W: Weight, I: Inputs<W>>(
 /// Samples whose sums over the first layer are taken side by side, so that the
 /// processor need not wait for one addition after another.
 pub(crate) const GROUP_SAMPLES: usize = 4;
+/// Outputs of a layer for which that is done.
+pub(crate) const GROUP_WIDTH: usize = 16;
+
+/// As [`weighted_sums`] for several samples, where the layer has [`GROUP_WIDTH`]
+/// outputs; `put` is given the sums of each.
+#[inline(always)]
+pub(crate) fn weighted_sums_grouped<W: Weight>(
+    [a, b, c, d]: [Sparse<'_, W>; GROUP_SAMPLES],
+    weights: &[W],
+    bias: &[W],
+    mut put: impl FnMut(usize, [W::Value; GROUP_WIDTH]),
+) {
+    let Some(bias) = bias.first_chunk::<GROUP_WIDTH>() else {
+        return;
+    };
+    let (rows, _) = weights.as_chunks::<GROUP_WIDTH>();
+    let (mut sums_a, mut sums_b) = (W::begin(bias), W::begin(bias));
+    let (mut sums_c, mut sums_d) = (W::begin(bias), W::begin(bias));
+    let both = |inputs: Sparse<'_, W>| inputs.indices.len().min(inputs.values.len());
+    let shared = both(a).min(both(b)).min(both(c)).min(both(d));
+    let (head_a, tail_a) = a.split(shared);
+    let (head_b, tail_b) = b.split(shared);
+    let (head_c, tail_c) = c.split(shared);
+    let (head_d, tail_d) = d.split(shared);
+    for (((in_a, in_b), in_c), in_d) in head_a.zip(head_b).zip(head_c).zip(head_d) {
+        add_one(rows, &mut sums_a, &a, in_a);
+        add_one(rows, &mut sums_b, &b, in_b);
+        add_one(rows, &mut sums_c, &c, in_c);
+        add_one(rows, &mut sums_d, &d, in_d);
+    }
+    // Four times the same: an array of sums would not stay in registers.
+    tail_a.for_each(|input| add_one(rows, &mut sums_a, &a, input));
+    put(0, W::end_all(&sums_a));
+    tail_b.for_each(|input| add_one(rows, &mut sums_b, &b, input));
+    put(1, W::end_all(&sums_b));
+    tail_c.for_each(|input| add_one(rows, &mut sums_c, &c, input));
+    put(2, W::end_all(&sums_c));
+    tail_d.for_each(|input| add_one(rows, &mut sums_d, &d, input));
+    put(3, W::end_all(&sums_d));
+}
 
 /// Adds one input's row to sums.
 #[inline(always)]
-fn add_one<W: Weight, const T: usize>(
-    weights: &[W],
-    stride: usize,
-    column: usize,
-    sums: &mut W::Sums<T>,
+fn add_one<W: Weight>(
+    rows: &[[W; GROUP_WIDTH]],
+    sums: &mut W::Sums<GROUP_WIDTH>,
     inputs: &Sparse<'_, W>,
-    at: usize,
+    (index, byte): (&u16, &u8),
 ) {
-    let index = usize::from(inputs.indices[at]);
-    if let Some(row) = first::<T, _>(weights, index * stride + column) {
-        W::add_row(sums, inputs.table.value(inputs.values[at]), row);
+    if let Some(row) = rows.get(usize::from(*index)) {
+        W::add_row(sums, inputs.table.value(*byte), row);
     }
-}
-
-/// Adds the rows of the inputs from `from` on.
-#[inline(always)]
-fn add_rest<W: Weight, const T: usize>(
-    weights: &[W],
-    stride: usize,
-    column: usize,
-    sums: &mut W::Sums<T>,
-    inputs: &Sparse<'_, W>,
-    from: usize,
-) {
-    for at in from..inputs.values.len().min(inputs.indices.len()) {
-        add_one(weights, stride, column, sums, inputs, at);
-    }
-}
-
-/// As [`weighted_sums`] for several samples; `put` is given the sums of a tile:
-/// of which sample, from which column.
-#[inline(always)]
-pub(crate) fn weighted_sums_grouped<W: Weight>(
-    inputs: [Sparse<'_, W>; GROUP_SAMPLES],
-    weights: &[W],
-    bias: &[W],
-    put: impl FnMut(usize, usize, &[W::Value]),
-) {
-    struct Forward<'a, W: Weight, P> {
-        inputs: [Sparse<'a, W>; GROUP_SAMPLES],
-        weights: &'a [W],
-        bias: &'a [W],
-        put: P,
-    }
-    impl<W: Weight, P: FnMut(usize, usize, &[W::Value])> Tile for Forward<'_, W, P> {
-        #[inline(always)]
-        fn run<const T: usize>(&mut self, column: usize) {
-            let stride = self.bias.len();
-            let Some(bias) = first::<T, _>(self.bias, column) else {
-                return;
-            };
-            let (mut a, mut b) = (W::begin(bias), W::begin(bias));
-            let (mut c, mut d) = (W::begin(bias), W::begin(bias));
-            let [of_a, of_b, of_c, of_d] = self.inputs;
-            let shared = self
-                .inputs
-                .map(|inputs| inputs.values.len().min(inputs.indices.len()))
-                .into_iter()
-                .min()
-                .unwrap_or(0);
-            for at in 0..shared {
-                add_one(self.weights, stride, column, &mut a, &of_a, at);
-                add_one(self.weights, stride, column, &mut b, &of_b, at);
-                add_one(self.weights, stride, column, &mut c, &of_c, at);
-                add_one(self.weights, stride, column, &mut d, &of_d, at);
-            }
-            // Four times the same: an array of sums would not stay in registers.
-            add_rest(self.weights, stride, column, &mut a, &of_a, shared);
-            (self.put)(0, column, &W::end_all(&a));
-            add_rest(self.weights, stride, column, &mut b, &of_b, shared);
-            (self.put)(1, column, &W::end_all(&b));
-            add_rest(self.weights, stride, column, &mut c, &of_c, shared);
-            (self.put)(2, column, &W::end_all(&c));
-            add_rest(self.weights, stride, column, &mut d, &of_d, shared);
-            (self.put)(3, column, &W::end_all(&d));
-        }
-    }
-    tiles::<W>(
-        bias.len(),
-        &mut Forward {
-            inputs,
-            weights,
-            bias,
-            put,
-        },
-    );
 }
 
 /// The inputs that are not 0, found beforehand.
@@ -507,7 +510,7 @@ pub(crate) fn list_non_zero<'l, W: Weight>(
         if let Some(slot) = indices.get_mut(count) {
             *slot = index;
         }
-        count += usize::from(*value != W::ZERO);
+        count += usize::from(!W::is_zero(*value));
     }
     indices.get(..count).unwrap_or_default()
 }

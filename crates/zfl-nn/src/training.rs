@@ -7,7 +7,7 @@ use zfl_seed::{Purpose, Stream};
 use crate::arithmetic::{Noise, Optimiser, Outcome, StepMemory, Target};
 use crate::error::{InputError, check_labels, check_len};
 use crate::kernel::{
-    Bytes, GROUP_SAMPLES, Sparse, Values, subtract_products, subtract_rows,
+    Bytes, GROUP_SAMPLES, GROUP_WIDTH, Sparse, Values, subtract_products, subtract_rows,
 };
 use crate::layer;
 use crate::model::{Kind, Model};
@@ -730,7 +730,7 @@ fn forward_first_grouped<W: Weight>(
     let Some(first) = plan.layers().next() else {
         return 0;
     };
-    if plan.block == 1 || first.layer.kind != Kind::Dense || first.layer.width() > 16 {
+    if plan.block == 1 || first.layer.kind != Kind::Dense || first.layer.width() != GROUP_WIDTH {
         return 0;
     }
     let mut done = 0;
@@ -748,7 +748,9 @@ fn forward_first_grouped<W: Weight>(
             [a, b, c, d],
             parameters,
             #[inline(always)]
-            |sample, column, value| activations[at[sample] + column] = value,
+            |sample, outputs| {
+                activations[at[sample]..][..GROUP_WIDTH].copy_from_slice(&outputs);
+            },
         );
         done += GROUP_SAMPLES;
     }
@@ -1010,7 +1012,7 @@ fn apply_block<W: Weight>(
                 }
             };
             active[count] = (value, in_block);
-            count += usize::from(value != W::ZERO);
+            count += usize::from(!W::is_zero(value));
         }
         subtract_rows(&active[..count], signals, row);
     }
