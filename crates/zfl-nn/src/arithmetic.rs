@@ -512,7 +512,9 @@ macro_rules! fixed_point {
 
             #[inline(always)]
             fn accumulate(sum: i64, factor: i32, weight: Self) -> i64 {
-                sum + i64::from(factor) * i64::from(weight)
+                // Wraps only where values and weights are at the ends of their
+                // ranges, which no sum of a training that converges is near.
+                sum.wrapping_add(i64::from(factor) * i64::from(weight))
             }
 
             #[inline(always)]
@@ -582,8 +584,8 @@ macro_rules! fixed_point {
             #[expect(clippy::cast_possible_truncation, reason = "STEPS_BY_SAMPLE: 32 bits")]
             #[allow(clippy::cast_lossless, reason = "not lossless for every type")]
             fn subtract_product(self, factor: i32, step_signal: i32, noise: &mut Noise) -> Self {
-                let exact = (i64::from(self) << 32) + i64::from(noise.next())
-                    - i64::from(factor) * i64::from(step_signal);
+                let weight = (i64::from(self) << 32) + i64::from(noise.next());
+                let exact = weight.saturating_sub(i64::from(factor) * i64::from(step_signal));
                 (exact >> 32) as Self
             }
 
