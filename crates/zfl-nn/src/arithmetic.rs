@@ -586,8 +586,10 @@ macro_rules! fixed_point {
                 noise: &mut Noise,
             ) {
                 for (weight, signal) in weights.iter_mut().zip(signals) {
-                    let exact = (i64::from(*weight) << 32) + i64::from(noise.next())
-                        - i64::from(value) * i64::from(*signal);
+                    // Wraps where a weight leaves its range, as the sums do.
+                    let exact = (i64::from(*weight) << 32)
+                        .wrapping_add(i64::from(noise.next()))
+                        .wrapping_sub(i64::from(value) * i64::from(*signal));
                     *weight = (exact >> 32) as Self;
                 }
             }
@@ -600,7 +602,9 @@ macro_rules! fixed_point {
 
             #[inline(always)]
             fn accumulate(sum: i64, value: i32, weight: Self) -> i64 {
-                sum + i64::from(value) * i64::from(weight)
+                // Wraps only where values and weights are at the ends of their
+                // ranges, which no sum of a training that converges is near.
+                sum.wrapping_add(i64::from(value) * i64::from(weight))
             }
 
             #[inline(always)]

@@ -439,16 +439,24 @@ impl<W: Weight> Training<W> {
             #[inline(always)]
             || {
                 for _ in 0..units {
-                    if self.phase == Phase::Done {
+                    if self.phase == Phase::Done || self.has_diverged {
                         break;
                     }
                     self.unit(memory);
                 }
             },
         );
+        // The last step is followed by no loss that would show it.
+        if self.phase == Phase::Done && W::HAS_OPTIMISER {
+            let is_finite = |parameter: &W| parameter.as_f32().is_finite();
+            self.has_diverged |= !memory.parameters.iter().all(is_finite);
+        }
         if self.has_diverged {
             self.phase = Phase::Done;
-            return Err(InputError::Diverged { epoch: self.epoch });
+            let last = self.hyperparameters.epochs.saturating_sub(1);
+            return Err(InputError::Diverged {
+                epoch: self.epoch.min(last),
+            });
         }
         Ok(match self.phase {
             Phase::Done => Progress::Done,
