@@ -210,18 +210,48 @@ pub trait Arithmetic:
     ) -> Outcome;
 }
 
-/// The index of the first of the largest values.
+/// The index of the first of the largest values, and that value.
 #[inline(always)]
-fn largest<V: Copy + PartialOrd>(values: &[V]) -> Option<(usize, V)> {
-    let mut found: Option<(usize, V)> = None;
+fn largest<V: Copy + PartialOrd>(values: &[V], none: V) -> (usize, V) {
+    let mut found = 0;
+    let mut most = values.first().copied().unwrap_or(none);
     for (index, value) in values.iter().enumerate() {
-        match found {
-            Some((_, most)) if *value <= most => {}
-            Some((_, most)) if most.partial_cmp(value).is_none() => {}
-            _ => found = Some((index, *value)),
+        // Selected rather than branched to: nobody can foresee it.
+        let is_more = *value > most;
+        found = if is_more { index } else { found };
+        most = if is_more { *value } else { most };
+    }
+    (found, most)
+}
+
+/// Values that are mapped together.
+const MAPPED: usize = 8;
+
+/// Maps all values, the last ones in a vector that is not full.
+#[inline(always)]
+fn map(values: &mut [f32], map: impl Fn(f32) -> f32) {
+    if !cfg!(feature = "std") {
+        for value in values {
+            *value = map(*value);
+        }
+        return;
+    }
+    let (chunks, rest) = values.as_chunks_mut::<MAPPED>();
+    for chunk in chunks {
+        for value in chunk {
+            *value = map(*value);
         }
     }
-    found
+    let mut last = [0.0; MAPPED];
+    if let Some(part) = last.get_mut(..rest.len()) {
+        part.copy_from_slice(rest);
+    }
+    for value in &mut last {
+        *value = map(*value);
+    }
+    for (value, mapped) in rest.iter_mut().zip(last) {
+        *value = mapped;
+    }
 }
 
 impl Arithmetic for f32 {
@@ -423,21 +453,17 @@ impl Arithmetic for f32 {
 
     #[inline(always)]
     fn compare(loss: Loss, outputs: &mut [f32], target: Target<'_>, _batch_len: usize) -> Outcome {
-        let (predicted, most) = largest(outputs).unwrap_or((0, 0.0));
+        let (predicted, most) = largest(outputs, 0.0);
         let correct = target.class() == Some(predicted);
         match (loss, target) {
             (Loss::CrossEntropy, Target::Class(class)) => {
                 let of_class = outputs.get(class).copied().unwrap_or(0.0) - most;
-                for output in outputs.iter_mut() {
-                    *output = math::exp(*output - most);
-                }
+                map(outputs, |output| math::exp(output - most));
                 let mut total = 0.0;
                 for output in outputs.iter() {
                     total += *output;
                 }
-                for output in outputs.iter_mut() {
-                    *output /= total;
-                }
+                map(outputs, |output| output / total);
                 if let Some(output) = outputs.get_mut(class) {
                     *output -= 1.0;
                 }
@@ -707,7 +733,7 @@ macro_rules! fixed_point {
                 target: Target<'_>,
                 batch_len: usize,
             ) -> Outcome {
-                let (predicted, most) = largest(outputs).unwrap_or((0, 0));
+                let (predicted, most) = largest(outputs, 0);
                 let correct = target.class() == Some(predicted);
                 let per_batch = (1i64 << 32) / batch_len.max(1) as i64;
                 let share = |value: i64| ((value * per_batch) >> 32) as i32;

@@ -63,6 +63,7 @@ mod hard {
     all(target_arch = "arm", target_abi = "eabi"),
     all(target_arch = "riscv32", not(target_feature = "f")),
 )))]
+#[expect(unreachable_pub, reason = "reachable through the associated types of a private trait")]
 pub use hard::{Signals, Sums};
 #[cfg(not(any(
     all(target_arch = "arm", target_abi = "eabi"),

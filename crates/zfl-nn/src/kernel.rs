@@ -286,7 +286,17 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         let inputs = self.indices.iter().zip(self.values);
         if stride == T {
             let (rows, _) = rows.as_chunks_mut::<T>();
-            for (index, byte) in inputs {
+            let (index_pairs, last_index) = self.indices.as_chunks::<2>();
+            let (byte_pairs, last_byte) = self.values.as_chunks::<2>();
+            for ([index, next_index], [byte, next_byte]) in index_pairs.iter().zip(byte_pairs) {
+                if let Some(row) = rows.get_mut(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+                if let Some(row) = rows.get_mut(usize::from(*next_index)) {
+                    visit(self.table.value(*next_byte), row);
+                }
+            }
+            for (index, byte) in last_index.iter().zip(last_byte) {
                 if let Some(row) = rows.get_mut(usize::from(*index)) {
                     visit(self.table.value(*byte), row);
                 }
@@ -316,6 +326,10 @@ pub(crate) fn tiles<W: Weight>(width: usize, tile: &mut impl Tile) {
             tile.run::<64>(column);
             column += 64;
         }
+    }
+    // Ten classes are common.
+    if W::TILE >= 64 && width - column == 10 {
+        return tile.run::<10>(column);
     }
     if W::TILE >= 16 {
         while width - column >= 16 {
