@@ -202,3 +202,60 @@ fn verdict(board: &BoardSize) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zfl_lab::size::{ArenaSize, FlashSize, RamSize};
+
+    fn board(statics_bytes: Option<u64>, arena_bytes: usize) -> BoardSize {
+        BoardSize {
+            board: "b".to_owned(),
+            fidelity: "emulated",
+            clients: 1,
+            samples: 1,
+            arena: ArenaSize {
+                samples_bytes: 0,
+                labels_bytes: 0,
+                batch_order_bytes: 0,
+                weights_bytes: 0,
+                gradients_bytes: 0,
+                activations_bytes: 0,
+                optimiser_bytes: 0,
+                alignment_bytes: 0,
+                needed_bytes: 1000,
+                available_bytes: Some(arena_bytes),
+            },
+            ram: Some(RamSize {
+                stack_bytes: 100,
+                statics_bytes,
+                needed_bytes: 100 + statics_bytes.unwrap_or(0),
+                available_bytes: 150,
+            }),
+            flash: Some(FlashSize {
+                needed_bytes: statics_bytes,
+                available_bytes: 200,
+            }),
+            fits: false,
+        }
+    }
+
+    #[test]
+    fn a_verdict_says_how_much_and_what_is_not_known() {
+        assert_eq!(verdict(&board(Some(50), 1000)), "fits");
+        assert_eq!(
+            verdict(&board(Some(60), 999)),
+            "does not fit: 1 bytes too many in arena, 10 bytes too many in RAM"
+        );
+        let unknown = verdict(&board(None, 1000));
+        assert!(
+            unknown.starts_with("fits; without the firmware's part, as its image is not built"),
+            "{unknown}"
+        );
+        let shown = rows(&[board(None, 1000)]).into_iter().filter(
+            |row| matches!(row, Row::Cells(_, cells) if cells.iter().any(|cell| cell == UNKNOWN)),
+        );
+        // Statics, their sum with the stack, and flash.
+        assert_eq!(shown.count(), 3);
+    }
+}
