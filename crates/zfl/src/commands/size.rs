@@ -187,7 +187,7 @@ fn rows(boards: &[BoardSize]) -> Vec<Row> {
 fn verdict(board: &BoardSize) -> String {
     let excesses: Vec<String> = board
         .excesses()
-        .map(|excess| format!("{} bytes too many in {}", excess.bytes, excess.memory))
+        .map(|excess| format!("{} bytes too many in its {}", excess.bytes, excess.memory))
         .collect();
     let mut text = match excesses.as_slice() {
         [] if board.ram.is_none() => "fits; each client takes this of the host's memory".to_owned(),
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(verdict(&board(Some(50), 1000)), "fits");
         assert_eq!(
             verdict(&board(Some(60), 999)),
-            "does not fit: 1 bytes too many in arena, 10 bytes too many in RAM"
+            "does not fit: 1 bytes too many in its arena, 10 bytes too many in its RAM"
         );
         let unknown = verdict(&board(None, 1000));
         assert!(
