@@ -35,6 +35,14 @@ pub(crate) enum Command {
         --key KEY --count 10"
     )]
     Fleet(FleetArguments),
+    /// Says how much memory an experiment takes on each board, before it is run.
+    ///
+    /// The arena is what a client will report as its high-water mark, to the
+    /// byte; the firmware's part is that of its image. Exit code: 0 it fits all
+    /// boards of the fleet, 1 it does not, 2 it cannot be said.
+    #[command(after_help = "Examples:\n  zfl size examples/digits.toml\n  \
+        zfl size examples/digits.toml --set model.mlp.hidden=[200] --json")]
+    Size(SizeArguments),
     /// Lists the boards that can be emulated.
     Boards,
     /// Says what is installed, what is missing, and the command that mends it.
@@ -85,6 +93,23 @@ pub(crate) struct RunArguments {
     pub(crate) fidelity: Option<Fidelity>,
     #[command(flatten)]
     pub(crate) threads: Threads,
+}
+
+#[derive(Args)]
+pub(crate) struct SizeArguments {
+    /// The experiment file (docs/experiment-file.md).
+    pub(crate) file: PathBuf,
+    /// Changes a key of the experiment, e.g. `model.mlp.hidden=[200]`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+    /// Prints JSON, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How clients are played.

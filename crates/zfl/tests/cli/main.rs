@@ -10,5 +10,6 @@ mod endings;
 mod faults;
 mod refusals;
 mod runs;
+mod sizes;
 mod support;
 mod texts;

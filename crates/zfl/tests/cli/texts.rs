@@ -131,6 +131,7 @@ fn help() {
       run     Boots a fleet, plays the rounds of an experiment, writes the records
       serve   The coordinator alone: others bring the devices
       fleet   The devices alone, for a coordinator that `zfl serve` started
+      size    Says how much memory an experiment takes on each board, before it is run
       boards  Lists the boards that can be emulated
       doctor  Says what is installed, what is missing, and the command that mends it
       data    Data sets: show, fetch
