@@ -581,7 +581,7 @@ macro_rules! fixed_point {
             }
 
             #[inline(always)]
-            #[expect(clippy::cast_possible_truncation, reason = "STEPS_BY_SAMPLE: 32 bits")]
+            #[allow(clippy::cast_possible_truncation, reason = "STEPS_BY_SAMPLE: 32 bits")]
             #[allow(clippy::cast_lossless, reason = "not lossless for every type")]
             fn subtract_product(self, factor: i32, step_signal: i32, noise: &mut Noise) -> Self {
                 let weight = (i64::from(self) << 32) + i64::from(noise.next());
@@ -619,7 +619,6 @@ macro_rules! fixed_point {
 
             fn optimise(_memory: &mut StepMemory<'_, Self>, _: &Optimiser, _share: f32) {}
 
-            #[expect(clippy::cast_possible_truncation, reason = "shares are below 1")]
             fn compare(
                 loss: Loss,
                 outputs: &mut [i32],

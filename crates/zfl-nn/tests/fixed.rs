@@ -36,7 +36,7 @@ fn bars(count: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
         let half = u32::try_from(SIDE / 2).unwrap();
         let at = usize::try_from(stream.below(half)).unwrap() + class / 2 * SIDE / 2;
         for pixel in 0..SIDE * SIDE {
-            let along = if class % 2 == 0 {
+            let along = if class.is_multiple_of(2) {
                 pixel / SIDE
             } else {
                 pixel % SIDE
