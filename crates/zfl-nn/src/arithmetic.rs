@@ -726,7 +726,6 @@ macro_rules! fixed_point {
 
             fn optimise(_memory: &mut StepMemory<'_, Self>, _: &Optimiser, _share: f32) {}
 
-            #[expect(clippy::cast_possible_truncation, reason = "shares are below 1")]
             fn compare(
                 loss: Loss,
                 outputs: &mut [i32],

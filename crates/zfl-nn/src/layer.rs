@@ -2,8 +2,8 @@
 
 use crate::Weight;
 use crate::kernel::{
-    GROUP_SAMPLES, GROUP_WIDTH, Inputs, Listed, Pixels, Sparse, Values, add_products, dot, list_non_zero,
-    weighted_sums, weighted_sums_grouped,
+    GROUP_SAMPLES, GROUP_WIDTH, Inputs, Listed, Pixels, Sparse, Values, add_products, dot,
+    list_non_zero, weighted_sums, weighted_sums_grouped,
 };
 use crate::model::{Kind, Placed};
 

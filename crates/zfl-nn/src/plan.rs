@@ -115,7 +115,8 @@ impl Plan {
         optimiser: &Optimiser,
         block: usize,
     ) -> Self {
-        let block = block.clamp(1, batch_size.max(1));
+        // More than the lanes would gain nothing.
+        let block = block.clamp(1, batch_size.clamp(1, LANES));
         let by_sample = W::STEPS_BY_SAMPLE && optimiser.is_plain();
         let first_trained = model.first_trained();
         let placed = model.placed();

@@ -276,7 +276,8 @@ impl WorkspaceLen {
 impl Model {
     /// Values of workspace that training needs on `sample_count` samples, when
     /// `block` samples are processed together: 1 takes the least memory,
-    /// [`BLOCK_FAST`] the least time. The results are equal.
+    /// [`BLOCK_FAST`], which is the most, the least time. The results are
+    /// equal.
     pub fn workspace_len<W: Weight>(
         &self,
         sample_count: usize,
@@ -628,39 +629,40 @@ impl<W: Weight> Training<W> {
             table: memory.table,
             non_zero: memory.non_zero,
         };
-        let mut before = None;
-        for plan in self.plan.layers() {
-            if HAS_LANES
-                && plan.keeps
-                && W::IS_NOISELESS
-                && block_len > 1
-                && plan.layer.width() >= 32
-            {
-                let at = in_batch;
-                apply_block(
-                    &plan,
-                    before.as_ref(),
-                    memory.parameters,
-                    parts.activations,
-                    &data,
-                    at,
-                    rate,
-                );
-            } else if plan.keeps {
-                for in_block in 0..block_len {
-                    apply_sample(
+        // Sample by sample: the noise is drawn in the order of the updates,
+        // which must not depend on the block. Without noise a layer can take
+        // the whole block at once.
+        let chunk = if W::IS_NOISELESS { block_len.max(1) } else { 1 };
+        for start in (0..block_len).step_by(chunk) {
+            let mut before = None;
+            for plan in self.plan.layers() {
+                let takes_block = HAS_LANES && W::IS_NOISELESS && block_len > 1;
+                if takes_block && plan.keeps && plan.layer.width() >= 32 {
+                    apply_block(
                         &plan,
                         before.as_ref(),
                         memory.parameters,
                         parts.activations,
                         &data,
-                        (in_batch + in_block, in_block),
+                        in_batch,
                         rate,
-                        &mut self.noise,
                     );
+                } else if plan.keeps {
+                    for in_block in start..start + chunk {
+                        apply_sample(
+                            &plan,
+                            before.as_ref(),
+                            memory.parameters,
+                            parts.activations,
+                            &data,
+                            (in_batch + in_block, in_block),
+                            rate,
+                            &mut self.noise,
+                        );
+                    }
                 }
+                before = Some(plan);
             }
-            before = Some(plan);
         }
         self.phase = if in_batch + block_len < batch_len {
             Phase::Apply {
@@ -756,9 +758,8 @@ fn forward_first_grouped<W: Weight>(
         let [Some(a), Some(b), Some(c), Some(d)] = inputs else {
             break;
         };
-        let at: [usize; GROUP_SAMPLES] = core::array::from_fn(|index| {
-            first.outputs_at(in_batch + done + index, done + index)
-        });
+        let at: [usize; GROUP_SAMPLES] =
+            core::array::from_fn(|index| first.outputs_at(in_batch + done + index, done + index));
         layer::forward_dense_grouped(
             &first.layer,
             [a, b, c, d],
