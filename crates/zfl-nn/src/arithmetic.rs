@@ -3,9 +3,12 @@
 //! Layers are written once, over [`Arithmetic`]; what differs between floating
 //! and fixed point is here and nowhere else.
 
+use crate::evaluate;
 use crate::float;
 use crate::math;
-use crate::model::{Activation, Loss};
+use crate::model::{Activation, Loss, Model};
+use crate::training::{Evaluation, Memory, Targets, Training};
+use crate::{ValueTable, Weight};
 
 /// What one sample's outputs are compared with.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +204,22 @@ pub trait Arithmetic:
     /// [`Arithmetic::prepare`] made, times `share`.
     fn optimise(memory: &mut StepMemory<'_, Self>, optimiser: &Optimiser, share: f32);
 
+    /// [`Training::run`] and [`evaluate::run`]: here, so that the loops are
+    /// compiled once and not in every crate that trains.
+    fn run(training: &mut Training<Self>, memory: &mut Memory<'_, Self>, units: usize)
+    where
+        Self: Weight;
+    fn evaluate(
+        model: &Model,
+        parameters: &[Self],
+        samples: &[u8],
+        targets: Targets<'_>,
+        table: &ValueTable<Self>,
+        scratch: &mut [Self::Value],
+    ) -> Evaluation
+    where
+        Self: Weight;
+
     /// Turns outputs into error signals.
     fn compare(
         loss: Loss,
@@ -208,6 +227,26 @@ pub trait Arithmetic:
         target: Target<'_>,
         batch_len: usize,
     ) -> Outcome;
+}
+
+/// What is not generic: the loops for one kind of weight.
+macro_rules! compiled {
+    () => {
+        fn run(training: &mut Training<Self>, memory: &mut Memory<'_, Self>, units: usize) {
+            training.run(memory, units);
+        }
+
+        fn evaluate(
+            model: &Model,
+            parameters: &[Self],
+            samples: &[u8],
+            targets: Targets<'_>,
+            table: &ValueTable<Self>,
+            scratch: &mut [Self::Value],
+        ) -> Evaluation {
+            evaluate::run(model, parameters, samples, targets, table, scratch)
+        }
+    };
 }
 
 /// The index of the first of the largest values, and that value.
@@ -255,6 +294,8 @@ fn map(values: &mut [f32], map: impl Fn(f32) -> f32) {
 }
 
 impl Arithmetic for f32 {
+    compiled!();
+
     type Value = f32;
     type Sum = f32;
     type Sums<const T: usize> = float::Sums<T>;
@@ -524,6 +565,8 @@ fn fixed_product(a: i32, b: i32) -> i32 {
 macro_rules! fixed_point {
     ($weight:ty, $fraction_bits:literal) => {
         impl Arithmetic for $weight {
+            compiled!();
+
             type Value = i32;
             type Sum = i64;
             type Sums<const T: usize> = [i64; T];

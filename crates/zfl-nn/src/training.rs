@@ -439,22 +439,7 @@ impl<W: Weight> Training<W> {
         if !self.has_begun {
             self.begin(memory)?;
         }
-        crate::dispatch::<W, _>(
-            #[inline(always)]
-            || {
-                for _ in 0..units {
-                    if self.phase == Phase::Done || self.has_diverged {
-                        break;
-                    }
-                    self.unit(memory);
-                }
-            },
-        );
-        // The last step is followed by no loss that would show it.
-        if self.phase == Phase::Done && W::HAS_OPTIMISER {
-            let is_finite = |parameter: &W| parameter.as_f32().is_finite();
-            self.has_diverged |= !memory.parameters.iter().all(is_finite);
-        }
+        W::run(self, memory, units);
         if self.has_diverged {
             self.phase = Phase::Done;
             let last = self.hyperparameters.epochs.saturating_sub(1);
@@ -500,6 +485,23 @@ impl<W: Weight> Training<W> {
     #[inline(always)]
     fn batch_len(&self) -> usize {
         self.batch_size.min(self.sample_count - self.batch_start)
+    }
+
+    /// Does `units` units of work. Compiled once for each kind of weight, in
+    /// [`crate::arithmetic::Arithmetic::run`].
+    #[inline(always)]
+    pub(crate) fn run(&mut self, memory: &mut Memory<'_, W>, units: usize) {
+        crate::dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                for _ in 0..units {
+                    if self.phase == Phase::Done {
+                        break;
+                    }
+                    self.unit(memory);
+                }
+            },
+        );
     }
 
     #[inline(always)]
