@@ -52,6 +52,8 @@ impl Kept {
     }
 
     fn put(&mut self, id: u32, native: Native) {
+        // It is there where its last round ended, at the deadline, before it.
+        self.take(id);
         let bytes = self.bytes + size_of_val(native.arena.as_slice());
         if bytes <= self.bytes_max {
             self.bytes = bytes;
@@ -206,13 +208,15 @@ impl Inner {
             arena_peak_bytes: saturate(client.arena_peak_bytes()),
             ..DeviceMetrics::default()
         };
-        match client.update(device) {
-            Some((header, payload)) => call.update(header.as_slice(), payload),
-            None => call.refuse("no update after its training".to_owned()),
-        }
+        let update = match client.update(device) {
+            Some((header, payload)) => call.receive(header.as_slice(), payload),
+            None => return call.refuse("no update after its training".to_owned()),
+        };
         client.reported();
         let client = client.park();
+        // Before the answer, which may begin a round that selects it again.
         lock(&self.kept).put(id, Native { arena, client });
+        update.answer();
     }
 
     /// Makes a client and gives it its share.
@@ -292,4 +296,73 @@ fn feed<'p>(
         client.receive_bytes(piece)?;
     }
     client.receive_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zfl_data::Scheme;
+    use zfl_proto::message::Architecture;
+    use zfl_server::{Coordinator, Deadlines, LocalPart, Options, Plan, Schedule};
+
+    use crate::data::test_set;
+
+    /// Trains ten clients, four in each round; the final model.
+    async fn run(threads: usize, kept_bytes_max: usize) -> Vec<f32> {
+        let data = zfl_data::digits::load(1, 0.2).unwrap();
+        let partition = Scheme::Iid.partition(&data.train, 10, 1).unwrap();
+        let shares = PartitionedShares::new(data.train, partition);
+        let clients = NativeClients::start(shares.clone(), threads, kept_bytes_max).unwrap();
+        let inner = Arc::clone(&clients.inner);
+        let day = std::time::Duration::from_secs(86_400);
+        let options = Options {
+            plan: Plan {
+                seed: 1,
+                architecture: Architecture::mlp(64, [16], 10).unwrap(),
+                rounds: 6,
+                client_count: 10,
+                clients_per_round: 4,
+                quorum: 4,
+                epochs: 2,
+                batch_size: 10,
+                learning_rate: 0.1,
+                schedule: Schedule::Constant,
+            },
+            deadlines: Deadlines {
+                ready: day,
+                round: day,
+            },
+            threads,
+        };
+        let local = LocalPart {
+            numbers: vec![0..3, 3..10],
+            clients: Box::new(clients),
+        };
+        let test = test_set(&data.test);
+        let (coordinator, _events) =
+            Coordinator::with_local(options, shares, test, Some(local)).unwrap();
+        let model = coordinator.run().await.unwrap();
+        drop(coordinator);
+        // All threads have ended, and nobody holds more than allowed.
+        let kept = lock(&inner.kept);
+        let bytes: usize = kept
+            .clients
+            .values()
+            .map(|native| size_of_val(native.arena.as_slice()))
+            .sum();
+        assert_eq!(kept.bytes, bytes);
+        assert!(bytes <= kept_bytes_max);
+        assert_eq!(kept.clients.is_empty(), kept_bytes_max == 0);
+        assert!(kept.arenas.len() <= threads);
+        Arc::unwrap_or_clone(model)
+    }
+
+    #[tokio::test]
+    async fn neither_threads_nor_what_is_kept_change_a_bit() {
+        let reference = run(1, usize::MAX).await;
+        for (threads, kept_bytes_max) in [(1, 0), (3, 0), (2, 40_000), (3, usize::MAX)] {
+            let model = run(threads, kept_bytes_max).await;
+            assert!(model == reference, "{threads} threads, {kept_bytes_max}");
+        }
+    }
 }

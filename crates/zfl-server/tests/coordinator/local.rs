@@ -44,7 +44,7 @@ fn train(shares: &Patterns, call: LocalCall) {
     }
     while client.train(50).unwrap() == Progress::Working {}
     let (header, payload) = client.update(DeviceMetrics::default()).unwrap();
-    call.update(header.as_slice(), payload);
+    call.receive(header.as_slice(), payload).answer();
 }
 
 fn provision(shares: &Patterns, client: &mut Client<'_>, id: u32) {
