@@ -3,7 +3,7 @@
 //! | task | what it does |
 //! |---|---|
 //! | `firmware [--board NAME]...` | builds the firmware images of all or some boards |
-//! | `bench` | runs the workloads of `docs/benchmarks.md` and prints their figures |
+//! | `bench [emulated\|native]` | runs the workloads of `docs/benchmarks.md`, or those of one kind, and prints their figures |
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
@@ -17,7 +17,8 @@ mod toolchain;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask firmware [--board NAME]...\n       cargo xtask bench";
+const USAGE: &str =
+    "usage: cargo xtask firmware [--board NAME]...\n       cargo xtask bench [emulated|native]";
 
 /// Why a chore failed.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,10 @@ fn run(arguments: &[String]) -> Result<(), Error> {
             firmware::build(&project_folder(), &board_names(rest)?)?;
             Ok(())
         }
-        Some((task, [])) if task == "bench" => Ok(bench::run(&project_folder())?),
+        Some((task, rest)) if task == "bench" => {
+            bench::run(&project_folder(), bench_kind(rest)?)?;
+            Ok(())
+        }
         Some((task, _)) if matches!(task.as_str(), "help" | "--help" | "-h") => {
             eprintln!("{USAGE}");
             Ok(())
@@ -66,6 +70,19 @@ fn run(arguments: &[String]) -> Result<(), Error> {
 fn project_folder() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_owned()
+}
+
+/// The kind of workloads to run; `None`: all.
+fn bench_kind(arguments: &[String]) -> Result<Option<bench::Kind>, Error> {
+    match arguments {
+        [] => Ok(None),
+        [kind] if kind == "emulated" => Ok(Some(bench::Kind::Emulated)),
+        [kind] if kind == "native" => Ok(Some(bench::Kind::Native)),
+        [first, rest @ ..] => {
+            let unexpected = rest.first().unwrap_or(first);
+            Err(Error::Usage(format!("unexpected argument `{unexpected}`")))
+        }
+    }
 }
 
 /// The values of `--board NAME` and `--board=NAME`.
@@ -104,6 +121,21 @@ mod tests {
     fn boards_are_named_in_either_form() {
         assert_eq!(parse("").unwrap(), [""; 0]);
         assert_eq!(parse("--board a --board=b").unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_benchmark_is_of_one_kind_or_of_all() {
+        let parse = |line: &str| {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            bench_kind(&arguments).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(""), Ok(None));
+        assert_eq!(parse("native"), Ok(Some(bench::Kind::Native)));
+        assert_eq!(parse("emulated"), Ok(Some(bench::Kind::Emulated)));
+        for line in ["both", "native both"] {
+            let error = parse(line).unwrap_err();
+            assert!(error.starts_with("unexpected argument `both`"), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What lies where in a client's memory.
 
-use zfl_nn::Mlp;
+use zfl_nn::{Format, Task, WorkspaceLen};
 
 /// Regions begin at multiples of this, in bytes.
 const ALIGNMENT_BYTES: usize = 8;
@@ -36,16 +36,28 @@ impl Needs {
         }
     }
 
-    /// What training `model` on the share needs as well.
+    /// What training the task on the share needs as well, when `block` samples
+    /// are processed together (devices: 1).
     #[must_use]
-    pub fn with_model(self, model: &Mlp, batch_size: usize) -> Self {
-        let value = size_of::<f32>();
+    pub fn with_task(self, task: &Task, block: usize) -> Self {
         Self {
-            parameters_bytes: model.parameter_count().saturating_mul(value),
-            workspace_bytes: model
-                .workspace_len(self.labels_bytes, batch_size)
-                .saturating_mul(value),
+            parameters_bytes: task.parameter_bytes(),
+            workspace_bytes: self
+                .workspace(task, block)
+                .total()
+                .saturating_mul(size_of::<u32>()),
             ..self
+        }
+    }
+
+    /// What the workspace consists of, in values of 4 bytes.
+    pub fn workspace(&self, task: &Task, block: usize) -> WorkspaceLen {
+        let (model, how) = (&task.model, &task.hyperparameters);
+        match task.format {
+            Format::F32 => model.workspace_len::<f32>(self.labels_bytes, how, block),
+            Format::Fixed32 => model.workspace_len::<i32>(self.labels_bytes, how, block),
+            Format::Fixed16 => model.workspace_len::<i16>(self.labels_bytes, how, block),
+            Format::Fixed8 => model.workspace_len::<i8>(self.labels_bytes, how, block),
         }
     }
 
@@ -89,9 +101,8 @@ impl Needs {
             samples: take(samples, self.samples_bytes)?,
             labels: take(labels, self.labels_bytes)?,
             order: bytemuck::try_cast_slice_mut(take(order, self.order_bytes)?).ok()?,
-            parameters: bytemuck::try_cast_slice_mut(take(parameters, self.parameters_bytes)?)
-                .ok()?,
-            workspace: bytemuck::try_cast_slice_mut(take(workspace, self.workspace_bytes)?).ok()?,
+            parameters: take(parameters, self.parameters_bytes)?,
+            workspace: take(workspace, self.workspace_bytes)?,
         })
     }
 }
@@ -101,38 +112,38 @@ pub(crate) struct Regions<'a> {
     pub(crate) samples: &'a mut [u8],
     pub(crate) labels: &'a mut [u8],
     pub(crate) order: &'a mut [u16],
-    pub(crate) parameters: &'a mut [f32],
-    pub(crate) workspace: &'a mut [f32],
+    pub(crate) parameters: &'a mut [u8],
+    pub(crate) workspace: &'a mut [u8],
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zfl_nn::{Activation, Layer};
+    use zfl_nn::{Activation, Hyperparameters, Loss, Model};
 
-    fn model() -> Mlp {
-        let dense = |output_count, activation| Layer {
-            output_count,
-            activation,
-        };
-        Mlp::new(
-            784,
-            &[dense(16, Activation::Relu), dense(10, Activation::Identity)],
-        )
-        .unwrap()
+    fn task(format: Format) -> Task {
+        Task {
+            model: Model::mlp(784, &[16, 10], Activation::Relu, Loss::CrossEntropy).unwrap(),
+            hyperparameters: Hyperparameters::sgd(5, 600, 0.1),
+            format,
+        }
     }
 
     #[test]
     fn regions_lie_one_after_another() {
-        let needs = Needs::of_share(101, 784).with_model(&model(), 600);
+        let task = task(Format::Fixed16);
+        let needs = Needs::of_share(101, 784).with_task(&task, 1);
         let total = needs.total_bytes();
         let mut arena = vec![0u64; total / 8];
         let regions = needs.cut(bytemuck::cast_slice_mut(&mut arena)).unwrap();
         assert_eq!(regions.samples.len(), 101 * 784);
         assert_eq!(regions.labels.len(), 101);
         assert_eq!(regions.order.len(), 101);
-        assert_eq!(regions.parameters.len(), 12_730);
-        assert_eq!(regions.workspace.len(), model().workspace_len(101, 600));
+        assert_eq!(regions.parameters.len(), 12_730 * 2);
+        assert_eq!(
+            regions.workspace.len(),
+            needs.workspace(&task, 1).total() * 4
+        );
         let mut small = vec![0u64; total / 8 - 1];
         assert!(needs.cut(bytemuck::cast_slice_mut(&mut small)).is_none());
     }

@@ -1,16 +1,13 @@
 //! The client itself.
 
-use zfl_nn::{
-    Activation, Evaluation, Hyperparameters, Layer, Memory, Mlp, Progress, SAMPLES_MAX, Training,
-    ValueTable,
-};
+use zfl_nn::{Draw, Evaluation, Format, InputError, NonZero, Progress, SAMPLES_MAX, Task};
 use zfl_proto::message::{
-    self, Architecture, Assignment, Checksum, DataHeader, DataPart, DeviceMetrics,
-    HEADER_BYTES_MAX, HeaderBytes, Kind, LAYERS_MAX, Metrics, PREFIX_BYTES, Prefix, StartHeader,
-    UpdateHeader,
+    Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Encoding, HEADER_BYTES_MAX,
+    HeaderBytes, Kind, Metrics, PREFIX_BYTES, Prefix, StartHeader, UpdateHeader,
 };
 use zfl_proto::{ClientId, RoundIndex};
 
+use crate::trainer::Trainer;
 use crate::{Needs, Refusal};
 
 /// What the client wants to ask the coordinator next.
@@ -63,6 +60,9 @@ impl State {
 struct Round {
     index: RoundIndex,
     needs: Needs,
+    encoding: Encoding,
+    /// Bytes of the parameters before those that train.
+    frozen_bytes: usize,
 }
 
 enum Phase {
@@ -105,8 +105,11 @@ pub struct Client<'m> {
     round: RoundIndex,
     phase: Phase,
     share: Option<Share>,
-    table: ValueTable,
-    training: Option<Training>,
+    training: Option<Trainer>,
+    /// The task whose frozen parameters are in the arena.
+    frozen: Option<Task>,
+    /// Samples that are processed together.
+    block: usize,
     incoming: Option<Incoming>,
     arena_peak_bytes: usize,
 }
@@ -135,8 +138,9 @@ impl<'m> Client<'m> {
             round,
             phase,
             share,
-            table,
             training,
+            frozen,
+            block,
             incoming,
             arena_peak_bytes,
         } = self;
@@ -146,8 +150,9 @@ impl<'m> Client<'m> {
             round,
             phase,
             share,
-            table,
             training,
+            frozen,
+            block,
             incoming,
             arena_peak_bytes,
         })
@@ -155,14 +160,21 @@ impl<'m> Client<'m> {
 
     /// A client that knows nothing yet.
     pub fn new(arena: &'m mut [u64]) -> Self {
+        Self::with_block(arena, 1)
+    }
+
+    /// As [`Client::new`], for a client that processes `block` samples at once
+    /// ([`zfl_nn::BLOCK_FAST`] where memory is plenty). The results are equal.
+    pub fn with_block(arena: &'m mut [u64], block: usize) -> Self {
         Self {
             arena,
             id: ClientId(0),
             round: RoundIndex(0),
             phase: Phase::Unassigned,
             share: None,
-            table: ValueTable::new(1.0),
             training: None,
+            frozen: None,
+            block,
             incoming: None,
             arena_peak_bytes: 0,
         }
@@ -200,7 +212,18 @@ impl<'m> Client<'m> {
             .map_or(0, |share| share.header.sample_count)
     }
 
-    /// Most bytes of the arena that were in use.
+    /// The samples of its share; none before it has them.
+    pub fn samples(&mut self) -> &[u8] {
+        let arrived = !matches!(self.phase, Phase::Unassigned | Phase::Assigned);
+        let needs = self.share.as_ref().map(|share| share.needs);
+        needs
+            .filter(|_| arrived)
+            .and_then(|needs| needs.cut(bytemuck::cast_slice_mut(self.arena)))
+            .map_or(&[], |regions| regions.samples)
+    }
+
+    /// Most bytes of an arena that were in use, or would have been where
+    /// samples are processed one at a time.
     pub fn arena_peak_bytes(&self) -> usize {
         self.arena_peak_bytes
     }
@@ -339,6 +362,7 @@ impl<'m> Client<'m> {
             Phase::Receiving(_) => {
                 self.phase = Phase::Ready;
                 self.training = None;
+                self.frozen = None;
             }
             _ => {}
         }
@@ -367,17 +391,16 @@ impl<'m> Client<'m> {
         let Some(incoming) = &self.incoming else {
             return Ok(());
         };
-        let header = incoming
-            .header
-            .get(..prefix.header_bytes)
-            .unwrap_or(&incoming.header);
-        if incoming.kind != Kind::Assignment && prefix.client != self.id {
+        // A copy, as the header changes more than the message.
+        let (kind, bytes) = (incoming.kind, incoming.header);
+        let header = bytes.get(..prefix.header_bytes).unwrap_or(&bytes);
+        if kind != Kind::Assignment && prefix.client != self.id {
             return Err(Refusal::OtherClient {
                 own: self.id,
                 named: prefix.client,
             });
         }
-        let (offset, length) = match incoming.kind {
+        let (offset, length) = match kind {
             Kind::Assignment => {
                 self.id = Assignment::decode(header)?.client;
                 (0, 0)
@@ -419,7 +442,8 @@ impl<'m> Client<'m> {
         }
         let needs = Needs::of_share(sample_count, as_usize(header.input_count));
         self.claim(&needs)?;
-        self.table = ValueTable::new(header.value_scale);
+        self.frozen = None;
+        self.arena_peak_bytes = self.arena_peak_bytes.max(needs.total_bytes());
         self.share = Some(Share { needs, header });
         Ok((0, needs.samples_bytes))
     }
@@ -434,47 +458,72 @@ impl<'m> Client<'m> {
     }
 
     /// Checks a round against the data and the memory; where its model goes.
-    fn take_start(&mut self, header: &StartHeader) -> Result<(usize, usize), Refusal> {
+    fn take_start(&mut self, header: &StartHeader<'_>) -> Result<(usize, usize), Refusal> {
         let share = self.share.as_ref().ok_or(Refusal::NotReady)?;
-        let model = model_of(&header.architecture)?;
+        let task = Task::decode(header.task).map_err(Refusal::Task)?;
+        let named = |count| u32::try_from(count).unwrap_or(u32::MAX);
         check(
             "inputs",
             share.header.input_count,
-            header.architecture.input_count(),
+            named(task.model.input_count()),
         )?;
-        let classes = header.architecture.layers().last();
         check(
             "classes",
             share.header.class_count,
-            classes.map_or(0, |layer| layer.output_count),
+            named(task.model.output_count()),
         )?;
-        let hyperparameters = Hyperparameters {
-            epochs: header.epochs,
-            batch_size: as_usize(header.batch_size),
-            learning_rate: header.learning_rate,
+        if header.encoding != encoding(task.format) {
+            return Err(Refusal::Encoding);
+        }
+        let needs = share.needs.with_task(&task, self.block);
+        let (frozen_bytes, trained_bytes) = (
+            needs.parameters_bytes - task.trained_bytes(),
+            task.trained_bytes(),
+        );
+        let payload_bytes = as_usize(header.payload_bytes);
+        // The frozen parameters need not come again.
+        let start = if payload_bytes == needs.parameters_bytes {
+            0
+        } else if payload_bytes != trained_bytes {
+            return Err(Refusal::PayloadLength {
+                needed_bytes: needs.parameters_bytes,
+                present_bytes: payload_bytes,
+            });
+        } else if self.frozen.is_some_and(|held| is_same_model(&held, &task)) {
+            frozen_bytes
+        } else {
+            return Err(Refusal::FrozenMissing);
         };
-        let needs = share.needs.with_model(&model, hyperparameters.batch_size);
-        let training = Training::new(
-            model,
-            hyperparameters,
+        let draw = Draw {
+            seed: header.seed,
+            client: self.id.0,
+            round: header.round.0,
+        };
+        let peak = share.needs.with_task(&task, 1).total_bytes();
+        let training = Trainer::new(
+            &task,
             share.needs.labels_bytes,
-            header.seed,
-            self.id.0,
-            header.round.0,
+            self.block,
+            draw,
+            share.header.value_scale,
         )
         .map_err(Refusal::Input)?;
         self.claim(&needs)?;
+        self.arena_peak_bytes = self.arena_peak_bytes.max(peak);
+        self.frozen = (frozen_bytes > 0).then_some(task);
         self.training = Some(training);
         self.phase = Phase::Receiving(Round {
             index: header.round,
             needs,
+            encoding: header.encoding,
+            frozen_bytes,
         });
         let [_, _, order_end, ..] = needs.ends();
-        Ok((order_end, needs.parameters_bytes))
+        Ok((order_end + start, needs.parameters_bytes - start))
     }
 
-    /// Notes that so much of the arena is in use.
-    fn claim(&mut self, needs: &Needs) -> Result<(), Refusal> {
+    /// Checks that the arena is large enough.
+    fn claim(&self, needs: &Needs) -> Result<(), Refusal> {
         let needed_bytes = needs.total_bytes();
         let available_bytes = self.arena_bytes();
         if needed_bytes > available_bytes {
@@ -483,7 +532,6 @@ impl<'m> Client<'m> {
                 available_bytes,
             });
         }
-        self.arena_peak_bytes = self.arena_peak_bytes.max(needed_bytes);
         Ok(())
     }
 
@@ -515,7 +563,7 @@ impl<'m> Client<'m> {
             }
             (_, Phase::Receiving(round)) => {
                 let round = *round;
-                self.check_parameters(&round.needs)?;
+                self.check_parameters(&round)?;
                 self.round = round.index;
                 Ok(Phase::Training(round))
             }
@@ -533,26 +581,47 @@ impl<'m> Client<'m> {
         zfl_nn::check_labels(regions.labels, class_count).map_err(Refusal::Input)
     }
 
-    fn check_parameters(&mut self, needs: &Needs) -> Result<(), Refusal> {
-        let regions = needs
+    fn check_parameters(&mut self, round: &Round) -> Result<(), Refusal> {
+        let regions = round
+            .needs
             .cut(bytemuck::cast_slice_mut(self.arena))
             .ok_or(Refusal::NotReady)?;
-        match regions
-            .parameters
+        if round.encoding != Encoding::F32 {
+            return Ok(());
+        }
+        let (values, _) = regions.parameters.as_chunks::<4>();
+        match values
             .iter()
-            .position(|value| !value.is_finite())
+            .position(|value| !f32::from_le_bytes(*value).is_finite())
         {
             None => Ok(()),
             Some(parameter) => Err(Refusal::NonFinite { parameter }),
         }
     }
 
-    /// Trains for at most `units` units of work (see [`Training::advance`]).
-    /// `Done` when there is nothing (more) to train.
+    /// Trains for at most `units` units of work (see
+    /// [`zfl_nn::Training::advance`]). `Done` when there is nothing (more) to
+    /// train.
+    ///
+    /// A training that diverges is done, with an update whose loss is no
+    /// finite number.
     ///
     /// # Errors
     /// When the data do not suit the model; the client is ready again then.
     pub fn train(&mut self, units: usize) -> Result<Progress, Refusal> {
+        self.train_with(units, None)
+    }
+
+    /// As [`Client::train`], where it is known what in [`Client::samples`] is
+    /// not 0.
+    ///
+    /// # Errors
+    /// As [`Client::train`].
+    pub fn train_with(
+        &mut self,
+        units: usize,
+        non_zero: Option<NonZero<'_>>,
+    ) -> Result<Progress, Refusal> {
         let (Phase::Training(round), Some(training)) = (&self.phase, &mut self.training) else {
             return Ok(Progress::Done);
         };
@@ -560,16 +629,8 @@ impl<'m> Client<'m> {
         let Some(regions) = round.needs.cut(bytemuck::cast_slice_mut(self.arena)) else {
             return Ok(Progress::Done);
         };
-        let mut memory = Memory {
-            parameters: regions.parameters,
-            workspace: regions.workspace,
-            order: regions.order,
-            samples: regions.samples,
-            labels: regions.labels,
-            table: &self.table,
-        };
-        match training.advance(&mut memory, units) {
-            Ok(Progress::Done) => {
+        match training.advance(regions, non_zero, units) {
+            Ok(Progress::Done) | Err(InputError::Diverged { .. }) => {
                 self.phase = Phase::Reporting(round);
                 Ok(Progress::Done)
             }
@@ -589,8 +650,9 @@ impl<'m> Client<'m> {
         };
         let [_, _, start, ..] = round.needs.ends();
         let bytes: &[u8] = bytemuck::cast_slice(self.arena);
-        let payload = bytes.get(start..start + round.needs.parameters_bytes)?;
-        let (first, last) = (training.first_epoch(), training.last_epoch());
+        let trained = start + round.frozen_bytes..start + round.needs.parameters_bytes;
+        let payload = bytes.get(trained)?;
+        let (first, last) = training.epochs();
         let header = UpdateHeader {
             client: self.id,
             round: round.index,
@@ -602,6 +664,7 @@ impl<'m> Client<'m> {
                 accuracy_last_epoch: accuracy(last),
                 device,
             },
+            encoding: round.encoding,
             payload_bytes: u32::try_from(payload.len()).ok()?,
             payload_crc32: Checksum::of(payload),
         };
@@ -633,22 +696,19 @@ fn check(what: &'static str, own: u32, named: u32) -> Result<(), Refusal> {
     }
 }
 
-fn model_of(architecture: &Architecture) -> Result<Mlp, Refusal> {
-    let mut layers = [Layer {
-        output_count: 0,
-        activation: Activation::Identity,
-    }; LAYERS_MAX];
-    for (layer, named) in layers.iter_mut().zip(architecture.layers()) {
-        *layer = Layer {
-            output_count: as_usize(named.output_count),
-            activation: match named.activation {
-                message::Activation::Identity => Activation::Identity,
-                message::Activation::Relu => Activation::Relu,
-            },
-        };
+/// How parameters of a format are sent.
+const fn encoding(format: Format) -> Encoding {
+    match format {
+        Format::F32 => Encoding::F32,
+        Format::Fixed32 => Encoding::Fixed32,
+        Format::Fixed16 => Encoding::Fixed16,
+        Format::Fixed8 => Encoding::Fixed8,
     }
-    let layers = layers.get(..architecture.layers().len()).unwrap_or(&layers);
-    Mlp::new(as_usize(architecture.input_count()), layers).map_err(Refusal::Shape)
+}
+
+/// Whether frozen parameters of one task serve the other.
+fn is_same_model(held: &Task, task: &Task) -> bool {
+    held.model == task.model && held.format == task.format
 }
 
 /// All targets have at least 32 bits.

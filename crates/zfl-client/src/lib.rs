@@ -28,6 +28,7 @@ pub use client::{Client, Parked, Request, State};
 pub use refusal::Refusal;
 
 mod refusal;
+mod trainer;
 
 #[cfg(target_endian = "big")]
 compile_error!("messages are little-endian and received in place");

@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use zfl_nn::{InputError, SAMPLES_MAX, ShapeError};
+use zfl_nn::{InputError, SAMPLES_MAX, TaskError};
 use zfl_proto::ClientId;
 use zfl_proto::message::DecodeError;
 
 /// Why a client does not do what it was asked. The client is as it was
 /// before, but for the contents of its model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Refusal {
     /// It has no share yet.
     NotReady,
@@ -44,8 +44,19 @@ pub enum Refusal {
         /// What the message says.
         named: u32,
     },
-    /// The layers make no model.
-    Shape(ShapeError),
+    /// The task is none.
+    Task(TaskError),
+    /// The parameters are not encoded as the task says.
+    Encoding,
+    /// The payload is not as long as the model.
+    PayloadLength {
+        /// Bytes of the model.
+        needed_bytes: usize,
+        /// Bytes of the payload.
+        present_bytes: usize,
+    },
+    /// The frozen parameters were left out, and they are not here.
+    FrozenMissing,
     /// Data that cannot be trained on.
     Input(InputError),
     /// The payload is not the one that the header announces.
@@ -90,7 +101,18 @@ impl fmt::Display for Refusal {
                     "{what}: the client's data have {own}, the message {named}"
                 )
             }
-            Self::Shape(error) => error.fmt(f),
+            Self::Task(error) => error.fmt(f),
+            Self::Encoding => f.write_str("the parameters are not encoded as the task says"),
+            Self::PayloadLength {
+                needed_bytes,
+                present_bytes,
+            } => write!(
+                f,
+                "payload of {present_bytes} bytes, the model has {needed_bytes}"
+            ),
+            Self::FrozenMissing => {
+                f.write_str("the frozen parameters were left out and are not here")
+            }
             Self::Input(error) => error.fmt(f),
             Self::Checksum => f.write_str("checksum of the payload is wrong"),
             Self::Incomplete { missing_bytes } => {

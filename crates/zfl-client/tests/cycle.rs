@@ -4,9 +4,9 @@
 
 use proptest::prelude::*;
 use zfl_client::{Client, Refusal, Request, State};
-use zfl_nn::Progress;
+use zfl_nn::{Activation, Format, Hyperparameters, Loss, Model, Progress, Task};
 use zfl_proto::message::{
-    Architecture, Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind, StartHeader,
+    Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Encoding, Kind, StartHeader,
     UpdateHeader,
 };
 use zfl_proto::{ClientId, RoundIndex};
@@ -48,7 +48,25 @@ fn data(part: DataPart, change: impl Fn(&mut DataHeader, &mut Vec<u8>)) -> Vec<u
     message(header.encode().as_slice(), &payload)
 }
 
-fn start(change: impl Fn(&mut StartHeader, &mut Vec<f32>)) -> Vec<u8> {
+fn task() -> Task {
+    task_of(6, 4)
+}
+
+fn task_of(inputs: usize, hidden: usize) -> Task {
+    let widths = [hidden, 3];
+    Task {
+        model: Model::mlp(inputs, &widths, Activation::Relu, Loss::CrossEntropy).unwrap(),
+        hyperparameters: Hyperparameters::sgd(2, 5, 0.1),
+        format: Format::F32,
+    }
+}
+
+fn start(change: impl Fn(&mut StartHeader<'_>, &mut Vec<f32>)) -> Vec<u8> {
+    start_of(&task(), change)
+}
+
+fn start_of(task: &Task, change: impl Fn(&mut StartHeader<'_>, &mut Vec<f32>)) -> Vec<u8> {
+    let task = task.encode();
     let mut weights: Vec<f32> = (0..6 * 4 + 4 + 4 * 3 + 3)
         .map(|i| (i % 7) as f32 * 0.1 - 0.3)
         .collect();
@@ -56,14 +74,14 @@ fn start(change: impl Fn(&mut StartHeader, &mut Vec<f32>)) -> Vec<u8> {
         client: CLIENT,
         round: RoundIndex(1),
         seed: 5,
-        epochs: 2,
-        batch_size: 5,
-        learning_rate: 0.1,
-        architecture: Architecture::mlp(INPUT_COUNT, [4], 3).unwrap(),
+        task: task.as_slice(),
+        encoding: Encoding::F32,
+        payload_bytes: 0,
         payload_crc32: 0,
     };
     change(&mut header, &mut weights);
     let payload: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
+    header.payload_bytes = payload.len() as u32;
     header.payload_crc32 = Checksum::of(&payload);
     message(header.encode().as_slice(), &payload)
 }
@@ -97,7 +115,7 @@ fn round_trip(piece: usize, units: usize) -> Vec<u8> {
     let mut arena = [u64::MAX; 200];
     let mut client = Client::new(&mut arena);
     provision(&mut client, piece);
-    feed(&mut client, Kind::Start, &start(same), piece).unwrap();
+    feed(&mut client, Kind::Start, &start(|_, _| {}), piece).unwrap();
     assert_eq!(client.state(), State::Training);
     while client.train(units).unwrap() == Progress::Working {}
     assert_eq!(client.next_request(), Some(Request::Results(CLIENT)));
@@ -114,7 +132,7 @@ fn a_parked_client_goes_on_in_other_memory() {
     let mut arena = vec![u64::MAX; 200];
     let mut client = Client::new(&mut arena);
     provision(&mut client, 1000);
-    feed(&mut client, Kind::Start, &start(same), 1000).unwrap();
+    feed(&mut client, Kind::Start, &start(|_, _| {}), 1000).unwrap();
     assert_eq!(client.train(7).unwrap(), Progress::Working);
     let parked = client.park();
     let mut larger = vec![0; 300];
@@ -137,7 +155,7 @@ fn a_round_gives_an_update() {
     assert_eq!(payload.len(), header.payload_bytes as usize);
     assert_eq!(Checksum::of(payload), header.payload_crc32);
     assert!(header.metrics.loss_last_epoch < header.metrics.loss_first_epoch);
-    let before = start(same);
+    let before = start(|_, _| {});
     assert_ne!(payload, &before[before.len() - payload.len()..]);
 }
 
@@ -159,7 +177,7 @@ proptest! {
             (Kind::Assignment, assignment()),
             (Kind::Samples, data(DataPart::Samples, same)),
             (Kind::Labels, data(DataPart::Labels, same)),
-            (Kind::Start, start(same)),
+            (Kind::Start, start(|_, _| {})),
         ];
         for (which, garbage, position) in steps {
             let (kind, bytes) = good.get(which).unwrap_or(&good[0]);
@@ -251,21 +269,78 @@ fn a_refused_message_leaves_the_client_usable() {
     check(
         &mut client,
         Kind::Start,
-        start(|header, weights| {
-            header.architecture = Architecture::mlp(7, [4], 3).unwrap();
-            weights.resize(47, 0.0);
-        }),
+        start_of(&task_of(7, 4), |_, weights| weights.resize(47, 0.0)),
         "inputs: the client's data have 6, the message 7",
     );
     check(
         &mut client,
         Kind::Start,
-        start(|header, weights| {
-            header.architecture = Architecture::mlp(6, [100], 3).unwrap();
-            weights.resize(1003, 0.0);
-        }),
-        "does not fit: needs 7768 bytes of 1600",
+        start_of(&task_of(6, 100), |_, weights| weights.resize(1003, 0.0)),
+        "does not fit: needs 7352 bytes of 1600",
     );
-    feed(&mut client, Kind::Start, &start(same), 99).unwrap();
+    check(
+        &mut client,
+        Kind::Start,
+        start(|_, weights| weights.truncate(42)),
+        "payload of 168 bytes, the model has 172",
+    );
+    check(
+        &mut client,
+        Kind::Start,
+        start(|header, _| header.encoding = Encoding::Fixed32),
+        "the parameters are not encoded as the task says",
+    );
+    let mut of_batches_of_0 = task();
+    of_batches_of_0.hyperparameters.batch_size = 0;
+    check(
+        &mut client,
+        Kind::Start,
+        start_of(&of_batches_of_0, |_, _| {}),
+        "byte 8 of the task: impossible value of batch size",
+    );
+    feed(&mut client, Kind::Start, &start(|_, _| {}), 99).unwrap();
     assert_eq!(client.receive(Kind::Start), Err(Refusal::Busy));
+}
+
+/// The first layer is frozen: it comes once, stays as it is, and is not sent.
+#[test]
+fn frozen_parameters_travel_once() {
+    let mut task = task();
+    task.model = task.model.freeze(1).unwrap();
+    let mut arena = [0u64; 200];
+    let mut client = Client::new(&mut arena);
+    provision(&mut client, 99);
+    let trained_only = start_of(&task, |_, weights| {
+        weights.drain(..28);
+    });
+    let refusal = feed(&mut client, Kind::Start, &trained_only, 99).unwrap_err();
+    assert_eq!(refusal, Refusal::FrozenMissing);
+    let round = |client: &mut Client<'_>, message: &[u8]| {
+        feed(client, Kind::Start, message, 99).unwrap();
+        while client.train(100).unwrap() == Progress::Working {}
+        let (_, payload) = client.update(DeviceMetrics::default()).unwrap();
+        let payload = payload.to_vec();
+        client.reported();
+        payload
+    };
+    let first = round(&mut client, &start_of(&task, |_, _| {}));
+    assert_eq!(first.len(), task.trained_bytes());
+    assert_eq!(round(&mut client, &trained_only), first);
+    let message = start_of(&task, |_, _| {});
+    assert_ne!(first, &message[message.len() - first.len()..]);
+}
+
+/// A training that diverges ends in an update that says so.
+#[test]
+fn a_training_that_diverges_is_reported() {
+    let mut task = task();
+    task.hyperparameters.learning_rate = 1e30;
+    let mut arena = [0u64; 200];
+    let mut client = Client::new(&mut arena);
+    provision(&mut client, 99);
+    feed(&mut client, Kind::Start, &start_of(&task, |_, _| {}), 99).unwrap();
+    while client.train(100).unwrap() == Progress::Working {}
+    let (header, _) = client.update(DeviceMetrics::default()).unwrap();
+    let header = UpdateHeader::decode(header.as_slice()).unwrap();
+    assert!(!header.metrics.loss_last_epoch.is_finite());
 }

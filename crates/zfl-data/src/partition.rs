@@ -29,6 +29,23 @@ pub enum PartitionError {
         /// The samples there are.
         sample_count: usize,
     },
+    /// Shares of nothing.
+    #[error("0 samples per client: each needs at least one")]
+    NoSamplesPerClient,
+    /// Shares that are larger than the whole.
+    #[error(
+        "{client_count} clients with {samples_per_client} samples each need {}, but there are {sample_count}: at most {} each",
+        u64::try_from(*client_count).unwrap_or(u64::MAX).saturating_mul((*samples_per_client).into()),
+        sample_count / (*client_count).max(1)
+    )]
+    TooManySamplesPerClient {
+        /// The clients asked for.
+        client_count: usize,
+        /// What each should hold.
+        samples_per_client: u32,
+        /// The samples there are.
+        sample_count: usize,
+    },
     /// A sample that does not exist.
     #[error("client {client} holds sample {sample}, but there are {sample_count}")]
     NoSuchSample {
@@ -57,13 +74,20 @@ pub enum Scheme {
     /// whose sizes differ by at most one, the larger ones first. Every sample
     /// is held by exactly one client.
     Iid,
+    /// As [`Scheme::Iid`], but each client holds as many samples as said, and
+    /// those left over are held by nobody.
+    IidSubset {
+        /// Samples of each client; at least 1.
+        samples_per_client: u32,
+    },
 }
 
 impl Scheme {
     /// Deals the samples of `dataset` out to `client_count` clients.
     ///
     /// # Errors
-    /// [`PartitionError`] if there are no clients, or more than samples.
+    /// [`PartitionError`] if there are no clients, or not samples enough for
+    /// them.
     pub fn partition(
         self,
         dataset: &Dataset,
@@ -82,6 +106,9 @@ impl Scheme {
         }
         match self {
             Self::Iid => Ok(iid(sample_count, client_count, seed)),
+            Self::IidSubset { samples_per_client } => {
+                iid_subset(sample_count, client_count, samples_per_client, seed)
+            }
         }
     }
 }
@@ -98,6 +125,32 @@ fn iid(sample_count: usize, client_count: usize, seed: u64) -> Partition {
         .map(|clients| clients * share + clients.min(remainder))
         .collect();
     Partition { order, ends }
+}
+
+/// The first samples of the order that [`iid`] deals.
+fn iid_subset(
+    sample_count: usize,
+    client_count: usize,
+    samples_per_client: u32,
+    seed: u64,
+) -> Result<Partition, PartitionError> {
+    if samples_per_client == 0 {
+        return Err(PartitionError::NoSamplesPerClient);
+    }
+    let too_many = PartitionError::TooManySamplesPerClient {
+        client_count,
+        samples_per_client,
+        sample_count,
+    };
+    let share = usize::try_from(samples_per_client).unwrap_or(usize::MAX);
+    let held = share.checked_mul(client_count);
+    let Some(held) = held.filter(|held| *held <= sample_count) else {
+        return Err(too_many);
+    };
+    let mut order = iid(sample_count, client_count, seed).order;
+    order.truncate(held);
+    let ends = (1..=client_count).map(|clients| clients * share).collect();
+    Ok(Partition { order, ends })
 }
 
 /// The samples of each client: index lists into one data set.
@@ -231,6 +284,27 @@ mod tests {
     }
 
     #[test]
+    fn a_subset_deals_the_order_of_the_whole() {
+        let dataset = small_dataset(8);
+        let deal = |samples_per_client, clients| {
+            Scheme::IidSubset { samples_per_client }.partition(&dataset, clients, 1)
+        };
+        let partition = deal(2, 3).unwrap();
+        let shares: Vec<&[u32]> = partition.iter().collect();
+        assert_eq!(shares, [[5, 0], [7, 4], [6, 2]]);
+        assert_eq!(partition.sample_count(), 6);
+        // All of it is the whole partition.
+        assert_eq!(deal(4, 2), Scheme::Iid.partition(&dataset, 2, 1));
+
+        assert_eq!(deal(0, 3), Err(PartitionError::NoSamplesPerClient));
+        assert_eq!(
+            deal(3, 3).unwrap_err().to_string(),
+            "3 clients with 3 samples each need 9, but there are 8: at most 2 each"
+        );
+        assert!(deal(u32::MAX, 8).is_err());
+    }
+
+    #[test]
     fn a_partition_follows_its_seed() {
         let dataset = small_dataset(100);
         let deal = |seed| Scheme::Iid.partition(&dataset, 10, seed).unwrap();
@@ -303,6 +377,25 @@ mod tests {
             prop_assert_eq!(all, indices(sample_count));
             // The checked constructor agrees.
             prop_assert_eq!(Partition::from_shares(partition.iter(), sample_count), Ok(partition));
+        }
+
+        #[test]
+        fn a_subset_deals_each_sample_at_most_once(
+            (sample_count, client_count) in (1usize..2000).prop_flat_map(|samples| (Just(samples), 1..=samples)),
+            samples_per_client in 1u32..100,
+            seed: u64,
+        ) {
+            let dataset = small_dataset(sample_count);
+            let scheme = Scheme::IidSubset { samples_per_client };
+            let needed = client_count * samples_per_client as usize;
+            match scheme.partition(&dataset, client_count, seed) {
+                Err(_) => prop_assert!(needed > sample_count),
+                Ok(partition) => {
+                    prop_assert_eq!(partition.sample_count(), needed);
+                    prop_assert!(partition.iter().all(|share| share.len() == samples_per_client as usize));
+                    prop_assert_eq!(Partition::from_shares(partition.iter(), sample_count), Ok(partition));
+                }
+            }
         }
 
         /// Shares of a large IID partition have about the labels of the whole.

@@ -15,5 +15,6 @@ pub mod host;
 mod native;
 mod records;
 pub mod run;
+pub mod task;
 
 pub use records::RecordError;

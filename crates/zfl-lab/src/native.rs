@@ -187,7 +187,14 @@ impl Inner {
         };
         let started = native.and_then(|Native { mut arena, client }| {
             let client = deliver(client, &mut arena, |client| {
-                feed(client, Kind::Start, call.header(), [call.payload()])
+                match feed(client, Kind::Start, call.header(), [call.payload()]) {
+                    // It was made anew since it was sent them.
+                    Err(Refusal::FrozenMissing) => {
+                        let (header, payload) = call.whole();
+                        feed(client, Kind::Start, header, [payload])
+                    }
+                    fed => fed,
+                }
             })?;
             Ok(Native { arena, client })
         });
@@ -302,8 +309,8 @@ fn feed<'p>(
 mod tests {
     use super::*;
     use zfl_data::Scheme;
-    use zfl_proto::message::Architecture;
-    use zfl_server::{Coordinator, Deadlines, LocalPart, Options, Plan, Schedule};
+    use zfl_nn::{Activation, Format, Hyperparameters, Initialisation, Loss, Model, Task};
+    use zfl_server::{Coordinator, Deadlines, Initial, LocalPart, Options, Plan, Schedule};
 
     use crate::data::test_set;
 
@@ -318,15 +325,18 @@ mod tests {
         let options = Options {
             plan: Plan {
                 seed: 1,
-                architecture: Architecture::mlp(64, [16], 10).unwrap(),
+                task: Task {
+                    model: Model::mlp(64, &[16, 10], Activation::Relu, Loss::CrossEntropy).unwrap(),
+                    hyperparameters: Hyperparameters::sgd(2, 10, 0.1),
+                    format: Format::F32,
+                },
+                initial: Initial::Drawn(Initialisation::Auto),
                 rounds: 6,
                 client_count: 10,
                 clients_per_round: 4,
                 quorum: 4,
-                epochs: 2,
-                batch_size: 10,
-                learning_rate: 0.1,
                 schedule: Schedule::Constant,
+                target_accuracy: None,
             },
             deadlines: Deadlines {
                 ready: day,

@@ -20,10 +20,9 @@ use zfl_machine::{Board, FleetProgress, LauncherProgram};
 use zfl_net::AddressPlan;
 use zfl_net::bridge::Bridge;
 use zfl_proto::Token;
-use zfl_proto::message::Architecture;
 use zfl_server::{
     ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options, Outcome,
-    Plan, RoundRecord, Schedule, checkpoint,
+    Plan, RoundRecord, checkpoint,
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
@@ -32,6 +31,7 @@ use crate::firmware::FirmwareSource;
 use crate::host::{FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
 use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
+use crate::task::{self, TaskError};
 
 /// Events of devices that may wait to be recorded.
 const DEVICE_EVENTS_MAX: usize = 8192;
@@ -126,18 +126,9 @@ pub enum RunError {
     /// More clients are asked for than there are.
     #[error(transparent)]
     Participation(#[from] experiment::ParticipationError),
-    /// The model has no place in a message.
-    #[error(
-        "model of {inputs} inputs, hidden layers {hidden:?} and {classes} classes is too large or has too many layers"
-    )]
-    Model {
-        /// Inputs of a sample.
-        inputs: usize,
-        /// The hidden layers.
-        hidden: Vec<u16>,
-        /// Classes.
-        classes: usize,
-    },
+    /// There is no such model on these data.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// The rounds cannot be played.
     #[error(transparent)]
     Coordinator(#[from] CoordinatorError),
@@ -203,6 +194,8 @@ pub struct Summary {
     pub accuracy: f64,
     /// Mean cross-entropy on the test set after the last round, in nats.
     pub loss: f64,
+    /// The round that reached `coordinator.target-accuracy`, if one did.
+    pub target_accuracy_round: Option<u32>,
     /// SHA-256 of the last global model.
     pub model_sha256: String,
     /// Weights and biases of the model.
@@ -426,32 +419,26 @@ fn prepare(
     let participation = experiment.coordinator.participation(client_count)?;
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
     let scheme = match experiment.partition {
-        experiment::Partition::Iid => Scheme::Iid,
+        experiment::Partition::Iid {
+            samples_per_client: None,
+        } => Scheme::Iid,
+        experiment::Partition::Iid {
+            samples_per_client: Some(samples_per_client),
+        } => Scheme::IidSubset { samples_per_client },
     };
     let partition = scheme.partition(&data.train, clients, experiment.seed)?;
-    let (inputs, classes) = (data.train.input_count(), data.train.class_count());
-    let experiment::Model::Mlp { hidden } = &experiment.model;
-    let widths = hidden.iter().copied().map(u32::from);
-    let architecture =
-        Architecture::mlp(saturate(inputs), widths, saturate(classes)).ok_or_else(|| {
-            RunError::Model {
-                inputs,
-                hidden: hidden.clone(),
-                classes,
-            }
-        })?;
+    let task = task::task(experiment, &data.train)?;
     let options = Options {
         plan: Plan {
             seed: experiment.seed,
-            architecture,
+            task,
+            initial: task::initial(experiment, &task)?,
             rounds: experiment.rounds,
             client_count,
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
-            epochs: experiment.training.epochs,
-            batch_size: experiment.training.batch_size,
-            learning_rate: experiment.training.learning_rate,
-            schedule: Schedule::Constant,
+            schedule: task::schedule(experiment),
+            target_accuracy: experiment.coordinator.target_accuracy,
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
@@ -514,12 +501,13 @@ pub fn load(
 struct Recorder {
     folder: RunFolder,
     progress: mpsc::UnboundedSender<Progress>,
-    model: zfl_nn::Mlp,
+    model: zfl_nn::Model,
     host: Option<FleetHost>,
     summary: Summary,
     /// Clients that are not played in this process.
     remote: u32,
     rounds: u32,
+    target_accuracy: Option<f64>,
     round: u32,
     provisioned: u32,
     /// Frames of each client's device when the round began.
@@ -536,7 +524,7 @@ impl Recorder {
         experiment: &Experiment,
         clients: u32,
         remote: u32,
-        model: zfl_nn::Mlp,
+        model: zfl_nn::Model,
         folder: RunFolder,
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Self {
@@ -557,6 +545,7 @@ impl Recorder {
             host: None,
             remote,
             rounds: experiment.rounds,
+            target_accuracy: experiment.coordinator.target_accuracy,
             round: 0,
             provisioned: 0,
             frames: BTreeMap::new(),
@@ -743,6 +732,12 @@ impl Recorder {
         let summary = &mut self.summary;
         summary.rounds = record.round;
         summary.accuracy = record.accuracy;
+        if self
+            .target_accuracy
+            .is_some_and(|target| record.accuracy >= target)
+        {
+            summary.target_accuracy_round = Some(record.round);
+        }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
         summary.rounds_host_seconds += record.host_seconds;

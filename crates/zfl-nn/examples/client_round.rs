@@ -1,74 +1,88 @@
-//! One client's round of the MNIST experiment on the host: 1,200 samples of
-//! 784 inputs, a fifth of them not zero, 5 epochs, batches of 600, a 784-16-10
-//! network. Prints how long it took, as a yardstick for what an emulator takes
-//! for the same work on the same machine at the same moment.
+//! One client's round of the MNIST experiment on the host.
 #![expect(clippy::print_stdout, reason = "an example reports")]
 
 use std::error::Error;
 use std::time::Instant;
 
-use zfl_nn::{Activation, Hyperparameters, Layer, Memory, Mlp, Progress, Training, ValueTable};
+use zfl_nn::{
+    Activation, BLOCK_FAST, Draw, Hyperparameters, Initialisation, Loss, Memory, Model,
+    NonZeroBuffer, Progress, Targets, Training, ValueTable,
+};
 use zfl_seed::{Purpose, Stream};
 
-const SAMPLE_COUNT: usize = 1200;
 const INPUT_COUNT: usize = 784;
-const CLASS_COUNT: u32 = 10;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let model = Mlp::new(
-        INPUT_COUNT,
-        &[
-            Layer {
-                output_count: 16,
-                activation: Activation::Relu,
-            },
-            Layer {
-                output_count: 10,
-                activation: Activation::Identity,
-            },
-        ],
-    )?;
-    let mut stream = Stream::new(1, Purpose::Partition, 0);
-    let mut samples = Vec::with_capacity(SAMPLE_COUNT * INPUT_COUNT);
-    for _ in 0..SAMPLE_COUNT * INPUT_COUNT {
-        let value = match stream.below(5) {
-            0 => stream.below(255) + 1,
-            _ => 0,
-        };
-        samples.push(u8::try_from(value)?);
-    }
-    let labels = (0..SAMPLE_COUNT)
-        .map(|_| u8::try_from(stream.below(CLASS_COUNT)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let hyperparameters = Hyperparameters {
-        epochs: 5,
-        batch_size: 600,
-        learning_rate: 0.1,
-    };
+fn run(
+    name: &str,
+    widths: &[usize],
+    batch: usize,
+    count: usize,
+    epochs: u32,
+    block: usize,
+    sparse: bool,
+) -> Result<(), Box<dyn Error>> {
+    let file = std::env::args().nth(1).unwrap_or_default();
+    let images = std::fs::read(format!("{file}/train-images-idx3-ubyte"))?;
+    let labels = std::fs::read(format!("{file}/train-labels-idx1-ubyte"))?;
+    let samples = &images[16..][..count * INPUT_COUNT];
+    let labels = &labels[8..][..count];
+    let model = Model::mlp(INPUT_COUNT, widths, Activation::Relu, Loss::CrossEntropy)?;
+    let hyper = Hyperparameters::sgd(epochs, batch, 0.1);
     let mut parameters = vec![0.0; model.parameter_count()];
     model.initialise(
         &mut parameters,
+        Initialisation::Auto,
         &mut Stream::new(1, Purpose::InitialWeights, 0),
     )?;
-    let mut workspace = vec![0.0; model.workspace_len(SAMPLE_COUNT, hyperparameters.batch_size)];
-    let mut order = vec![0; SAMPLE_COUNT];
+    let len = model.workspace_len::<f32>(count, &hyper, block).total();
+    let mut workspace = vec![0.0; len];
+    let mut order = vec![0; count];
     let table = ValueTable::new(1.0 / 255.0);
-
+    let mut non_zero = NonZeroBuffer::default();
     let began = Instant::now();
-    let mut training = Training::new(model, hyperparameters, SAMPLE_COUNT, 1, 0, 1)?;
-    let mut memory = Memory {
-        parameters: &mut parameters,
-        workspace: &mut workspace,
-        order: &mut order,
-        samples: &samples,
-        labels: &labels,
-        table: &table,
-    };
-    while training.advance(&mut memory, 1024)? == Progress::Working {}
-    println!(
-        "host time {:.1} ms, loss {:.4} in the last epoch",
-        began.elapsed().as_secs_f64() * 1e3,
-        training.last_epoch().loss()
-    );
+    non_zero.find(samples, INPUT_COUNT)?;
+    println!("find {:?}", began.elapsed());
+    for _ in 0..3 {
+        let began = cpu();
+        let draw = Draw {
+            seed: 1,
+            client: 0,
+            round: 1,
+        };
+        let mut training = Training::new(model, hyper, count, block, draw)?;
+        let mut memory = Memory {
+            parameters: &mut parameters,
+            workspace: &mut workspace,
+            order: &mut order,
+            samples,
+            targets: Targets::Labels(labels),
+            table: &table,
+            non_zero: sparse.then(|| non_zero.view()),
+        };
+        while training.advance(&mut memory, 256)? == Progress::Working {}
+        let elapsed = std::time::Duration::from_nanos(cpu() - began);
+        println!(
+            "{name} block {block} sparse {sparse}: {:.1} ms, {:.3} us a sample, accuracy {:.3}",
+            elapsed.as_secs_f64() * 1e3,
+            elapsed.as_secs_f64() * 1e6 / (count * epochs as usize) as f64,
+            training.last_epoch().accuracy()
+        );
+    }
     Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for (block, sparse) in [(1, false), (1, true), (16, true)] {
+        run("W1", &[16, 10], 600, 1200, 5, block, sparse)?;
+        run("W2", &[200, 200, 10], 10, 600, 1, block, sparse)?;
+    }
+    Ok(())
+}
+
+fn cpu() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ')
+        .next()
+        .and_then(|t| t.parse().ok())
+        .unwrap_or(0)
 }

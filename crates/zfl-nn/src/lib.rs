@@ -1,42 +1,59 @@
 //! A fixed-memory neural-network trainer.
-//!
-//! It trains multi-layer perceptrons (dense layers, ReLU, softmax with
-//! cross-entropy) by mini-batch gradient descent, in memory that the caller
-//! owns. It never allocates, does no I/O, and holds no `unsafe`.
-//!
-//! - [`Mlp`] is an architecture: it says how many parameters it has, how much
-//!   memory training needs ([`Mlp::workspace_len`]), initialises and evaluates.
-//! - [`Training`] is one training in progress. [`Training::advance`] does a
-//!   bounded piece of it and returns, so that a device can serve its network
-//!   in between without threads.
-//! - Samples are bytes, read where they lie; a [`ValueTable`] says what number
-//!   each byte stands for. Zero inputs cost nothing.
-//!
-//! # Equal bits everywhere
-//!
-//! The same inputs give the same bits on a Cortex-M3 with software
-//! floating point, on an FPU and on a server. Three rules see to it: every sum
-//! is taken in one order (over inputs in ascending order, over samples in the
-//! order of the batch); tiles and vector lanes run over outputs, never over a
-//! sum; transcendental functions come from `libm`, in software. Nothing is
-//! contracted to a fused multiply–add.
-//!
-//! # Memory of a training
-//!
-//! A layer either *sums* its gradient (as large as its weights) or *keeps*
-//! the error signals of the batch and applies them sample by sample when the
-//! batch is complete, whichever is smaller; the choice depends on shape and
-//! batch size alone, and so do the bits.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
 
+mod arithmetic;
+mod error;
+mod evaluate;
 mod kernel;
-mod mlp;
+mod layer;
+mod math;
+mod model;
+mod plan;
+mod sparse;
+mod task;
 mod training;
 
-pub use mlp::{
-    Activation, Evaluation, InputError, LAYERS_MAX, Layer, Mlp, ShapeError, check_labels,
+pub use error::{InputError, ShapeError, check_labels};
+pub use model::{
+    Activation, Initialisation, KERNEL_MAX, LAYERS_MAX, Layer, LayerTensors, Loss, Model, Shape,
 };
-pub use training::{Hyperparameters, Memory, Progress, SAMPLES_MAX, Training};
+pub use sparse::NonZero;
+#[cfg(feature = "std")]
+pub use sparse::NonZeroBuffer;
+pub use task::{Format, Task, TaskBytes, TaskError};
+pub use training::{
+    BLOCK_FAST, Draw, Evaluation, Hyperparameters, Memory, Progress, Rounding, SAMPLES_MAX,
+    Targets, Training, WorkspaceLen,
+};
+
+use arithmetic::Arithmetic;
+#[cfg(feature = "std")]
+use error::check_len;
+
+/// A kind of number that a model can be made of: `f32`, or a fixed-point
+/// number, `i32`, `i16` or `i8`.
+///
+/// Fixed-point weights have 24, 12 and 6 bits behind the point (ranges ±128,
+/// ±8 and ±2). Activations, error signals and gradients of all three are `i32`
+/// with 24 bits behind the point, sums are `i64`.
+///
+/// The trait cannot be implemented elsewhere: what it consists of is private.
+pub trait Weight: Arithmetic {
+    /// The nearest number; what is out of range becomes the last in range.
+    fn from_f32(value: f32) -> Self {
+        Self::of_f32(value)
+    }
+
+    /// The number it stands for.
+    fn to_f32(self) -> f32 {
+        self.as_f32()
+    }
+}
+
+impl Weight for f32 {}
+impl Weight for i32 {}
+impl Weight for i16 {}
+impl Weight for i8 {}
 
 /// What number each value of an input byte stands for: `b × scale`.
 ///
@@ -44,20 +61,34 @@ pub use training::{Hyperparameters, Memory, Progress, SAMPLES_MAX, Training};
 /// multiplication where floating point is done in software. 0 always stands
 /// for 0, which lets the trainer pass over zero inputs.
 #[derive(Clone, Debug)]
-pub struct ValueTable([f32; 256]);
+pub struct ValueTable<W: Weight>([W::Value; 256]);
 
-impl ValueTable {
+impl<W: Weight> ValueTable<W> {
     /// The table of `scale`, e.g. 1/255.
     pub fn new(scale: f32) -> Self {
-        let mut table = [0.0; 256];
+        let mut table = [W::ZERO; 256];
         for (byte, value) in (0u8..=255).zip(&mut table) {
-            *value = f32::from(byte) * scale;
+            *value = W::value_of_f32(f32::from(byte) * scale);
         }
         Self(table)
     }
 
     #[inline(always)]
-    fn value(&self, byte: u8) -> f32 {
+    fn value(&self, byte: u8) -> W::Value {
         self.0[usize::from(byte)]
+    }
+}
+
+/// Runs `work` with the vector instructions that the processor has. All that
+/// it calls must be inlined to profit; the bits are the same whatever it has.
+#[inline(always)]
+fn dispatch<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "std")]
+    {
+        pulp::Arch::new().dispatch(work)
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        work()
     }
 }

@@ -1,13 +1,17 @@
 //! Mini-batch gradient descent in bounded pieces.
 
+use core::marker::PhantomData;
+
 use zfl_seed::{Purpose, Stream};
 
-use crate::ValueTable;
-use crate::kernel::{Bytes, Floats, Inputs, dot, rank_one};
-use crate::mlp::{
-    Activation, Evaluation, InputError, LAYERS_MAX, Mlp, Placed, check_labels, check_len,
-    softmax_cross_entropy,
-};
+use crate::arithmetic::{Noise, Optimiser, Outcome, StepMemory, Target};
+use crate::error::{InputError, check_labels, check_len};
+use crate::kernel::{Bytes, Sparse, Values, subtract_products, subtract_rows};
+use crate::layer;
+use crate::model::{Kind, Model};
+use crate::plan::{LANES, LayerPlan, Parts, Plan};
+use crate::sparse::NonZero;
+use crate::{ValueTable, Weight};
 
 /// Most samples that one client can train on: the batch order holds 16-bit
 /// indices, which matters on a device with 64 KB.
@@ -18,28 +22,173 @@ pub const SAMPLES_MAX: usize = 65_535;
 pub struct Hyperparameters {
     /// Passes over the samples.
     pub epochs: u32,
-    /// Samples between two steps; more than there are means all of them. The
-    /// last batch of an epoch may be smaller. 0 counts as 1.
+    /// Samples between two steps, at least 1; more than there are means all
+    /// of them. The last batch of an epoch may be smaller.
     pub batch_size: usize,
-    /// Step size: each step subtracts `learning_rate × mean gradient`.
+    /// η, at least 0: a plain step subtracts η × mean gradient.
     pub learning_rate: f32,
+    /// m, 0 to below 1: v ← m v + g, then w ← w − η v (Polyak's heavy ball, as
+    /// Sutskever et al., *On the importance of initialization and momentum in
+    /// deep learning*, ICML 2013, describe it). v begins at 0.
+    pub momentum: f32,
+    /// w ← w − η (g + m v) instead: Nesterov's variant, ibid.
+    pub nesterov: bool,
+    /// λ, at least 0: λ w is added to the gradient after clipping.
+    pub weight_decay: f32,
+    /// Gradients of a larger Euclidean norm, over all layers that train, are
+    /// scaled to it (Pascanu et al., *On the difficulty of training recurrent
+    /// neural networks*, ICML 2013, algorithm 1). 0: they are not.
+    pub clip_norm: f32,
+    /// µ, at least 0: µ (w − w₀) is added to the gradient, w₀ being the model
+    /// that the training began with (Li et al., *Federated Optimization in
+    /// Heterogeneous Networks*, MLSys 2020, eq. 2).
+    pub proximal: f32,
+    /// How weights are rounded to fixed point.
+    pub rounding: Rounding,
+}
+
+/// How weights are rounded to fixed point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rounding {
+    /// To the nearest.
+    #[default]
+    Nearest = 0,
+    /// Up with the probability of the part that is cut off (Gupta et al.,
+    /// *Deep Learning with Limited Numerical Precision*, ICML 2015, section
+    /// 3.1), from the client's stream.
+    Stochastic = 1,
+}
+
+impl Hyperparameters {
+    /// Plain gradient descent.
+    pub const fn sgd(epochs: u32, batch_size: usize, learning_rate: f32) -> Self {
+        Self {
+            epochs,
+            batch_size,
+            learning_rate,
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+            clip_norm: 0.0,
+            proximal: 0.0,
+            rounding: Rounding::Nearest,
+        }
+    }
+
+    const fn optimiser(&self) -> Optimiser {
+        Optimiser {
+            learning_rate: self.learning_rate,
+            momentum: self.momentum,
+            nesterov: self.nesterov,
+            weight_decay: self.weight_decay,
+            clip_norm: self.clip_norm,
+            proximal: self.proximal,
+        }
+    }
+
+    /// Checks every number.
+    fn check<W: Weight>(&self) -> Result<(), InputError> {
+        let fail = |what, value, allowed| {
+            Err(InputError::Hyperparameter {
+                what,
+                value,
+                allowed,
+            })
+        };
+        let is_share = |value: f32| value.is_finite() && value >= 0.0;
+        if self.batch_size == 0 {
+            return fail("batch size", 0.0, "at least 1");
+        }
+        if !is_share(self.learning_rate) {
+            return fail("learning rate", self.learning_rate, "finite and at least 0");
+        }
+        if !(is_share(self.momentum) && self.momentum < 1.0) {
+            return fail("momentum", self.momentum, "at least 0 and below 1");
+        }
+        for (what, value) in [
+            ("weight decay", self.weight_decay),
+            ("clip norm", self.clip_norm),
+            ("proximal", self.proximal),
+        ] {
+            if !is_share(value) {
+                return fail(what, value, "finite and at least 0");
+            }
+        }
+        if !W::HAS_OPTIMISER && !self.optimiser().is_plain() {
+            return fail(
+                "momentum, weight decay, clip norm or proximal",
+                1.0,
+                "0 in fixed point",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What the outputs of the model are compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a> {
+    /// A class for each sample.
+    Labels(&'a [u8]),
+    /// As many values for each sample as the model has outputs.
+    Values(&'a [f32]),
+}
+
+impl<'a> Targets<'a> {
+    #[inline(always)]
+    pub(crate) fn of(&self, sample: usize, outputs: usize) -> Target<'a> {
+        match self {
+            Self::Labels(labels) => Target::Class(usize::from(labels[sample])),
+            Self::Values(values) => Target::Values(&values[sample * outputs..][..outputs]),
+        }
+    }
+
+    /// Checks that there is one for each sample, and each is possible.
+    pub(crate) fn check(&self, sample_count: usize, outputs: usize) -> Result<(), InputError> {
+        match self {
+            Self::Labels(labels) => {
+                check_len("labels", labels.len(), sample_count)?;
+                check_labels(labels, outputs)
+            }
+            Self::Values(values) => {
+                check_len("targets", values.len(), sample_count * outputs)?;
+                match values.iter().position(|value| !value.is_finite()) {
+                    None => Ok(()),
+                    Some(index) => Err(InputError::Target {
+                        sample: index / outputs.max(1),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn check_len(&self, sample_count: usize, outputs: usize) -> Result<(), InputError> {
+        match self {
+            Self::Labels(labels) => check_len("labels", labels.len(), sample_count),
+            Self::Values(values) => check_len("targets", values.len(), sample_count * outputs),
+        }
+    }
 }
 
 /// The memory and the data of a training, lent for the length of a call.
-pub struct Memory<'a> {
-    /// The model, changed in place: [`Mlp::parameter_count`] values.
-    pub parameters: &'a mut [f32],
-    /// [`Mlp::workspace_len`] values; what they are does not matter, but they
+pub struct Memory<'a, W: Weight> {
+    /// The model, changed in place: [`Model::parameter_count`] values.
+    pub parameters: &'a mut [W],
+    /// [`Model::workspace_len`] values; what they are does not matter, but they
     /// must be left alone until the training is done.
-    pub workspace: &'a mut [f32],
+    pub workspace: &'a mut [W::Value],
     /// One index for each sample, left alone as well.
     pub order: &'a mut [u16],
     /// The samples, one after another.
     pub samples: &'a [u8],
-    /// Their labels.
-    pub labels: &'a [u8],
+    /// What the outputs should be.
+    pub targets: Targets<'a>,
     /// What the bytes of the samples stand for.
-    pub table: &'a ValueTable,
+    pub table: &'a ValueTable<W>,
+    /// Where the samples are not 0, if that was found out before. It saves
+    /// time and changes nothing else.
+    pub non_zero: Option<NonZero<'a>>,
 }
 
 /// Whether a training goes on.
@@ -51,83 +200,104 @@ pub enum Progress {
     Done,
 }
 
-/// Where a layer's working values lie in the workspace.
-#[derive(Clone, Copy, Debug)]
-struct LayerPlan {
-    layer: Placed,
-    /// The layer keeps the batch's error signals instead of a gradient.
-    keeps: bool,
-    /// Its gradient, where it does not keep.
-    gradient: usize,
-    /// Its error signals: of the batch, or of one sample.
-    signals: usize,
-    /// Its outputs: of the batch where the layer after it keeps, or of one
-    /// sample.
-    outputs: usize,
+/// How well a model does on samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Samples looked at.
+    pub sample_count: usize,
+    /// Samples whose largest output is that of their label.
+    pub correct_count: usize,
+    /// Sum over the samples of the loss.
+    pub loss_sum: f64,
 }
 
-/// The layout of the workspace: a function of model and batch alone.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    layers: [Option<LayerPlan>; LAYERS_MAX],
-    workspace_len: usize,
-}
+impl Evaluation {
+    /// Takes in one sample.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, outcome: Outcome) {
+        self.sample_count += 1;
+        self.correct_count += usize::from(outcome.correct);
+        self.loss_sum += f64::from(outcome.loss);
+    }
 
-impl Plan {
-    fn new(model: &Mlp, batch_size: usize) -> Self {
-        let mut layers = [None; LAYERS_MAX];
-        let mut next = 0usize;
-        // Saturates rather than wraps: a workspace of usize::MAX values is
-        // refused by every caller.
-        let mut take = |len: usize| {
-            let offset = next;
-            next = next.saturating_add(len);
-            offset
-        };
-        let keeps = |index: usize, layer: &Placed| {
-            let per_sample = match index {
-                0 => layer.output_count,
-                _ => layer.output_count + layer.input_count,
-            };
-            batch_size.saturating_mul(per_sample) < layer.parameter_count()
-        };
-        let placed = model.placed();
-        for (index, layer) in placed.iter().enumerate() {
-            let keeps_here = keeps(index, layer);
-            let keeps_after = placed
-                .get(index + 1)
-                .is_some_and(|after| keeps(index + 1, after));
-            let rows = |kept: bool| if kept { batch_size } else { 1 };
-            layers[index] = Some(LayerPlan {
-                layer: *layer,
-                keeps: keeps_here,
-                gradient: take(if keeps_here {
-                    0
-                } else {
-                    layer.parameter_count()
-                }),
-                signals: take(rows(keeps_here).saturating_mul(layer.output_count)),
-                outputs: take(rows(keeps_after).saturating_mul(layer.output_count)),
-            });
+    /// Adds the figures of other samples.
+    pub fn merge(&mut self, other: &Self) {
+        self.sample_count += other.sample_count;
+        self.correct_count += other.correct_count;
+        self.loss_sum += other.loss_sum;
+    }
+
+    /// Mean loss (of cross-entropy: in nats); 0 of no samples.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub fn loss(&self) -> f64 {
+        if self.sample_count == 0 {
+            return 0.0;
         }
-        Self {
-            layers,
-            workspace_len: next,
+        self.loss_sum / self.sample_count as f64
+    }
+
+    /// Share of samples classified rightly; 0 of no samples.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub fn accuracy(&self) -> f64 {
+        if self.sample_count == 0 {
+            return 0.0;
+        }
+        self.correct_count as f64 / self.sample_count as f64
+    }
+}
+
+/// How much memory a training takes beside data and parameters, in values of
+/// 4 bytes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspaceLen {
+    /// Gradients.
+    pub gradients: usize,
+    /// Outputs and error signals of the layers, and those that are kept for a
+    /// batch in place of a gradient.
+    pub activations: usize,
+    /// What the optimiser remembers: velocity, the model at the beginning.
+    pub optimiser: usize,
+    /// Room to work faster; 0 for blocks of one.
+    pub lanes: usize,
+}
+
+impl WorkspaceLen {
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.gradients
+            .saturating_add(self.activations)
+            .saturating_add(self.optimiser)
+            .saturating_add(self.lanes)
+    }
+}
+
+impl Model {
+    /// Values of workspace that training needs on `sample_count` samples, when
+    /// `block` samples are processed together: 1 takes the least memory,
+    /// [`BLOCK_FAST`] the least time. The results are equal.
+    pub fn workspace_len<W: Weight>(
+        &self,
+        sample_count: usize,
+        hyperparameters: &Hyperparameters,
+        block: usize,
+    ) -> WorkspaceLen {
+        let plan = Plan::new::<W>(
+            self,
+            effective_batch(sample_count, hyperparameters.batch_size),
+            &hyperparameters.optimiser(),
+            block,
+        );
+        WorkspaceLen {
+            gradients: plan.gradients_len,
+            activations: plan.activations_len,
+            optimiser: plan.velocity_len.saturating_add(plan.anchor_len),
+            lanes: plan.lanes_len,
         }
     }
-
-    fn layers(&self) -> impl DoubleEndedIterator<Item = &LayerPlan> + Clone {
-        self.layers.iter().flatten()
-    }
 }
 
-impl Mlp {
-    /// Values of workspace that training needs on `sample_count` samples in
-    /// batches of `batch_size`.
-    pub fn workspace_len(&self, sample_count: usize, batch_size: usize) -> usize {
-        Plan::new(self, effective_batch(sample_count, batch_size)).workspace_len
-    }
-}
+/// Samples to process together where memory is plenty.
+pub const BLOCK_FAST: usize = LANES;
 
 fn effective_batch(sample_count: usize, batch_size: usize) -> usize {
     batch_size.clamp(1, sample_count.max(1))
@@ -136,46 +306,64 @@ fn effective_batch(sample_count: usize, batch_size: usize) -> usize {
 /// What the next unit of work is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Forward and backward pass of a sample of the batch.
+    /// Forward and backward pass of a block of the batch.
     Pass { in_batch: usize },
-    /// Step of the layers that keep signals, for a sample of the batch.
+    /// The step of the layers that sum gradients.
+    Step,
+    /// Step of the layers that keep signals, for a block of the batch.
     Apply { in_batch: usize },
     /// All epochs are over.
     Done,
+}
+
+/// Which data a training is about, for its random choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Seed of the run.
+    pub seed: u64,
+    /// The client.
+    pub client: u32,
+    /// The round.
+    pub round: u32,
 }
 
 /// One training in progress.
 ///
 /// It holds no reference to the memory it works on, so that it can lie beside
 /// it; every [`Training::advance`] must be given the same memory again.
-pub struct Training {
-    model: Mlp,
+pub struct Training<W: Weight> {
+    model: Model,
     plan: Plan,
     hyperparameters: Hyperparameters,
     sample_count: usize,
     batch_size: usize,
     order_stream: Stream,
+    noise: Noise,
     epoch: u32,
     batch_start: usize,
     phase: Phase,
+    has_begun: bool,
+    has_diverged: bool,
     first_epoch: Evaluation,
     last_epoch: Evaluation,
+    weight: PhantomData<fn() -> W>,
 }
 
-impl Training {
-    /// Begins a training on `sample_count` samples (at most [`SAMPLES_MAX`]).
-    /// The order of the samples comes from the stream of `client` in `round`.
+impl<W: Weight> Training<W> {
+    /// Begins a training on `sample_count` samples (1 to [`SAMPLES_MAX`]).
+    /// The order of the samples comes from the stream that `draw` names.
     ///
     /// # Errors
-    /// When there are no samples or too many.
+    /// When there are no samples or too many, or a hyperparameter is out of
+    /// bounds.
     pub fn new(
-        model: Mlp,
+        model: Model,
         hyperparameters: Hyperparameters,
         sample_count: usize,
-        seed: u64,
-        client: u32,
-        round: u32,
+        block: usize,
+        draw: Draw,
     ) -> Result<Self, InputError> {
+        hyperparameters.check::<W>()?;
         if !(1..=SAMPLES_MAX).contains(&sample_count) {
             return Err(InputError::Length {
                 what: "samples",
@@ -184,13 +372,26 @@ impl Training {
             });
         }
         let batch_size = effective_batch(sample_count, hyperparameters.batch_size);
+        let optimiser = hyperparameters.optimiser();
+        let Draw {
+            seed,
+            client,
+            round,
+        } = draw;
         Ok(Self {
             model,
-            plan: Plan::new(&model, batch_size),
+            plan: Plan::new::<W>(&model, batch_size, &optimiser, block),
             hyperparameters,
             sample_count,
             batch_size,
             order_stream: Stream::for_round(seed, Purpose::BatchOrder, client, round),
+            noise: match hyperparameters.rounding {
+                Rounding::Nearest => Noise::NEAREST,
+                Rounding::Stochastic => {
+                    let mut stream = Stream::for_round(seed, Purpose::Rounding, client, round);
+                    Noise::stochastic(stream.below(u32::MAX))
+                }
+            },
             epoch: 0,
             batch_start: 0,
             phase: if hyperparameters.epochs == 0 {
@@ -198,8 +399,11 @@ impl Training {
             } else {
                 Phase::Pass { in_batch: 0 }
             },
+            has_begun: false,
+            has_diverged: false,
             first_epoch: Evaluation::default(),
             last_epoch: Evaluation::default(),
+            weight: PhantomData,
         })
     }
 
@@ -214,39 +418,35 @@ impl Training {
     }
 
     /// Does at most `units` units of work: a unit is the forward and backward
-    /// pass of one sample, or the step for one sample, or the step of all
+    /// pass of a block of samples, or the step for one, or the step of all
     /// summed gradients.
     ///
     /// # Errors
-    /// When a slice of `memory` has the wrong length or a label is none of the
-    /// classes; nothing was changed then.
+    /// When a slice of `memory` has the wrong length or a target is
+    /// impossible, before anything was changed; when the training diverges.
     pub fn advance(
         &mut self,
-        memory: &mut Memory<'_>,
+        memory: &mut Memory<'_, W>,
         units: usize,
     ) -> Result<Progress, InputError> {
-        let inputs = self.model.input_count();
-        check_len(
-            "parameters",
-            memory.parameters.len(),
-            self.model.parameter_count(),
-        )?;
-        check_len("workspace", memory.workspace.len(), self.plan.workspace_len)?;
-        check_len("order", memory.order.len(), self.sample_count)?;
-        check_len("labels", memory.labels.len(), self.sample_count)?;
-        check_len("samples", memory.samples.len(), self.sample_count * inputs)?;
-        if self.epoch == 0 && self.batch_start == 0 && self.phase == (Phase::Pass { in_batch: 0 }) {
-            check_labels(memory.labels, self.model.class_count())?;
-            for (index, slot) in (0..=u16::MAX).zip(memory.order.iter_mut()) {
-                *slot = index;
-            }
+        self.check(memory)?;
+        if !self.has_begun {
+            self.begin(memory)?;
         }
-        for _ in 0..units {
-            match self.phase {
-                Phase::Pass { in_batch } => self.pass(memory, in_batch),
-                Phase::Apply { in_batch } => self.apply(memory, in_batch),
-                Phase::Done => return Ok(Progress::Done),
-            }
+        crate::dispatch(
+            #[inline(always)]
+            || {
+                for _ in 0..units {
+                    if self.phase == Phase::Done {
+                        break;
+                    }
+                    self.unit(memory);
+                }
+            },
+        );
+        if self.has_diverged {
+            self.phase = Phase::Done;
+            return Err(InputError::Diverged { epoch: self.epoch });
         }
         Ok(match self.phase {
             Phase::Done => Progress::Done,
@@ -254,90 +454,192 @@ impl Training {
         })
     }
 
+    fn check(&self, memory: &Memory<'_, W>) -> Result<(), InputError> {
+        let outputs = self.model.output_count();
+        let parameters = self.model.parameter_count();
+        let samples = self.sample_count * self.model.input_count();
+        let workspace = self.plan.workspace_len();
+        check_len("parameters", memory.parameters.len(), parameters)?;
+        check_len("workspace", memory.workspace.len(), workspace)?;
+        check_len("order", memory.order.len(), self.sample_count)?;
+        check_len("samples", memory.samples.len(), samples)?;
+        memory.targets.check_len(self.sample_count, outputs)
+    }
+
+    fn begin(&mut self, memory: &mut Memory<'_, W>) -> Result<(), InputError> {
+        let outputs = self.model.output_count();
+        memory.targets.check(self.sample_count, outputs)?;
+        for (index, slot) in (0..=u16::MAX).zip(memory.order.iter_mut()) {
+            *slot = index;
+        }
+        let frozen = self.model.frozen_parameter_count();
+        let parts = self.plan.cut(memory.workspace);
+        parts.velocity.fill(W::ZERO);
+        for (anchor, weight) in parts.anchor.iter_mut().zip(&memory.parameters[frozen..]) {
+            *anchor = weight.value_of();
+        }
+        self.has_begun = true;
+        Ok(())
+    }
+
     /// Samples in the current batch.
+    #[inline(always)]
     fn batch_len(&self) -> usize {
         self.batch_size.min(self.sample_count - self.batch_start)
     }
 
-    fn pass(&mut self, memory: &mut Memory<'_>, in_batch: usize) {
+    #[inline(always)]
+    fn unit(&mut self, memory: &mut Memory<'_, W>) {
+        match self.phase {
+            Phase::Pass { in_batch } => self.pass(memory, in_batch),
+            Phase::Step => self.step(memory),
+            Phase::Apply { in_batch } => self.apply(memory, in_batch),
+            Phase::Done => {}
+        }
+    }
+
+    /// What comes after the samples of a batch were passed.
+    fn after_pass(&self) -> Phase {
+        if self.plan.layers().any(|plan| plan.trains && !plan.keeps) {
+            Phase::Step
+        } else {
+            Phase::Apply { in_batch: 0 }
+        }
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, memory: &mut Memory<'_, W>, in_batch: usize) {
         if in_batch == 0 {
             if self.batch_start == 0 {
                 self.order_stream.shuffle(memory.order);
                 self.last_epoch = Evaluation::default();
             }
-            for plan in self.plan.layers().filter(|plan| !plan.keeps) {
-                memory.workspace[plan.gradient..][..plan.layer.parameter_count()].fill(0.0);
-            }
+            self.plan.cut(memory.workspace).gradients.fill(W::ZERO);
         }
-        let sample = usize::from(memory.order[self.batch_start + in_batch]);
-        let values = self.values(memory.samples, sample);
-        let bytes = Bytes {
-            values,
+        let batch_len = self.batch_len();
+        let block_len = self.plan.block.min(batch_len - in_batch);
+        let first = self.batch_start + in_batch;
+        let mut parts = self.plan.cut(memory.workspace);
+        let data = Data {
+            order: &memory.order[first..][..block_len],
+            samples: memory.samples,
+            input_count: self.model.input_count(),
             table: memory.table,
+            non_zero: memory.non_zero,
         };
-        let outcome = pass_sample(
-            &self.plan,
-            memory.parameters,
-            memory.workspace,
-            bytes,
-            usize::from(memory.labels[sample]),
-            in_batch,
-        );
-        self.last_epoch.add(outcome);
-        self.phase = if in_batch + 1 < self.batch_len() {
+        for in_block in 0..block_len {
+            forward(
+                &self.plan,
+                memory.parameters,
+                parts.activations,
+                &data,
+                in_batch,
+                in_block,
+            );
+            let sample = data.sample(in_block);
+            let outcome = compare::<W>(
+                &self.plan,
+                &self.model,
+                parts.activations,
+                memory.targets.of(sample, self.model.output_count()),
+                batch_len,
+                (in_batch + in_block, in_block),
+            );
+            self.has_diverged |= !outcome.loss.is_finite();
+            self.last_epoch.add(outcome);
+        }
+        backward(&self.plan, memory.parameters, &mut parts, &data, in_batch);
+        self.phase = if in_batch + block_len < batch_len {
             Phase::Pass {
-                in_batch: in_batch + 1,
+                in_batch: in_batch + block_len,
             }
         } else {
-            Phase::Apply { in_batch: 0 }
+            self.after_pass()
         };
     }
 
-    fn values<'a>(&self, samples: &'a [u8], sample: usize) -> &'a [u8] {
-        let inputs = self.model.input_count();
-        &samples[sample * inputs..][..inputs]
+    #[inline(always)]
+    fn step(&mut self, memory: &mut Memory<'_, W>) {
+        let batch_len = self.batch_len();
+        let optimiser = self.hyperparameters.optimiser();
+        let parts = self.plan.cut(memory.workspace);
+        if optimiser.is_plain() {
+            let rate = W::rate(optimiser.learning_rate, batch_len);
+            for plan in self.plan.layers().filter(|plan| plan.trains && !plan.keeps) {
+                let count = plan.layer.parameter_count();
+                let step = StepMemory {
+                    parameters: &mut memory.parameters[plan.layer.offset..][..count],
+                    gradient: &mut parts.gradients[plan.gradient..][..count],
+                    velocity: &mut [],
+                    anchor: &[],
+                };
+                W::step(step, rate, &mut self.noise);
+            }
+        } else {
+            // All layers sum then, and their gradients lie as their parameters do.
+            let frozen = self.model.frozen_parameter_count();
+            let mut step = StepMemory {
+                parameters: &mut memory.parameters[frozen..],
+                gradient: parts.gradients,
+                velocity: parts.velocity,
+                anchor: parts.anchor,
+            };
+            let squares = W::prepare(&mut step, &optimiser, batch_len);
+            W::optimise(&mut step, &optimiser, clip(&optimiser, squares));
+        }
+        self.phase = if self.plan.layers().any(|plan| plan.keeps) {
+            Phase::Apply { in_batch: 0 }
+        } else {
+            self.next_batch(batch_len)
+        };
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^24")]
-    fn apply(&mut self, memory: &mut Memory<'_>, in_batch: usize) {
+    #[inline(always)]
+    fn apply(&mut self, memory: &mut Memory<'_, W>, in_batch: usize) {
         let batch_len = self.batch_len();
-        let step = self.hyperparameters.learning_rate / batch_len as f32;
-        if in_batch == 0 {
-            for plan in self.plan.layers().filter(|plan| !plan.keeps) {
-                let count = plan.layer.parameter_count();
-                let gradient = &memory.workspace[plan.gradient..][..count];
-                let parameters = &mut memory.parameters[plan.layer.offset..][..count];
-                for (parameter, slope) in parameters.iter_mut().zip(gradient) {
-                    *parameter -= step * slope;
-                }
-            }
-        }
-        let sample = usize::from(memory.order[self.batch_start + in_batch]);
-        let values = self.values(memory.samples, sample);
+        let block_len = self.plan.block.min(batch_len - in_batch);
+        let rate = W::rate(self.hyperparameters.learning_rate, batch_len);
+        let first = self.batch_start + in_batch;
+        let parts = self.plan.cut(memory.workspace);
+        let data = Data {
+            order: &memory.order[first..][..block_len],
+            samples: memory.samples,
+            input_count: self.model.input_count(),
+            table: memory.table,
+            non_zero: memory.non_zero,
+        };
         let mut before = None;
-        let mut any_keeps = false;
         for plan in self.plan.layers() {
-            if plan.keeps {
-                any_keeps = true;
-                let bytes = Bytes {
-                    values,
-                    table: memory.table,
-                };
-                apply_sample(
+            if plan.keeps && W::IS_NOISELESS && block_len > 1 && plan.layer.width() >= 32 {
+                let at = in_batch;
+                apply_block(
                     plan,
                     before,
                     memory.parameters,
-                    memory.workspace,
-                    bytes,
-                    in_batch,
-                    step,
+                    parts.activations,
+                    &data,
+                    at,
+                    rate,
                 );
+            } else if plan.keeps {
+                for in_block in 0..block_len {
+                    apply_sample(
+                        plan,
+                        before,
+                        memory.parameters,
+                        parts.activations,
+                        &data,
+                        (in_batch + in_block, in_block),
+                        rate,
+                        &mut self.noise,
+                    );
+                }
             }
             before = Some(plan);
         }
-        self.phase = if any_keeps && in_batch + 1 < batch_len {
+        self.phase = if in_batch + block_len < batch_len {
             Phase::Apply {
-                in_batch: in_batch + 1,
+                in_batch: in_batch + block_len,
             }
         } else {
             self.next_batch(batch_len)
@@ -360,439 +662,336 @@ impl Training {
     }
 }
 
-/// Forward and backward pass of one sample: signals and outputs are left in
-/// the workspace, gradients of the layers that do not keep are added up.
-fn pass_sample(
+/// What gradients whose squares sum up to `squares` are multiplied with.
+#[expect(clippy::cast_possible_truncation, reason = "a factor")]
+fn clip(optimiser: &Optimiser, squares: f64) -> f32 {
+    let norm = libm::sqrt(squares) as f32;
+    if optimiser.clip_norm > 0.0 && norm > optimiser.clip_norm {
+        optimiser.clip_norm / norm
+    } else {
+        1.0
+    }
+}
+
+/// The samples of a block.
+struct Data<'a, W: Weight> {
+    order: &'a [u16],
+    samples: &'a [u8],
+    input_count: usize,
+    table: &'a ValueTable<W>,
+    non_zero: Option<NonZero<'a>>,
+}
+
+impl<'a, W: Weight> Data<'a, W> {
+    #[inline(always)]
+    fn sample(&self, in_block: usize) -> usize {
+        usize::from(self.order[in_block])
+    }
+
+    #[inline(always)]
+    fn bytes(&self, in_block: usize) -> Bytes<'a, W> {
+        let from = self.sample(in_block) * self.input_count;
+        Bytes {
+            values: &self.samples[from..][..self.input_count],
+            table: self.table,
+        }
+    }
+
+    #[inline(always)]
+    fn sparse(&self, in_block: usize) -> Option<Sparse<'a, W>> {
+        let (indices, values) = self.non_zero?.sample(self.sample(in_block))?;
+        Some(Sparse {
+            indices,
+            values,
+            table: self.table,
+        })
+    }
+}
+
+/// The outputs of all layers for one sample.
+#[inline(always)]
+fn forward<W: Weight>(
     plan: &Plan,
-    parameters: &[f32],
-    workspace: &mut [f32],
-    bytes: Bytes<'_>,
-    label: usize,
+    parameters: &[W],
+    activations: &mut [W::Value],
+    data: &Data<'_, W>,
     in_batch: usize,
-) -> crate::mlp::Outcome {
-    let mut before: Option<(&LayerPlan, usize)> = None;
-    let mut after = plan.layers().skip(1);
+    in_block: usize,
+) {
+    let mut before: Option<(usize, usize)> = None;
     for here in plan.layers() {
-        let kept_outputs = after.next().is_some_and(|after| after.keeps);
-        let outputs = row(
-            here.outputs,
-            here.layer.output_count,
-            kept_outputs,
-            in_batch,
-        );
+        let at = here.outputs_at(in_batch + in_block, in_block);
+        let len = here.layer.output.len();
         match before {
             None => {
-                let to = &mut workspace[outputs..][..here.layer.output_count];
-                here.layer.forward(bytes, parameters, to);
+                let outputs = &mut activations[at..][..len];
+                match data.sparse(in_block) {
+                    Some(inputs) if here.layer.kind == Kind::Dense => {
+                        layer::forward_dense(&here.layer, inputs, parameters, outputs);
+                    }
+                    _ => layer::forward(&here.layer, data.bytes(in_block), parameters, outputs),
+                }
             }
-            Some((_, from)) => {
+            Some((from, from_len)) => {
                 // Outputs of a layer lie behind those of the layer before it.
-                let (head, tail) = workspace.split_at_mut(outputs);
-                let inputs = Floats(&head[from..][..here.layer.input_count]);
-                here.layer
-                    .forward(inputs, parameters, &mut tail[..here.layer.output_count]);
+                let (head, tail) = activations.split_at_mut(at);
+                let inputs = Values(&head[from..][..from_len]);
+                layer::forward(&here.layer, inputs, parameters, &mut tail[..len]);
             }
         }
-        before = Some((here, outputs));
+        before = Some((at, len));
     }
-    let mut outcome = crate::mlp::Outcome {
-        loss: 0.0,
-        correct: false,
+}
+
+/// Makes the last layer's outputs its error signals.
+#[inline(always)]
+fn compare<W: Weight>(
+    plan: &Plan,
+    model: &Model,
+    activations: &mut [W::Value],
+    target: Target<'_>,
+    batch_len: usize,
+    (in_batch, in_block): (usize, usize),
+) -> Outcome {
+    let Some(last) = plan.layers().next_back() else {
+        return Outcome {
+            loss: 0.0,
+            correct: false,
+        };
     };
-    // Backward, from the last layer: its signal is the loss's, every other
-    // layer's comes from the layer after it.
-    let mut after: Option<(&LayerPlan, usize)> = None;
-    let mut below = plan.layers().rev().skip(1);
-    for here in plan.layers().rev() {
-        let width = here.layer.output_count;
-        let signals = row(here.signals, width, here.keeps, in_batch);
-        let kept_outputs = after.is_some_and(|(after, _)| after.keeps);
-        let outputs = row(here.outputs, width, kept_outputs, in_batch);
-        match after {
-            None => {
-                workspace.copy_within(outputs..outputs + width, signals);
-                outcome = softmax_cross_entropy(&mut workspace[signals..][..width], label);
-            }
-            Some((after, after_signals)) => {
-                let (weights, _) = after.layer.split(parameters);
-                let after_width = after.layer.output_count;
-                // Signals of this layer lie before those of the next.
-                let (head, tail) = workspace.split_at_mut(after_signals);
-                let from = &tail[..after_width];
-                // This layer's signals lie before its outputs.
-                let (signal_part, output_part) = head.split_at_mut(outputs);
-                let to = &mut signal_part[signals..][..width];
-                let active = &output_part[..width];
-                for ((signal, weights), output) in to
-                    .iter_mut()
-                    .zip(weights.chunks_exact(after_width))
-                    .zip(active)
-                {
-                    // The derivative of ReLU at 0 is taken as 0.
-                    *signal = match here.layer.activation {
-                        Activation::Relu if *output <= 0.0 => 0.0,
-                        _ => dot(weights, from),
-                    };
-                }
-            }
-        }
-        let below = below.next();
-        if !here.keeps {
-            let count = here.layer.parameter_count();
-            let (head, tail) = workspace.split_at_mut(signals);
-            let signal = &tail[..width];
-            match below {
-                None => {
-                    let gradient = &mut head[here.gradient..][..count];
-                    add_gradient(&here.layer, bytes, signal, gradient);
-                }
-                Some(below) => {
-                    let from = row(below.outputs, here.layer.input_count, here.keeps, in_batch);
-                    // Outputs of the layer below lie before this gradient.
-                    let (inputs_part, gradient_part) = head.split_at_mut(here.gradient);
-                    let inputs = Floats(&inputs_part[from..][..here.layer.input_count]);
-                    add_gradient(&here.layer, inputs, signal, &mut gradient_part[..count]);
-                }
-            }
-        }
-        after = Some((here, signals));
+    let len = last.layer.output.len();
+    // The layer after the last keeps nothing: the signals are in place.
+    let outputs = &mut activations[last.signals_at(in_batch, in_block)..][..len];
+    let is_out_of_range = outputs.iter().any(|output| W::is_out_of_range(*output));
+    let mut outcome = W::compare(model.loss(), outputs, target, batch_len);
+    if is_out_of_range {
+        outcome.loss = f32::NAN;
     }
     outcome
 }
 
-/// Where a sample's row of `width` values lies.
-fn row(offset: usize, width: usize, kept: bool, in_batch: usize) -> usize {
-    if kept {
-        offset + in_batch * width
-    } else {
-        offset
+/// Backward pass of a block: signals are left in the workspace, gradients of
+/// the layers that do not keep are added up.
+#[inline(always)]
+fn backward<W: Weight>(
+    plan: &Plan,
+    parameters: &[W],
+    parts: &mut Parts<'_, W::Value>,
+    data: &Data<'_, W>,
+    in_batch: usize,
+) {
+    let block_len = data.order.len();
+    let mut below = plan.layers().rev().skip(1);
+    for here in plan.layers().rev() {
+        let before = below.next();
+        if !here.trains {
+            return;
+        }
+        let len = here.layer.output.len();
+        if !here.keeps && here.layer.parameter_count() > 0 {
+            let count = here.layer.parameter_count();
+            let gradient = &mut parts.gradients[here.gradient..][..count];
+            for in_block in 0..block_len {
+                let signals = here.signals_at(in_batch + in_block, in_block);
+                let signals = &parts.activations[signals..][..len];
+                match before {
+                    None => match data.sparse(in_block) {
+                        Some(inputs) if here.layer.kind == Kind::Dense => {
+                            layer::add_gradient_dense(&here.layer, inputs, signals, gradient);
+                        }
+                        _ => {
+                            let inputs = data.bytes(in_block);
+                            layer::add_gradient(&here.layer, inputs, signals, gradient);
+                        }
+                    },
+                    Some(before) => {
+                        let from = before.outputs_at(in_batch + in_block, in_block);
+                        let inputs = &parts.activations[from..][..here.layer.input.len()];
+                        layer::add_gradient::<W, _>(&here.layer, Values(inputs), signals, gradient);
+                    }
+                }
+            }
+        }
+        let Some(before) = before.filter(|before| before.trains) else {
+            return;
+        };
+        let mut done = 0;
+        while done < block_len && plan.block > 1 {
+            let at = (in_batch + done, done);
+            let rest = block_len - done;
+            let count = match rest {
+                9.. => backward_block::<W, 16>(here, before, parameters, parts, at, rest),
+                5.. => backward_block::<W, 8>(here, before, parameters, parts, at, rest),
+                _ => backward_block::<W, 4>(here, before, parameters, parts, at, rest),
+            };
+            if count == 0 {
+                break;
+            }
+            done += count;
+        }
+        for in_block in done..block_len {
+            let at = (in_batch + in_block, in_block);
+            backward_sample(here, before, parameters, parts.activations, at);
+        }
     }
 }
 
+/// The signals of the layer before, for up to `L` of `rest` samples; how many,
+/// 0 where the layer is not of a kind for it.
 #[inline(always)]
-fn add_gradient(layer: &Placed, inputs: impl Inputs, signal: &[f32], gradient: &mut [f32]) {
-    let (weights, bias) = gradient.split_at_mut(layer.weight_count());
-    rank_one::<false>(inputs, signal, weights);
-    for (slope, signal) in bias.iter_mut().zip(signal) {
-        *slope += signal;
+fn backward_block<W: Weight, const L: usize>(
+    here: &LayerPlan,
+    before: &LayerPlan,
+    parameters: &[W],
+    parts: &mut Parts<'_, W::Value>,
+    (in_batch, in_block): (usize, usize),
+    rest: usize,
+) -> usize {
+    if here.layer.width() == 0 {
+        return 0;
+    }
+    let count = rest.min(L);
+    let len = here.layer.output.len();
+    let lanes = &mut parts.lanes[..len * L];
+    if count < L {
+        lanes.fill(W::ZERO);
+    }
+    for sample in 0..count {
+        let from = here.signals_at(in_batch + sample, in_block + sample);
+        let signals = &parts.activations[from..][..len];
+        for (lanes, signal) in lanes.chunks_exact_mut(L).zip(signals) {
+            lanes[sample] = *signal;
+        }
+    }
+    let stride = before.layer.output.len();
+    let below = layer::Below {
+        signals: before.signals_at(in_batch, in_block),
+        outputs: before.outputs_at(in_batch, in_block),
+        signals_stride: stride,
+        outputs_stride: stride,
+    };
+    layer::backward_lanes::<W, L>(
+        &here.layer,
+        &before.layer,
+        parameters,
+        lanes,
+        parts.activations,
+        &below,
+        count,
+    );
+    count
+}
+
+/// The signals of the layer before, for one sample.
+#[inline(always)]
+fn backward_sample<W: Weight>(
+    here: &LayerPlan,
+    before: &LayerPlan,
+    parameters: &[W],
+    activations: &mut [W::Value],
+    (in_batch, in_block): (usize, usize),
+) {
+    let len = before.layer.output.len();
+    let from = here.signals_at(in_batch, in_block);
+    // Signals of a layer lie behind all of the layer before it.
+    let (head, tail) = activations.split_at_mut(from);
+    let signals = &tail[..here.layer.output.len()];
+    let to = before.signals_at(in_batch, in_block);
+    if before.is_in_place() {
+        let below = &mut head[to..][..len];
+        layer::backward(&here.layer, &before.layer, parameters, signals, None, below);
+    } else {
+        // A layer's own signals lie before its outputs.
+        let (signal_part, output_part) = head.split_at_mut(before.outputs);
+        let outputs = before.outputs_at(in_batch, in_block) - before.outputs;
+        layer::backward(
+            &here.layer,
+            &before.layer,
+            parameters,
+            signals,
+            Some(&output_part[outputs..][..len]),
+            &mut signal_part[to..][..len],
+        );
+    }
+}
+
+/// The step of one layer that keeps signals, for a block: row by row of the
+/// weights, and for each weight sample by sample, as [`apply_sample`] does.
+#[inline(always)]
+fn apply_block<W: Weight>(
+    plan: &LayerPlan,
+    before: Option<&LayerPlan>,
+    parameters: &mut [W],
+    activations: &mut [W::Value],
+    data: &Data<'_, W>,
+    in_batch: usize,
+    rate: W::Rate,
+) {
+    let layer = &plan.layer;
+    let width = layer.width();
+    let block_len = data.order.len();
+    let (weights, bias) = layer.split_mut(parameters);
+    let mut noise = Noise::NEAREST;
+    let (head, tail) = activations.split_at_mut(plan.signals_at(in_batch, 0));
+    let signals = &mut tail[..block_len * width];
+    for signal in signals.chunks_exact_mut(width) {
+        for (signal, bias) in signal.iter_mut().zip(bias.iter_mut()) {
+            *signal = W::step_signal(*signal, rate);
+            *bias = bias.subtract_product(W::factor(W::ONE), *signal, &mut noise);
+        }
+    }
+    let inputs = before.map(|before| {
+        let from = before.outputs_at(in_batch, 0);
+        &head[from..][..block_len * layer.input.len()]
+    });
+    let mut active = [(W::ZERO, 0usize); LANES];
+    for (index, row) in weights.chunks_exact_mut(width).enumerate() {
+        let mut count = 0;
+        for in_block in 0..block_len.min(LANES) {
+            let value = match inputs {
+                Some(inputs) => inputs[in_block * layer.input.len() + index],
+                None => {
+                    let from = data.sample(in_block) * data.input_count;
+                    data.table.value(data.samples[from + index])
+                }
+            };
+            active[count] = (value, in_block);
+            count += usize::from(value != W::ZERO);
+        }
+        subtract_rows(&active[..count], signals, row);
     }
 }
 
 /// The step of one layer that keeps signals, for one sample.
-fn apply_sample(
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "one caller")]
+fn apply_sample<W: Weight>(
     plan: &LayerPlan,
     before: Option<&LayerPlan>,
-    parameters: &mut [f32],
-    workspace: &mut [f32],
-    bytes: Bytes<'_>,
-    in_batch: usize,
-    step: f32,
+    parameters: &mut [W],
+    activations: &mut [W::Value],
+    data: &Data<'_, W>,
+    (in_batch, in_block): (usize, usize),
+    rate: W::Rate,
+    noise: &mut Noise,
 ) {
     let layer = &plan.layer;
     let (weights, bias) = layer.split_mut(parameters);
-    let signals = row(plan.signals, layer.output_count, true, in_batch);
-    let (head, tail) = workspace.split_at_mut(signals);
-    let signal = &mut tail[..layer.output_count];
+    let (head, tail) = activations.split_at_mut(plan.signals_at(in_batch, in_block));
+    let signal = &mut tail[..layer.width()];
     for (signal, bias) in signal.iter_mut().zip(bias) {
-        *signal *= step;
-        *bias -= *signal;
+        *signal = W::step_signal(*signal, rate);
+        *bias = bias.subtract_product(W::factor(W::ONE), *signal, noise);
     }
     match before {
-        None => rank_one::<true>(bytes, signal, weights),
+        None => match data.sparse(in_block) {
+            Some(inputs) => subtract_products(inputs, signal, weights, noise),
+            None => subtract_products(data.bytes(in_block), signal, weights, noise),
+        },
         Some(before) => {
-            let from = row(before.outputs, layer.input_count, true, in_batch);
-            let inputs = Floats(&head[from..][..layer.input_count]);
-            rank_one::<true>(inputs, signal, weights);
+            let from = before.outputs_at(in_batch, in_block);
+            let inputs = Values::<W>(&head[from..][..layer.input.len()]);
+            subtract_products(inputs, signal, weights, noise);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Layer;
-    use proptest::prelude::*;
-
-    fn model(widths: &[usize]) -> Mlp {
-        let last = widths.len() - 2;
-        let layers: Vec<Layer> = widths[1..]
-            .iter()
-            .enumerate()
-            .map(|(index, output_count)| Layer {
-                output_count: *output_count,
-                activation: if index == last {
-                    Activation::Identity
-                } else {
-                    Activation::Relu
-                },
-            })
-            .collect();
-        Mlp::new(widths[0], &layers).unwrap()
-    }
-
-    struct Data {
-        samples: Vec<u8>,
-        labels: Vec<u8>,
-    }
-
-    /// Random sparse samples with random labels.
-    fn data(model: &Mlp, sample_count: usize, seed: u64) -> Data {
-        let mut stream = Stream::new(seed, Purpose::Partition, 7);
-        let samples = (0..sample_count * model.input_count())
-            .map(|_| match stream.below(2) {
-                0 => 0,
-                _ => stream.below(17) as u8,
-            })
-            .collect();
-        let labels = (0..sample_count)
-            .map(|_| stream.below(model.class_count() as u32) as u8)
-            .collect();
-        Data { samples, labels }
-    }
-
-    fn initial(model: &Mlp, seed: u64) -> Vec<f32> {
-        let mut parameters = vec![0.0; model.parameter_count()];
-        let mut stream = Stream::new(seed, Purpose::InitialWeights, 0);
-        model.initialise(&mut parameters, &mut stream).unwrap();
-        // Biases as well, so that their gradients are told apart.
-        for (index, parameter) in parameters.iter_mut().enumerate() {
-            *parameter += 0.01 * ((index * 31 % 17) as f32 - 8.0);
-        }
-        parameters
-    }
-
-    fn train(
-        model: &Mlp,
-        parameters: &mut [f32],
-        data: &Data,
-        hyperparameters: Hyperparameters,
-        units: usize,
-    ) -> Training {
-        let count = data.labels.len();
-        let mut training = Training::new(*model, hyperparameters, count, 1, 2, 3).unwrap();
-        // What the memory held before must not matter.
-        let mut workspace = vec![f32::NAN; model.workspace_len(count, hyperparameters.batch_size)];
-        let mut order = vec![9; count];
-        let table = ValueTable::new(1.0 / 16.0);
-        let mut memory = Memory {
-            parameters,
-            workspace: &mut workspace,
-            order: &mut order,
-            samples: &data.samples,
-            labels: &data.labels,
-            table: &table,
-        };
-        while training.advance(&mut memory, units).unwrap() == Progress::Working {}
-        training
-    }
-
-    /// Mean cross-entropy in f64, written plainly.
-    fn reference_loss(model: &Mlp, parameters: &[f64], data: &Data) -> f64 {
-        let inputs = model.input_count();
-        let mut total = 0.0;
-        for (values, label) in data.samples.chunks_exact(inputs).zip(&data.labels) {
-            let mut activations: Vec<f64> = values.iter().map(|v| f64::from(*v) / 16.0).collect();
-            for layer in model.placed() {
-                let weights = &parameters[layer.offset..];
-                let bias = &weights[layer.weight_count()..];
-                activations = (0..layer.output_count)
-                    .map(|j| {
-                        let sum = bias[j]
-                            + activations
-                                .iter()
-                                .enumerate()
-                                .map(|(i, a)| a * weights[i * layer.output_count + j])
-                                .sum::<f64>();
-                        match layer.activation {
-                            Activation::Relu => sum.max(0.0),
-                            Activation::Identity => sum,
-                        }
-                    })
-                    .collect();
-            }
-            let total_exp: f64 = activations.iter().map(|a| a.exp()).sum();
-            total += total_exp.ln() - activations[usize::from(*label)];
-        }
-        total / data.labels.len() as f64
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-
-        /// One full-batch step with rate 1 moves each parameter by its
-        /// gradient; central differences of the loss in f64 must agree.
-        #[test]
-        fn gradients_agree_with_finite_differences(
-            inputs in 1usize..14,
-            hidden in prop::collection::vec(1usize..9, 0..3),
-            classes in 2usize..6,
-            sample_count in 1usize..9,
-            seed in 0u64..1000,
-        ) {
-            let mut widths = vec![inputs];
-            widths.extend(hidden);
-            widths.push(classes);
-            let model = model(&widths);
-            let data = data(&model, sample_count, seed);
-            let before = initial(&model, seed);
-            let mut after = before.clone();
-            let hyperparameters = Hyperparameters {
-                epochs: 1,
-                batch_size: sample_count,
-                learning_rate: 1.0,
-            };
-            let training = train(&model, &mut after, &data, hyperparameters, 1);
-            let mut exact: Vec<f64> = before.iter().map(|p| f64::from(*p)).collect();
-            let loss = reference_loss(&model, &exact, &data);
-            prop_assert!((training.first_epoch().loss() - loss).abs() < 1e-4);
-            for index in 0..exact.len() {
-                let gradient = f64::from(before[index]) - f64::from(after[index]);
-                let original = exact[index];
-                let mut slope = |h: f64| {
-                    exact[index] = original + h;
-                    let up = reference_loss(&model, &exact, &data);
-                    exact[index] = original - h;
-                    let down = reference_loss(&model, &exact, &data);
-                    exact[index] = original;
-                    ((up - down) / (2.0 * h), (up - loss) / h, (loss - down) / h)
-                };
-                let (numeric, right, left) = slope(1e-5);
-                // At a kink of ReLU the one-sided slopes differ and either is right.
-                if (right - left).abs() < 1e-3 {
-                    prop_assert!(
-                        (gradient - numeric).abs() < 2e-4,
-                        "parameter {index}: {gradient} for {numeric}"
-                    );
-                }
-            }
-        }
-
-        /// However the work is cut up, and whatever the memory held.
-        #[test]
-        fn pieces_of_any_size_give_the_same_bits(
-            units in 1usize..40,
-            batch_size in 1usize..30,
-            hidden in 1usize..20,
-        ) {
-            let model = model(&[20, hidden, 7, 4]);
-            let data = data(&model, 25, 5);
-            let hyperparameters = Hyperparameters { epochs: 3, batch_size, learning_rate: 0.2 };
-            let mut whole = initial(&model, 1);
-            let mut pieces = whole.clone();
-            let a = train(&model, &mut whole, &data, hyperparameters, usize::MAX);
-            let b = train(&model, &mut pieces, &data, hyperparameters, units);
-            prop_assert_eq!(bits(&whole), bits(&pieces));
-            prop_assert_eq!(a.last_epoch(), b.last_epoch());
-            prop_assert_eq!(a.last_epoch().sample_count, 25);
-        }
-    }
-
-    fn bits(values: &[f32]) -> Vec<u32> {
-        values.iter().map(|value| value.to_bits()).collect()
-    }
-
-    /// FNV-1a over the parameters' bits.
-    fn hash(values: &[f32]) -> u64 {
-        values
-            .iter()
-            .flat_map(|v| v.to_le_bytes())
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            })
-    }
-
-    /// Pins the bits: a change here makes runs of an older version
-    /// irreproducible and must be told in the CHANGELOG.
-    #[test]
-    fn the_bits_are_pinned() {
-        let check = |widths: &[usize], batch_size: usize, expected: u64| {
-            let model = model(widths);
-            let data = data(&model, 50, 3);
-            let mut parameters = initial(&model, 3);
-            let hyperparameters = Hyperparameters {
-                epochs: 4,
-                batch_size,
-                learning_rate: 0.1,
-            };
-            train(&model, &mut parameters, &data, hyperparameters, 10);
-            let found = hash(&parameters);
-            assert_eq!(found, expected, "{widths:?} {batch_size}: {found:#018x}");
-        };
-        check(&[64, 16, 10], 16, 0x6ee2_7766_423c_95c9);
-        check(&[64, 16, 10], 50, 0x3dca_257e_9ef2_59e5);
-        check(&[64, 33, 20, 10], 7, 0xbc65_ad09_6304_f9d7);
-        check(&[64, 10], 1, 0x1f0a_a854_eba1_4ac2);
-    }
-
-    #[test]
-    fn a_separable_problem_is_learnt() {
-        let model = model(&[4, 8, 2]);
-        let samples: Vec<u8> = (0..40u8)
-            .flat_map(|i| {
-                if i % 2 == 0 {
-                    [16, 0, i % 5, 0]
-                } else {
-                    [0, 16, 0, i % 5]
-                }
-            })
-            .collect();
-        let data = Data {
-            samples,
-            labels: (0..40).map(|i| i % 2).collect(),
-        };
-        let mut parameters = initial(&model, 1);
-        let hyperparameters = Hyperparameters {
-            epochs: 60,
-            batch_size: 4,
-            learning_rate: 0.3,
-        };
-        let training = train(&model, &mut parameters, &data, hyperparameters, 7);
-        assert!(training.last_epoch().loss() < 0.05);
-        assert_eq!(training.last_epoch().correct_count, 40);
-        let mut scratch = vec![0.0; model.evaluation_len()];
-        let evaluation = model
-            .evaluate(
-                &parameters,
-                &data.samples,
-                &data.labels,
-                &ValueTable::new(1.0 / 16.0),
-                &mut scratch,
-            )
-            .unwrap();
-        assert_eq!(evaluation.correct_count, 40);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_named() {
-        let model = model(&[4, 2]);
-        let hyperparameters = Hyperparameters {
-            epochs: 1,
-            batch_size: 2,
-            learning_rate: 0.1,
-        };
-        let mut training = Training::new(model, hyperparameters, 2, 0, 0, 0).unwrap();
-        let mut check = |label: u8, sample_bytes: usize, text: &str| {
-            let error = training
-                .advance(
-                    &mut Memory {
-                        parameters: &mut [0.0; 10],
-                        workspace: &mut vec![0.0; model.workspace_len(2, 2)],
-                        order: &mut [0; 2],
-                        samples: &vec![0; sample_bytes],
-                        labels: &[0, label],
-                        table: &ValueTable::new(1.0),
-                    },
-                    1,
-                )
-                .unwrap_err();
-            assert_eq!(error.to_string(), text);
-        };
-        check(2, 8, "sample 1 has label 2, the model has 2 classes");
-        check(1, 7, "samples: 7 values given, 8 needed");
-        let too_many = Training::new(model, hyperparameters, SAMPLES_MAX + 1, 0, 0, 0);
-        assert_eq!(
-            too_many.err().map(|error| error.to_string()).as_deref(),
-            Some("samples: 65536 values given, 65535 needed")
-        );
     }
 }

@@ -27,6 +27,8 @@ pub enum Purpose {
     MacAddress = 5,
     /// Split of a data set into training and test part.
     TestSplit = 6,
+    /// How weights are rounded to fixed point.
+    Rounding = 7,
 }
 
 /// A stream of random numbers.

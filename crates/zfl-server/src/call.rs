@@ -118,8 +118,9 @@ impl Caller {
     fn message(&self, round: u32, id: u32) -> Option<(Vec<u8>, usize)> {
         let state = self.shared.state();
         let open = state.round.as_ref().filter(|open| open.index == round)?;
-        let header = self.shared.start_header(open, id).encode();
-        let body = [header.as_slice(), &open.payload].concat();
+        let payload = open.payload.for_client(state.hold_frozen.contains(&id));
+        let header = self.shared.start_header(open, id, payload);
+        let body = [header.as_slice(), payload.0].concat();
         let length = body.len();
         Some((body, length))
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
-use zfl_nn::Mlp;
+use zfl_nn::Model;
 
 /// Why a checkpoint could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +30,10 @@ pub enum CheckpointError {
     },
 }
 
-/// Writes the model: tensors `dense0.weight` of shape `[inputs, outputs]`,
-/// `dense0.bias` of shape `[outputs]`, and so on, `f32`. (PyTorch's `Linear`
-/// keeps the transpose.) The metadata tell the round.
+/// Writes the model: tensors `dense0.weight` of shape `[inputs, outputs]` or
+/// `conv0.weight` of shape `[kernel rows, kernel columns, input channels,
+/// filters]`, `dense0.bias` of shape `[outputs]`, and so on, `f32`. (PyTorch
+/// keeps them transposed.) The metadata tell the round.
 ///
 /// The file appears whole or not at all.
 ///
@@ -40,7 +41,7 @@ pub enum CheckpointError {
 /// When it cannot be encoded or written.
 pub fn save(
     path: &Path,
-    model: &Mlp,
+    model: &Model,
     parameters: &[f32],
     round: u32,
 ) -> Result<(), CheckpointError> {
@@ -58,11 +59,12 @@ pub fn save(
         rest = tail;
         head
     };
-    for (index, (inputs, outputs)) in model.layer_shapes().enumerate() {
-        let weights = TensorView::new(Dtype::F32, vec![inputs, outputs], take(inputs * outputs));
-        let bias = TensorView::new(Dtype::F32, vec![outputs], take(outputs));
-        tensors.push((format!("dense{index}.weight"), weights.map_err(encode)?));
-        tensors.push((format!("dense{index}.bias"), bias.map_err(encode)?));
+    for layer in model.tensors() {
+        let shape = layer.weight_shape().to_vec();
+        let weights = TensorView::new(Dtype::F32, shape, take(layer.weight_count));
+        let bias = TensorView::new(Dtype::F32, vec![layer.bias_count], take(layer.bias_count));
+        tensors.push((format!("{layer}.weight"), weights.map_err(encode)?));
+        tensors.push((format!("{layer}.bias"), bias.map_err(encode)?));
     }
     // One entry only: several would come in any order, and equal models must
     // make equal files.
@@ -75,6 +77,114 @@ pub fn save(
             path: path.to_owned(),
             source,
         })
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("failed to read {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no safetensors file.
+    #[error("{} is no safetensors file: {source}", path.display())]
+    Decode {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: safetensors::SafeTensorError,
+    },
+    /// It is of another model.
+    #[error("{} is of another model: {what}", path.display())]
+    OtherModel {
+        /// Which file.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// It holds a number that is none.
+    #[error("{}: value {index} of tensor `{tensor}` is not a finite number", path.display())]
+    NonFinite {
+        /// Which file.
+        path: PathBuf,
+        /// In which tensor.
+        tensor: String,
+        /// Which of its values, from 0.
+        index: usize,
+    },
+}
+
+/// Largest checkpoint that is read, in bytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Reads parameters of `model` from a file as [`save`] writes it. Tensors of
+/// layers that the model does not have are an error, as are missing ones.
+///
+/// # Errors
+/// When the file cannot be read, is of another model, or holds a number that
+/// is not finite.
+pub fn load(path: &Path, model: &Model) -> Result<Vec<f32>, LoadError> {
+    let read = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let other = |what| LoadError::OtherModel {
+        path: path.to_owned(),
+        what,
+    };
+    let bytes_max = std::fs::metadata(path).map_err(read)?.len();
+    if bytes_max > FILE_BYTES_MAX {
+        return Err(other(format!("{bytes_max} bytes are too many")));
+    }
+    let file = std::fs::read(path).map_err(read)?;
+    let tensors =
+        safetensors::SafeTensors::deserialize(&file).map_err(|source| LoadError::Decode {
+            path: path.to_owned(),
+            source,
+        })?;
+    let mut parameters = Vec::with_capacity(model.parameter_count());
+    let mut known = Vec::new();
+    for layer in model.tensors() {
+        let bias_shape = [layer.bias_count];
+        for (name, shape) in [
+            (format!("{layer}.weight"), layer.weight_shape()),
+            (format!("{layer}.bias"), bias_shape.as_slice()),
+        ] {
+            let Ok(view) = tensors.tensor(&name) else {
+                let names = tensors.names().join(", ");
+                return Err(other(format!("no tensor `{name}` among {names}")));
+            };
+            if view.dtype() != Dtype::F32 || view.shape() != shape {
+                return Err(other(format!(
+                    "tensor `{name}` is {:?} {:?}, the model has F32 {shape:?}",
+                    view.dtype(),
+                    view.shape(),
+                )));
+            }
+            let values = from_little_endian(view.data());
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                return Err(LoadError::NonFinite {
+                    path: path.to_owned(),
+                    tensor: name,
+                    index,
+                });
+            }
+            parameters.extend(values);
+            known.push(name);
+        }
+    }
+    match tensors
+        .names()
+        .into_iter()
+        .find(|name| !known.iter().any(|known| known == name))
+    {
+        Some(name) => Err(other(format!("the model has no tensor `{name}`"))),
+        None => Ok(parameters),
+    }
 }
 
 /// SHA-256 of the parameters as little-endian `f32`, in hexadecimal: equal
@@ -109,15 +219,11 @@ pub(crate) fn from_little_endian(payload: &[u8]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zfl_nn::{Activation, Layer};
+    use zfl_nn::{Activation, Loss};
 
     #[test]
     fn a_checkpoint_can_be_read_back() {
-        let layer = |output_count| Layer {
-            output_count,
-            activation: Activation::Relu,
-        };
-        let model = Mlp::new(3, &[layer(2), layer(2)]).unwrap();
+        let model = Model::mlp(3, &[2, 2], Activation::Relu, Loss::CrossEntropy).unwrap();
         let parameters: Vec<f32> = (0..14).map(|i| i as f32 * 0.5).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("round-001.safetensors");
@@ -143,6 +249,33 @@ mod tests {
 
         assert_eq!(from_little_endian(&little_endian(&parameters)), parameters);
         assert_eq!(from_little_endian(&[0, 0, 128, 63, 1]), [1.0]);
+
+        assert_eq!(load(&path, &model).unwrap(), parameters);
+        let check = |path: &Path, model: &Model, text: &str| {
+            let error = load(path, model).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        };
+        let of =
+            |widths: &[usize]| Model::mlp(3, widths, Activation::Relu, Loss::CrossEntropy).unwrap();
+        check(
+            &path,
+            &of(&[4, 2]),
+            "`dense0.weight` is F32 [3, 2], the model has F32 [3, 4]",
+        );
+        check(&path, &of(&[2, 2, 2]), "no tensor `dense2.weight`");
+        check(&path, &of(&[2]), "the model has no tensor `dense1.");
+        check(&folder.path().join("none"), &model, "failed to read");
+        let text = folder.path().join("text");
+        std::fs::write(&text, "no tensors").unwrap();
+        check(&text, &model, "is no safetensors file");
+        let mut with_nan = parameters.clone();
+        with_nan[9] = f32::NAN;
+        save(&text, &model, &with_nan, 1).unwrap();
+        check(
+            &text,
+            &model,
+            "value 1 of tensor `dense1.weight` is not a finite number",
+        );
 
         let missing = folder.path().join("none/x.safetensors");
         let error = save(&missing, &model, &parameters, 1).unwrap_err();

@@ -1,5 +1,6 @@
 //! The coordinator: plays the rounds.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,16 +8,17 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use zfl_nn::{Evaluation, InputError, Mlp, ShapeError};
+use zfl_nn::{Evaluation, Initialisation, InputError, Model, Task};
 use zfl_proto::Token;
-use zfl_proto::message::{Architecture, Checksum, StartHeader};
+use zfl_proto::message::{HeaderBytes, StartHeader};
 use zfl_proto::{ClientId, RoundIndex};
 use zfl_seed::{Purpose, Stream};
 
 use crate::call::Caller;
-use crate::checkpoint::{hash, little_endian};
+use crate::checkpoint::hash;
 use crate::evaluation::evaluate;
 use crate::local::{BOARD_NATIVE, LocalClients, LocalRound};
+use crate::payload::{Payload, encoding};
 use crate::registry::{Client, Failure, LocalNumbers, OpenRound, State};
 use crate::selection::Draw;
 use crate::strategy::{Update, fed_avg};
@@ -37,8 +39,11 @@ pub struct Deadlines {
 pub struct Plan {
     /// The run's seed.
     pub seed: u64,
-    /// The model.
-    pub architecture: Architecture,
+    /// The model, and how a client trains it; the learning rate is that before
+    /// its schedule.
+    pub task: Task,
+    /// The model before round 1.
+    pub initial: Initial,
     /// How many rounds.
     pub rounds: u32,
     /// How many clients there are.
@@ -47,14 +52,20 @@ pub struct Plan {
     pub clients_per_round: u32,
     /// How many updates make a round.
     pub quorum: u32,
-    /// Passes of a client over its share.
-    pub epochs: u32,
-    /// Samples of a client between two steps.
-    pub batch_size: u32,
-    /// Step size of a client, before its schedule.
-    pub learning_rate: f32,
-    /// How the step size changes from round to round.
+    /// How the learning rate changes from round to round.
     pub schedule: Schedule,
+    /// The accuracy on the test set that ends the run once a round reaches it,
+    /// whatever rounds are left.
+    pub target_accuracy: Option<f64>,
+}
+
+/// The model before round 1.
+#[derive(Clone, Debug)]
+pub enum Initial {
+    /// Drawn from the run's seed.
+    Drawn(Initialisation),
+    /// These parameters.
+    Given(Arc<Vec<f32>>),
 }
 
 /// How the coordinator is set up.
@@ -117,9 +128,6 @@ pub enum CoordinatorError {
         /// Why.
         source: std::io::Error,
     },
-    /// The layers make no model.
-    #[error("failed to build the model: {0}")]
-    Shape(#[from] ShapeError),
     /// The test set does not suit the model.
     #[error("failed to evaluate the model: {0}")]
     Evaluate(#[from] InputError),
@@ -189,7 +197,7 @@ pub enum CoordinatorError {
 /// What the HTTP handlers and the rounds share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    pub(crate) model: Mlp,
+    pub(crate) model: Model,
     pub(crate) shares: Box<dyn Shares>,
     pub(crate) fleet_key: Token,
     state: Mutex<State>,
@@ -267,19 +275,23 @@ impl Shared {
         self.changed();
     }
 
-    /// The start message of a client for the open round.
-    pub(crate) fn start_header(&self, open: &OpenRound, client: u32) -> StartHeader {
-        let plan = &self.options.plan;
+    /// Header of the start message of a client, whose payload `payload` is.
+    pub(crate) fn start_header(
+        &self,
+        open: &OpenRound,
+        client: u32,
+        (payload, payload_crc32): (&[u8], u32),
+    ) -> HeaderBytes {
         StartHeader {
             client: ClientId(client),
             round: RoundIndex(open.index),
-            seed: plan.seed,
-            epochs: plan.epochs,
-            batch_size: plan.batch_size,
-            learning_rate: plan.schedule.learning_rate(plan.learning_rate, open.index),
-            architecture: plan.architecture,
-            payload_crc32: open.payload_crc32,
+            seed: self.options.plan.seed,
+            task: open.task.encode().as_slice(),
+            encoding: encoding(open.task.format),
+            payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload_crc32,
         }
+        .encode()
     }
 }
 
@@ -325,7 +337,7 @@ impl Coordinator {
         test: TestSet,
         local: Option<LocalPart>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), CoordinatorError> {
-        let model = model_of(&options.plan.architecture)?;
+        let model = options.plan.task.model;
         let (events, receiver) = mpsc::unbounded_channel();
         let client_count = options.plan.client_count;
         let (numbers, local) = match local {
@@ -358,6 +370,7 @@ impl Coordinator {
                 remote,
                 local: numbers,
                 round: None,
+                hold_frozen: HashSet::new(),
                 last_round: 0,
                 broken: None,
             }),
@@ -374,7 +387,7 @@ impl Coordinator {
     }
 
     /// The model that is trained.
-    pub fn model(&self) -> &Mlp {
+    pub fn model(&self) -> &Model {
         &self.shared.model
     }
 
@@ -411,16 +424,23 @@ impl Coordinator {
             .map_err(|source| CoordinatorError::Listen { address, source })
     }
 
-    /// Plays all rounds; gives the final model.
+    /// Plays all rounds, or those until the target accuracy is reached; gives
+    /// the final model.
     ///
     /// # Errors
     /// When too few clients are left or too few updates arrive in time.
     pub async fn run(&self) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let plan = &self.shared.options.plan;
-        let mut parameters = vec![0.0; self.shared.model.parameter_count()];
-        let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
-        self.shared.model.initialise(&mut parameters, &mut stream)?;
-        let mut global = Arc::new(parameters);
+        let mut global = match &plan.initial {
+            Initial::Given(parameters) => Arc::clone(parameters),
+            Initial::Drawn(initialisation) => {
+                let model = &self.shared.model;
+                let mut parameters = vec![0.0; model.parameter_count()];
+                let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
+                model.initialise(&mut parameters, *initialisation, &mut stream)?;
+                Arc::new(parameters)
+            }
+        };
         let evaluation = self.evaluate(&global).await?;
         self.shared.tell(Event::Initial {
             accuracy: evaluation.accuracy(),
@@ -429,7 +449,14 @@ impl Coordinator {
         });
         let ready_deadline = Instant::now() + self.shared.options.deadlines.ready;
         for round in 1..=plan.rounds {
-            global = self.round(round, global, ready_deadline).await?;
+            let accuracy;
+            (global, accuracy) = self.round(round, global, ready_deadline).await?;
+            if plan
+                .target_accuracy
+                .is_some_and(|target| accuracy >= target)
+            {
+                break;
+            }
         }
         Ok(global)
     }
@@ -467,28 +494,24 @@ impl Coordinator {
         Ok(selected)
     }
 
-    /// Plays one round; gives the new global model.
+    /// Plays one round; gives the new global model and its accuracy.
     async fn round(
         &self,
         round: u32,
         global: Arc<Vec<f32>>,
         ready_deadline: Instant,
-    ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
+    ) -> Result<(Arc<Vec<f32>>, f64), CoordinatorError> {
         let shared = &self.shared;
         let selected = self.select(round)?;
         self.wait_until_ready(&selected, ready_deadline).await;
         let began = Instant::now();
         let deadline = began + shared.options.deadlines.round;
-        let payload = Arc::new(little_endian(&global).into_owned());
-        let open = OpenRound::new(
-            round,
-            Arc::clone(&global),
-            Arc::clone(&payload),
-            Checksum::of(&payload),
-            &selected,
-        );
-        // Whom it names, local clients change.
-        let header = shared.start_header(&open, 0);
+        let plan = &shared.options.plan;
+        let mut task = plan.task;
+        let learning_rate = &mut task.hyperparameters.learning_rate;
+        *learning_rate = plan.schedule.learning_rate(*learning_rate, round);
+        let payload = Arc::new(Payload::new(&task, &global));
+        let open = OpenRound::new(round, task, Arc::clone(&global), payload, &selected);
         let (local, remote): (Vec<u32>, Vec<u32>) = {
             let mut state = shared.state();
             state.last_round = round;
@@ -508,7 +531,7 @@ impl Coordinator {
         }
         let playing = self.local.as_ref().filter(|_| !local.is_empty());
         let playing = playing.map(|clients| {
-            let local = Arc::new(LocalRound::new(Arc::clone(shared), header, payload, local));
+            let local = Arc::new(LocalRound::new(Arc::clone(shared), round, local));
             clients.play(Arc::clone(&local));
             EndOnDrop(local)
         });
@@ -540,7 +563,7 @@ impl Coordinator {
         let mut closed = self.close();
         let aggregated = match broken {
             Some(client) => Err(CoordinatorError::Broken { round, client }),
-            None => self.aggregate(round, header.learning_rate, &mut closed),
+            None => self.aggregate(round, &task, &global, &mut closed),
         };
         let Closed { clients, .. } = closed;
         let global = match aggregated {
@@ -562,7 +585,7 @@ impl Coordinator {
             },
             parameters: Arc::clone(&global),
         });
-        Ok(global)
+        Ok((global, evaluation.accuracy()))
     }
 
     /// Waits until the clients have their data (or are lost).
@@ -621,14 +644,15 @@ impl Coordinator {
     fn aggregate(
         &self,
         round: u32,
-        learning_rate: f32,
+        task: &Task,
+        global: &[f32],
         closed: &mut Closed,
     ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let quorum = self.shared.options.plan.quorum;
         let diverged = |what| CoordinatorError::Diverged {
             round,
             what,
-            learning_rate,
+            learning_rate: task.hyperparameters.learning_rate,
         };
         let (clients, updates) = (&closed.clients, &mut closed.updates);
         let too_few = |ok| CoordinatorError::Quorum {
@@ -657,7 +681,11 @@ impl Coordinator {
         let mean = fed_avg::aggregate(updates).ok_or_else(|| too_few(0))?;
         match first_non_finite(&mean) {
             Some(_) => Err(diverged("the new global model".to_owned())),
-            None => Ok(Arc::new(mean)),
+            // What is frozen is in no update.
+            None => match global.get(..global.len() - mean.len().min(global.len())) {
+                None | Some([]) => Ok(Arc::new(mean)),
+                Some(frozen) => Ok(Arc::new([frozen, &mean].concat())),
+            },
         }
     }
 }
@@ -675,23 +703,4 @@ fn draw_token() -> Result<Token, CoordinatorError> {
     let mut bytes = [0; Token::BYTES];
     getrandom::fill(&mut bytes).map_err(CoordinatorError::Token)?;
     Ok(Token::new(bytes))
-}
-
-/// The trainer's form of an architecture.
-fn model_of(architecture: &Architecture) -> Result<Mlp, ShapeError> {
-    use zfl_nn::{Activation, Layer};
-    use zfl_proto::message;
-    let width = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let layers: Vec<Layer> = architecture
-        .layers()
-        .iter()
-        .map(|layer| Layer {
-            output_count: width(layer.output_count),
-            activation: match layer.activation {
-                message::Activation::Identity => Activation::Identity,
-                message::Activation::Relu => Activation::Relu,
-            },
-        })
-        .collect();
-    Mlp::new(width(architecture.input_count()), &layers)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
-use zfl_nn::{Evaluation, InputError, Mlp, ValueTable};
+use zfl_nn::{Evaluation, InputError, Model, Targets, ValueTable};
 
 use crate::{CoordinatorError, TestSet};
 
@@ -15,7 +15,7 @@ const PIECE_SAMPLES: usize = 250;
 
 /// What all threads of an evaluation share.
 struct Work {
-    model: Mlp,
+    model: Model,
     parameters: Arc<Vec<f32>>,
     test: Arc<TestSet>,
     next: AtomicUsize,
@@ -47,9 +47,13 @@ impl Work {
             if self.is_over.load(Ordering::Relaxed) {
                 return done;
             }
-            let evaluated =
-                self.model
-                    .evaluate(&self.parameters, samples, labels, &table, &mut scratch);
+            let evaluated = self.model.evaluate(
+                &self.parameters,
+                samples,
+                Targets::Labels(labels),
+                &table,
+                &mut scratch,
+            );
             done.push((piece, evaluated));
         }
     }
@@ -73,7 +77,7 @@ impl Work {
 
 /// Evaluates `parameters` on the test set, on at most `threads` threads.
 pub(crate) async fn evaluate(
-    model: Mlp,
+    model: Model,
     parameters: &Arc<Vec<f32>>,
     test: &Arc<TestSet>,
     threads: usize,

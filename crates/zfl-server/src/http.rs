@@ -22,7 +22,9 @@ use zfl_proto::http::{
     MEDIA_TYPE_BINARY, MEDIA_TYPE_JSON, PATH_ID, PATH_RESULTS, PATH_START, PATH_TRAINING_DATA,
     PATH_TRAINING_LABELS,
 };
-use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, HEADER_BYTES_MAX, Metrics};
+use zfl_proto::message::{
+    Assignment, Checksum, DataHeader, DataPart, Encoding, HEADER_BYTES_MAX, Metrics,
+};
 use zfl_proto::{ClientId, Token};
 
 use crate::call::lose;
@@ -186,8 +188,13 @@ fn told(shared: &Shared, client: Option<u32>, request: &str, refusal: Refusal) -
 async fn id(State(shared): Context, headers: HeaderMap) -> Result<Response, Refusal> {
     let id = authenticate(&shared, &headers)
         .map_err(|refusal| told(&shared, None, "GET /id", refusal))?;
-    if let Some(client) = shared.state().client_mut(id) {
-        client.joined = true;
+    {
+        let mut state = shared.state();
+        // It begins anew, with nothing.
+        state.hold_frozen.remove(&id);
+        if let Some(client) = state.client_mut(id) {
+            client.joined = true;
+        }
     }
     shared.changed();
     let samples = shared.shares.sample_count(id);
@@ -302,22 +309,31 @@ async fn start(
                 return None;
             }
             slot.started.get_or_insert_with(std::time::Instant::now);
-            Some((shared.start_header(open, id), Arc::clone(&open.global)))
+            let payload = open.payload.for_client(false);
+            let header = shared.start_header(open, id, payload);
+            let payload = Arc::clone(&open.payload);
+            Some((
+                open.index,
+                open.task,
+                Arc::clone(&open.global),
+                header,
+                payload,
+            ))
         })
         .await;
-    let Some((header, global)) = task else {
+    let Some((round, task, global, header, payload)) = task else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let body = if binary_form {
-        let payload = crate::checkpoint::little_endian(&global);
-        [header.encode().as_slice(), &*payload].concat()
+        [header.as_slice(), payload.for_client(false).0].concat()
     } else {
-        match serde_json::to_vec(&json::Start::new(&header, &global)) {
+        let seed = shared.options.plan.seed;
+        match serde_json::to_vec(&json::Start::new(id, round, seed, &task, &global)) {
             Ok(body) => body,
             Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
         }
     };
-    if let Some(slot) = shared.state().slot_mut(header.round.0, id) {
+    if let Some(slot) = shared.state().slot_mut(round, id) {
         slot.bytes_down = u64::try_from(body.len()).unwrap_or(u64::MAX);
     }
     let media_type = if binary_form {
@@ -428,6 +444,7 @@ fn json_report(bytes: &[u8]) -> Result<Report, Refusal> {
     Ok(Report {
         round: update.round,
         sample_count: update.samples,
+        encoding: Encoding::F32,
         parameters: update.parameters,
         metrics: Metrics {
             loss_last_epoch: update.train_loss,

@@ -1,7 +1,7 @@
 //! The forms of the messages for people (and for the fleet host).
 
 use serde::{Deserialize, Serialize};
-use zfl_proto::message::{Activation, StartHeader};
+use zfl_nn::{Activation, Layer, Loss, Task};
 
 /// Answer to `GET /id`.
 #[derive(Serialize)]
@@ -36,43 +36,109 @@ pub(crate) struct Start<'a> {
     round: u32,
     seed: u64,
     epochs: u32,
-    batch_size: u32,
+    batch_size: usize,
     learning_rate: f32,
-    inputs: u32,
+    momentum: f32,
+    nesterov: bool,
+    weight_decay: f32,
+    clip_norm: f32,
+    proximal: f32,
+    loss: &'static str,
+    inputs: [usize; 3],
     layers: Vec<LayerForm>,
+    /// How many parameters, from the first, do not train.
+    frozen_parameters: usize,
     parameters: &'a [f32],
 }
 
-#[derive(Serialize)]
+/// A layer. What a kind does not have is 0.
+#[derive(Default, Serialize)]
 struct LayerForm {
     kind: &'static str,
-    outputs: u32,
+    outputs: usize,
+    size: usize,
+    stride: usize,
+    padding: usize,
     activation: &'static str,
 }
 
+impl LayerForm {
+    fn new(layer: &Layer) -> Self {
+        match *layer {
+            Layer::Dense {
+                outputs,
+                activation,
+            } => Self {
+                kind: "dense",
+                outputs,
+                activation: activation_name(activation),
+                ..Self::default()
+            },
+            Layer::Conv2d {
+                filters,
+                kernel,
+                stride,
+                padding,
+                activation,
+            } => Self {
+                kind: "conv",
+                outputs: filters,
+                size: kernel,
+                stride,
+                padding,
+                activation: activation_name(activation),
+            },
+            Layer::MaxPool { size } => Self {
+                kind: "max-pool",
+                size,
+                ..Self::default()
+            },
+            Layer::AveragePool { size } => Self {
+                kind: "average-pool",
+                size,
+                ..Self::default()
+            },
+            Layer::Flatten => Self {
+                kind: "flatten",
+                ..Self::default()
+            },
+        }
+    }
+}
+
+const fn activation_name(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Identity => "identity",
+        Activation::Relu => "relu",
+        Activation::LeakyRelu => "leaky-relu",
+        Activation::Tanh => "tanh",
+        Activation::Sigmoid => "sigmoid",
+    }
+}
+
 impl<'a> Start<'a> {
-    pub(crate) fn new(header: &StartHeader, parameters: &'a [f32]) -> Self {
+    pub(crate) fn new(id: u32, round: u32, seed: u64, task: &Task, parameters: &'a [f32]) -> Self {
+        let (model, how) = (&task.model, &task.hyperparameters);
+        let input = model.input();
         Self {
-            id: header.client.0,
-            round: header.round.0,
-            seed: header.seed,
-            epochs: header.epochs,
-            batch_size: header.batch_size,
-            learning_rate: header.learning_rate,
-            inputs: header.architecture.input_count(),
-            layers: header
-                .architecture
-                .layers()
-                .iter()
-                .map(|layer| LayerForm {
-                    kind: "dense",
-                    outputs: layer.output_count,
-                    activation: match layer.activation {
-                        Activation::Identity => "identity",
-                        Activation::Relu => "relu",
-                    },
-                })
-                .collect(),
+            id,
+            round,
+            seed,
+            epochs: how.epochs,
+            batch_size: how.batch_size,
+            learning_rate: how.learning_rate,
+            momentum: how.momentum,
+            nesterov: how.nesterov,
+            weight_decay: how.weight_decay,
+            clip_norm: how.clip_norm,
+            proximal: how.proximal,
+            loss: match model.loss() {
+                Loss::CrossEntropy => "cross-entropy",
+                Loss::SquaredError => "mean-squared-error",
+            },
+            inputs: [input.height, input.width, input.channels],
+            layers: model.layers().map(|layer| LayerForm::new(&layer)).collect(),
+            frozen_parameters: model.frozen_parameter_count(),
             parameters,
         }
     }

@@ -24,6 +24,7 @@ mod evaluation;
 mod http;
 mod json;
 mod local;
+mod payload;
 mod registry;
 mod round;
 mod schedule;
@@ -32,7 +33,7 @@ pub mod strategy;
 mod update;
 
 pub use coordinator::{
-    Coordinator, CoordinatorError, Deadlines, LocalPart, Options, Plan, Shares, TestSet,
+    Coordinator, CoordinatorError, Deadlines, Initial, LocalPart, Options, Plan, Shares, TestSet,
 };
 pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
 pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound, LocalUpdate};

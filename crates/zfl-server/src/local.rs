@@ -10,10 +10,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use zfl_proto::ClientId;
-use zfl_proto::message::{HeaderBytes, StartHeader};
+use zfl_proto::message::HeaderBytes;
 
 use crate::coordinator::Shared;
+use crate::payload::Payload;
 use crate::update::{Refusal, Report};
 use crate::{Outcome, update};
 
@@ -30,25 +30,17 @@ pub trait LocalClients: Send + Sync + 'static {
 /// A round for the local clients among those selected.
 pub struct LocalRound {
     shared: Arc<Shared>,
-    /// The start message's header, of any client.
-    header: StartHeader,
-    payload: Arc<Vec<u8>>,
+    index: u32,
     clients: Vec<u32>,
     next: AtomicUsize,
     is_over: AtomicBool,
 }
 
 impl LocalRound {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        header: StartHeader,
-        payload: Arc<Vec<u8>>,
-        clients: Vec<u32>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, index: u32, clients: Vec<u32>) -> Self {
         Self {
             shared,
-            header,
-            payload,
+            index,
             clients,
             next: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
@@ -64,20 +56,29 @@ impl LocalRound {
         let client = *self
             .clients
             .get(self.next.fetch_add(1, Ordering::Relaxed))?;
-        let header = StartHeader {
-            client: ClientId(client),
-            ..self.header
-        }
-        .encode();
-        let bytes_down = header.as_slice().len() + self.payload.len();
-        if let Some(slot) = self.shared.state().slot_mut(self.header.round.0, client) {
+        let mut state = self.shared.state();
+        let holds_frozen = state.hold_frozen.contains(&client);
+        let open = state.open(self.index)?;
+        let payload = Arc::clone(&open.payload);
+        let header = self
+            .shared
+            .start_header(open, client, payload.for_client(holds_frozen));
+        let whole = self
+            .shared
+            .start_header(open, client, payload.for_client(false));
+        if let Some(slot) = open.slots.get_mut(&client) {
+            let bytes_down = header.as_slice().len() + payload.for_client(holds_frozen).0.len();
             slot.started = Some(std::time::Instant::now());
             slot.bytes_down = u64::try_from(bytes_down).unwrap_or(u64::MAX);
         }
+        drop(state);
         Some(LocalCall {
             round: Arc::clone(self),
             client,
             header,
+            whole,
+            payload,
+            holds_frozen,
             is_answered: false,
         })
     }
@@ -93,6 +94,9 @@ pub struct LocalCall {
     round: Arc<LocalRound>,
     client: u32,
     header: HeaderBytes,
+    whole: HeaderBytes,
+    payload: Arc<Payload>,
+    holds_frozen: bool,
     is_answered: bool,
 }
 
@@ -109,7 +113,13 @@ impl LocalCall {
 
     /// Payload of the start message: the global model.
     pub fn payload(&self) -> &[u8] {
-        &self.round.payload
+        self.payload.for_client(self.holds_frozen).0
+    }
+
+    /// Header and payload with the frozen parameters, for a client that had
+    /// them and was made anew since.
+    pub fn whole(&self) -> (&[u8], &[u8]) {
+        (self.whole.as_slice(), self.payload.for_client(false).0)
     }
 
     /// Whether the round still goes on. Ask between pieces of the training,
@@ -135,12 +145,9 @@ impl LocalCall {
     }
 
     fn fail(&self, reason: String) {
-        self.round.shared.fail(
-            self.round.header.round.0,
-            self.client,
-            Outcome::Rejected,
-            reason,
-        );
+        self.round
+            .shared
+            .fail(self.round.index, self.client, Outcome::Rejected, reason);
     }
 }
 

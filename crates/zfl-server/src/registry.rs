@@ -1,14 +1,16 @@
 //! Who takes part, and the round that is open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_proto::message::Metrics;
 
 use crate::Outcome;
+use crate::payload::Payload;
 use crate::strategy::Update;
 
 /// What the coordinator knows of a client that it calls, or that asks.
@@ -126,9 +128,10 @@ impl Slot {
 /// The round that is open for updates.
 pub(crate) struct OpenRound {
     pub(crate) index: u32,
+    /// With the learning rate of the round.
+    pub(crate) task: Task,
     pub(crate) global: Arc<Vec<f32>>,
-    pub(crate) payload: Arc<Vec<u8>>,
-    pub(crate) payload_crc32: u32,
+    pub(crate) payload: Arc<Payload>,
     pub(crate) slots: BTreeMap<u32, Slot>,
     /// Slots without a decision.
     pub(crate) undecided: usize,
@@ -138,9 +141,9 @@ impl OpenRound {
     /// A round of `selected`.
     pub(crate) fn new(
         index: u32,
+        task: Task,
         global: Arc<Vec<f32>>,
-        payload: Arc<Vec<u8>>,
-        payload_crc32: u32,
+        payload: Arc<Payload>,
         selected: &[u32],
     ) -> Self {
         let slot = |id: &u32| {
@@ -154,9 +157,9 @@ impl OpenRound {
         };
         Self {
             index,
+            task,
             global,
             payload,
-            payload_crc32,
             slots: selected.iter().map(slot).collect(),
             undecided: selected.len(),
         }
@@ -196,6 +199,8 @@ pub(crate) struct State {
     pub(crate) remote: Vec<Client>,
     pub(crate) local: LocalNumbers,
     pub(crate) round: Option<OpenRound>,
+    /// Clients that have the frozen parameters, as they have sent an update.
+    pub(crate) hold_frozen: HashSet<u32>,
     /// The last round that was opened.
     pub(crate) last_round: u32,
     /// The client whose part this process has failed to play.

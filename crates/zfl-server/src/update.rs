@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use axum::http::StatusCode;
 use zfl_proto::ClientId;
-use zfl_proto::message::{Checksum, Metrics, Prefix, UpdateHeader};
+use zfl_proto::message::{Checksum, Encoding, Metrics, Prefix, UpdateHeader};
 
-use crate::checkpoint::from_little_endian;
 use crate::coordinator::Shared;
+use crate::payload;
 use crate::registry::{Decision, Failure};
 use crate::strategy::Update;
 use crate::{Event, Outcome};
@@ -31,6 +31,7 @@ impl Refusal {
 pub(crate) struct Report {
     pub(crate) round: u32,
     pub(crate) sample_count: u32,
+    pub(crate) encoding: Encoding,
     pub(crate) parameters: Vec<f32>,
     pub(crate) metrics: Metrics,
     pub(crate) bytes: usize,
@@ -66,7 +67,8 @@ pub(crate) fn decode(id: u32, header_bytes: &[u8], payload: &[u8]) -> Result<Rep
     Ok(Report {
         round: header.round.0,
         sample_count: header.sample_count,
-        parameters: from_little_endian(payload),
+        encoding: header.encoding,
+        parameters: payload::decode(header.encoding, payload),
         metrics: header.metrics,
         bytes: header_bytes.len() + payload.len(),
     })
@@ -76,7 +78,11 @@ pub(crate) fn decode(id: u32, header_bytes: &[u8], payload: &[u8]) -> Result<Rep
 pub(crate) fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refusal> {
     let unprocessable = |reason: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason);
     let conflict = |reason: String| Refusal::new(StatusCode::CONFLICT, reason);
-    let needed = shared.model.parameter_count();
+    let task = &shared.options.plan.task;
+    let needed = task.model.parameter_count() - task.model.frozen_parameter_count();
+    // A person may send what every format can hold.
+    let expected = payload::encoding(task.format);
+    let has_diverged = !report.metrics.loss_last_epoch.is_finite();
     let round = report.round;
     // Outside the lock: a large model has many.
     let non_finite = first_non_finite(&report.parameters);
@@ -114,7 +120,9 @@ pub(crate) fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refus
             )));
         }
         let sample_count = shared.shares.sample_count(id);
-        let reason = if report.parameters.len() != needed {
+        let reason = if report.encoding != expected && report.encoding != Encoding::F32 {
+            Some("the parameters are not encoded as the task says".to_owned())
+        } else if report.parameters.len() != needed {
             Some(format!(
                 "misshapen: {} parameters, the model has {needed}",
                 report.parameters.len()
@@ -123,6 +131,8 @@ pub(crate) fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refus
             Some(format!(
                 "parameter {at} of the update is not a finite number"
             ))
+        } else if has_diverged {
+            Some("the training diverged: its loss is not a finite number".to_owned())
         } else if report.sample_count == 0 || report.sample_count > sample_count {
             Some(format!(
                 "{} samples claimed, the client's share has {sample_count}",
@@ -138,7 +148,8 @@ pub(crate) fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refus
             let failure = Failure {
                 outcome: Outcome::Rejected,
                 detail: reason.clone(),
-                diverged: report.parameters.len() == needed && non_finite.is_some(),
+                diverged: report.parameters.len() == needed
+                    && (non_finite.is_some() || has_diverged),
             };
             shared.fail_as(round, id, failure);
             return Err(unprocessable(reason));
@@ -157,8 +168,12 @@ pub(crate) fn take(shared: &Shared, id: u32, report: Report) -> Result<(), Refus
             }),
         };
         open.decide(id, decision);
+        let has_frozen = open.payload.has_frozen();
         // For a local client only the round waits.
         is_waited_for = !is_local || open.undecided == 0;
+        if has_frozen {
+            state.hold_frozen.insert(id);
+        }
     }
     shared.tell(Event::ClientFinished {
         round,

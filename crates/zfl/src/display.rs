@@ -175,8 +175,13 @@ pub(crate) fn print_summary(summary: &Summary) {
         (
             "accuracy",
             format!(
-                "{:.4} (before training {:.4})",
-                summary.accuracy, summary.initial_accuracy
+                "{:.4} (before training {:.4}){}",
+                summary.accuracy,
+                summary.initial_accuracy,
+                summary
+                    .target_accuracy_round
+                    .map(|round| format!("; target reached in round {round}"))
+                    .unwrap_or_default()
             ),
         ),
         ("loss", format!("{:.4}", summary.loss)),

@@ -36,6 +36,12 @@ const fn table(path: &'static str, allowed: &'static str) -> Key {
     }
 }
 
+const INITIALISATION: &str = "\"auto\", \"he\", \"glorot\" or \"zeros\"";
+const CHECKPOINT: &str = "the path of a checkpoint, a safetensors file, in quotes";
+const FROZEN: &str = "a list of names of layers, such as [\"conv0\", \"conv1\"]; the first of those that have weights, and not all";
+const ACTIVATION: &str = "\"relu\", \"leaky-relu\", \"tanh\" or \"sigmoid\"";
+const FACTOR: &str = "a number above 0, at most 1";
+
 /// In the order of the reference.
 pub(super) const KEYS: &[Key] = &[
     key(
@@ -82,16 +88,96 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("data.idx.classes", "a whole number from 2 to 256"),
     table("partition", "exactly one table: partition.iid"),
-    table("partition.iid", "a table without keys"),
-    table("model", "exactly one table: model.mlp"),
-    table("model.mlp", "a table with the key hidden"),
+    table("partition.iid", "a table with the key samples-per-client"),
     key(
-        "model.mlp.hidden",
-        "a list of at most 7 widths, whole numbers from 1 to 65535, such as [16] or []",
+        "partition.iid.samples-per-client",
+        "a whole number from 1 to 65535",
     ),
     table(
+        "model",
+        "exactly one of the tables model.softmax-regression, model.mlp, model.cnn",
+    ),
+    table(
+        "model.softmax-regression",
+        "a table with initialisation, initial-weights and frozen",
+    ),
+    key("model.softmax-regression.initialisation", INITIALISATION),
+    key("model.softmax-regression.initial-weights", CHECKPOINT),
+    key("model.softmax-regression.frozen", FROZEN),
+    table(
+        "model.mlp",
+        "a table with hidden, activation, initialisation, initial-weights and frozen",
+    ),
+    key(
+        "model.mlp.hidden",
+        "a list of at most 15 widths, whole numbers from 1 to 65535, such as [16] or []",
+    ),
+    key("model.mlp.activation", ACTIVATION),
+    key("model.mlp.initialisation", INITIALISATION),
+    key("model.mlp.initial-weights", CHECKPOINT),
+    key("model.mlp.frozen", FROZEN),
+    table(
+        "model.cnn",
+        "a table with layers, and if need be initialisation, initial-weights and frozen",
+    ),
+    table(
+        "model.cnn.layers",
+        "a list of layers, such as [{ conv = { filters = 8, kernel = 3 } }, { max-pool = { size = 2 } }]",
+    ),
+    table(
+        "model.cnn.layers.*",
+        "exactly one of the tables conv, max-pool, average-pool, flatten, dense",
+    ),
+    table(
+        "model.cnn.layers.*.conv",
+        "a table with filters and kernel, and if need be stride, padding and activation",
+    ),
+    key(
+        "model.cnn.layers.*.conv.filters",
+        "a whole number from 1 to 65535",
+    ),
+    key(
+        "model.cnn.layers.*.conv.kernel",
+        "a whole number from 1 to 255",
+    ),
+    key(
+        "model.cnn.layers.*.conv.stride",
+        "a whole number from 1 to 255",
+    ),
+    key(
+        "model.cnn.layers.*.conv.padding",
+        "a whole number from 0, less than kernel",
+    ),
+    key("model.cnn.layers.*.conv.activation", ACTIVATION),
+    table("model.cnn.layers.*.max-pool", "a table with the key size"),
+    key(
+        "model.cnn.layers.*.max-pool.size",
+        "a whole number from 2 to 255",
+    ),
+    table(
+        "model.cnn.layers.*.average-pool",
+        "a table with the key size",
+    ),
+    key(
+        "model.cnn.layers.*.average-pool.size",
+        "a whole number from 2 to 255",
+    ),
+    table("model.cnn.layers.*.flatten", "a table without keys"),
+    table(
+        "model.cnn.layers.*.dense",
+        "a table with outputs, and if need be activation",
+    ),
+    key(
+        "model.cnn.layers.*.dense.outputs",
+        "a whole number from 1 to 65535",
+    ),
+    key("model.cnn.layers.*.dense.activation", ACTIVATION),
+    key("model.cnn.initialisation", INITIALISATION),
+    key("model.cnn.initial-weights", CHECKPOINT),
+    key("model.cnn.frozen", FROZEN),
+    table(
         "training",
-        "a table with epochs, batch-size and learning-rate",
+        "a table with epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding and schedule",
     ),
     key("training.epochs", "a whole number from 1 to 10000"),
     key("training.batch-size", "a whole number from 1 to 65535"),
@@ -99,11 +185,66 @@ pub(super) const KEYS: &[Key] = &[
         "training.learning-rate",
         "a number above 0 that single precision can hold",
     ),
+    key(
+        "training.loss",
+        "\"cross-entropy\" or \"mean-squared-error\"",
+    ),
+    key("training.momentum", "a number from 0, below 1"),
+    key(
+        "training.nesterov",
+        "true or false; true only with training.momentum above 0",
+    ),
+    key(
+        "training.weight-decay",
+        "a number from 0 that single precision can hold",
+    ),
+    key(
+        "training.clip-norm",
+        "a number above 0 that single precision can hold",
+    ),
+    key(
+        "training.proximal",
+        "a number from 0 that single precision can hold",
+    ),
+    key("training.arithmetic", "\"f32\" or \"fixed\""),
+    key(
+        "training.weight-bits",
+        "32, 16 or 8; only with training.arithmetic = \"fixed\"",
+    ),
+    key(
+        "training.rounding",
+        "\"nearest\" or \"stochastic\"; only with training.arithmetic = \"fixed\"",
+    ),
+    table(
+        "training.schedule",
+        "exactly one of the tables step, exponential, cosine, warm-up",
+    ),
+    table("training.schedule.step", "a table with every and factor"),
+    key(
+        "training.schedule.step.every",
+        "a whole number of rounds from 1 to 1000000",
+    ),
+    key("training.schedule.step.factor", FACTOR),
+    table(
+        "training.schedule.exponential",
+        "a table with the key factor",
+    ),
+    key("training.schedule.exponential.factor", FACTOR),
+    table("training.schedule.cosine", "a table with the key minimum"),
+    key(
+        "training.schedule.cosine.minimum",
+        "a number from 0 to training.learning-rate",
+    ),
+    table("training.schedule.warm-up", "a table with the key rounds"),
+    key(
+        "training.schedule.warm-up.rounds",
+        "a whole number of rounds from 1 to 1000000",
+    ),
     table("strategy", "exactly one table: strategy.fed-avg"),
     table("strategy.fed-avg", "a table without keys"),
     table(
         "coordinator",
-        "a table with clients-per-round, quorum and port",
+        "a table with clients-per-round, quorum, target-accuracy and port",
     ),
     key(
         CLIENTS_PER_ROUND,
@@ -113,6 +254,7 @@ pub(super) const KEYS: &[Key] = &[
         QUORUM,
         "a whole number from 1 to coordinator.clients-per-round",
     ),
+    key("coordinator.target-accuracy", "a number above 0, at most 1"),
     key(
         "coordinator.port",
         "a whole number from 0 to 65535; 0 is any free port",
@@ -123,20 +265,22 @@ pub(super) const KEYS: &[Key] = &[
     key("deadlines.round-s", "seconds from 0.001 to 604800"),
     table(
         "fleet",
-        "a list of tables, [[fleet]], each with board and count",
+        "a list of tables, [[fleet]], each with board, fidelity and count",
     ),
-    table("fleet.*", "a table with board and count"),
+    table("fleet.*", "a table with board, fidelity and count"),
     key(
         "fleet.*.board",
         "the name of a board (`zfl boards` lists them) or the path of a board file, in quotes",
     ),
+    key("fleet.*.fidelity", "\"emulated\" or \"native\""),
     key(
         "fleet.*.count",
-        "a whole number from 1; at most 10000 devices in all",
+        "a whole number from 1; at most 10000 emulated devices and 1000000 clients in all",
     ),
 ];
 
-fn same(pattern: &str, path: &[String]) -> bool {
+/// Whether `path` is that of the pattern, whose `*` is any number.
+pub(super) fn same(pattern: &str, path: &[String]) -> bool {
     let mut segments = path.iter();
     pattern.split('.').all(|part| {
         segments

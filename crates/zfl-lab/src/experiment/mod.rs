@@ -12,11 +12,13 @@
 
 mod error;
 mod keys;
+mod model;
 mod nearest;
 mod overrides;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod training;
 mod write;
 
 use std::fs::File;
@@ -29,21 +31,28 @@ use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
 pub use error::ExperimentError;
+pub use model::{
+    Activation, CnnLayer, HIDDEN_LAYERS_MAX, Initialisation, KERNEL_MAX, LAYERS_MAX, Model,
+    ModelKind, POOL_MAX, WIDTH_MAX,
+};
+pub use training::{Arithmetic, Loss, Rounding, Schedule, Training, WeightBits};
 
 use error::{Fault, Sources};
 
 /// Longest experiment file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Most devices in a fleet.
-pub const FLEET_SIZE_MAX: u32 = 10_000;
+/// Most devices of a fleet that are emulated.
+pub const EMULATED_DEVICES_MAX: u32 = 10_000;
+/// Most clients, emulated, native and from elsewhere together.
+pub const CLIENTS_MAX: u32 = 1_000_000;
 /// Most rounds.
 pub const ROUNDS_MAX: u32 = 1_000_000;
 /// Most epochs of a round.
 pub const EPOCHS_MAX: u32 = 10_000;
 /// Most samples of a batch: no client holds more.
 pub const BATCH_SIZE_MAX: u32 = 65_535;
-/// Most layers between inputs and outputs.
-pub const HIDDEN_LAYERS_MAX: usize = 7;
+/// Most samples of a client.
+pub const SHARE_SAMPLES_MAX: u32 = 65_535;
 /// Longest name of an experiment, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Longest deadline.
@@ -77,20 +86,23 @@ pub struct Experiment {
     /// How long anything may take.
     pub deadlines: Deadlines,
     /// The devices, in the order of the file; together at most
-    /// [`FLEET_SIZE_MAX`]. Empty where clients come from elsewhere.
+    /// [`CLIENTS_MAX`], and [`EMULATED_DEVICES_MAX`] emulated. Empty where clients come from elsewhere.
     pub fleet: Vec<FleetGroup>,
 }
 
 /// How frames get from device to coordinator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Network {
     /// The Ethernet switch in zfl; needs no rights.
+    #[default]
     Switch,
     /// A Linux bridge with taps in a network namespace.
     Bridge,
 }
 
 impl Network {
+    const ALL: &'static [Self] = &[Self::Switch, Self::Bridge];
+
     /// As the file spells it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -138,29 +150,11 @@ pub struct IdxData {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Partition {
     /// Shuffled and cut into shares of equal size.
-    Iid,
-}
-
-/// What is trained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Model {
-    /// A multi-layer perceptron; inputs and outputs are those of the data.
-    Mlp {
-        /// Widths of the layers between, at most [`HIDDEN_LAYERS_MAX`], none
-        /// of them 0.
-        hidden: Vec<u16>,
+    Iid {
+        /// Samples of each client, 1 to [`SHARE_SAMPLES_MAX`]; the others are
+        /// held by nobody. `None`: all samples are held.
+        samples_per_client: Option<u32>,
     },
-}
-
-/// How a client trains in one round.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Training {
-    /// Passes over the client's samples, 1 to [`EPOCHS_MAX`].
-    pub epochs: u32,
-    /// Samples between two steps, 1 to [`BATCH_SIZE_MAX`].
-    pub batch_size: u32,
-    /// Step size; finite, above 0.
-    pub learning_rate: f32,
 }
 
 /// How the coordinator aggregates.
@@ -182,7 +176,7 @@ impl Strategy {
 }
 
 /// Who takes part in a round, and where the coordinator listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coordinator {
     /// Clients of a round. Always there where the experiment has a fleet, and
     /// then at most its size.
@@ -190,6 +184,8 @@ pub struct Coordinator {
     /// How many of them must have answered when the deadline passes. Always
     /// there where the experiment has a fleet; at most `clients_per_round`.
     pub quorum: Option<u32>,
+    /// The accuracy on the test set, above 0 and at most 1, that ends the run.
+    pub target_accuracy: Option<f64>,
     /// Loopback port; 0 is any free one.
     pub port: u16,
 }
@@ -264,17 +260,20 @@ pub struct Deadlines {
     pub round: Duration,
 }
 
-/// How clients are played.
+/// How much of a device there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fidelity {
-    /// On emulated machines that run the firmware.
+    /// The firmware in an emulator, frames on a virtual Ethernet.
     #[default]
     Emulated,
-    /// The same client in the process of zfl, without a machine.
+    /// The same client compiled for the host, the same encoded messages, no
+    /// machine.
     Native,
 }
 
 impl Fidelity {
+    const ALL: &'static [Self] = &[Self::Emulated, Self::Native];
+
     /// As the file spells it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -284,13 +283,19 @@ impl Fidelity {
     }
 }
 
-/// Clients of one kind.
+/// The board of a group that names none.
+const BOARD_DEFAULT: &str = "mps2-an386";
+/// What native clients have in place of a board.
+pub const NATIVE_BOARD: &str = "native";
+
+/// Devices of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetGroup {
-    /// How they are played.
-    pub fidelity: Fidelity,
-    /// Name of a board of the catalogue, or path of a board file.
+    /// Name of a board of the catalogue, or path of a board file;
+    /// [`NATIVE_BOARD`] for native clients, whatever the file says.
     pub board: String,
+    /// Emulated or native.
+    pub fidelity: Fidelity,
     /// How many; at least 1.
     pub count: u32,
 }
@@ -385,10 +390,17 @@ impl Experiment {
     }
 
     /// Plays all clients of the fleet with this fidelity, whatever the file
-    /// says.
+    /// says. Native ones become devices of the default board, where devices
+    /// are asked for.
     pub fn set_fidelity(&mut self, fidelity: Fidelity) {
         for group in &mut self.fleet {
-            group.fidelity = fidelity;
+            if group.fidelity != fidelity {
+                group.fidelity = fidelity;
+                group.board = match fidelity {
+                    Fidelity::Emulated => BOARD_DEFAULT.to_owned(),
+                    Fidelity::Native => NATIVE_BOARD.to_owned(),
+                };
+            }
         }
     }
 }

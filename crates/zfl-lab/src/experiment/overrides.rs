@@ -16,10 +16,18 @@ use super::keys;
 const SEGMENTS_MAX: usize = 8;
 /// Longest `KEY=VALUE`, in bytes.
 const BYTES_MAX: usize = 65_536;
-/// Tables of which exactly one variant may be there.
-const VARIANT_TABLES: [&str; 4] = ["data", "partition", "model", "strategy"];
-/// The list of tables.
-const LIST: &str = "fleet";
+/// Tables of which exactly one variant may be there; `*` is the number of a
+/// table in a list.
+const VARIANT_TABLES: [&str; 6] = [
+    "data",
+    "partition",
+    "model",
+    "model.cnn.layers.*",
+    "training.schedule",
+    "strategy",
+];
+/// The lists of tables.
+const LISTS: [&str; 2] = ["fleet", "model.cnn.layers"];
 
 struct Segment<'s> {
     name: &'s str,
@@ -59,17 +67,45 @@ pub(super) fn apply<'s>(tree: &mut DeTable<'s>, set: &'s str, offset: usize) -> 
     }
     let value = parse_value(value, value_start)?;
 
-    if let [table, variant, ..] = segments.as_slice()
-        && VARIANT_TABLES.contains(&table.name)
-        && let Some(DeValue::Table(table)) = tree.get_mut(table.name).map(Spanned::get_mut)
-    {
-        let kept = table.remove_entry(variant.name);
-        table.clear();
-        if let Some((name, value)) = kept {
-            table.insert(name, value);
+    for (index, variant) in segments.iter().enumerate() {
+        let above = segments.get(..index).unwrap_or_default();
+        if is_one_of(above, &VARIANT_TABLES)
+            && let Some(table) = table_at(tree, above)
+        {
+            let kept = table.remove_entry(variant.name);
+            table.clear();
+            if let Some((name, value)) = kept {
+                table.insert(name, value);
+            }
         }
     }
-    insert(tree, &segments, value)
+    insert(tree, &segments, 0, value)
+}
+
+/// Whether `path` is one of `patterns`.
+fn is_one_of(path: &[Segment<'_>], patterns: &[&str]) -> bool {
+    let path: Vec<String> = path.iter().map(|part| part.name.to_owned()).collect();
+    patterns.iter().any(|pattern| keys::same(pattern, &path))
+}
+
+/// The table at `path`, if there is one.
+fn table_at<'t, 's>(
+    tree: &'t mut DeTable<'s>,
+    path: &[Segment<'_>],
+) -> Option<&'t mut DeTable<'s>> {
+    let (first, rest) = path.split_first()?;
+    let mut node = tree.get_mut(first.name)?;
+    for segment in rest {
+        node = match node.get_mut() {
+            DeValue::Table(table) => table.get_mut(segment.name)?,
+            DeValue::Array(array) => array.get_mut(segment.name.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    match node.get_mut() {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    }
 }
 
 /// A TOML value, or else the text itself as a string.
@@ -118,49 +154,61 @@ fn shift(value: &mut Spanned<DeValue<'_>>, by: usize) {
     *value = Spanned::new(span, inner);
 }
 
+/// Puts `value` below `table`, which stands at the first `depth` of
+/// `segments`.
 fn insert<'s>(
     table: &mut DeTable<'s>,
     segments: &[Segment<'s>],
+    depth: usize,
     value: Spanned<DeValue<'s>>,
 ) -> Result<(), Fault> {
-    let Some((first, rest)) = segments.split_first() else {
+    let Some(first) = segments.get(depth) else {
         return Ok(());
     };
     let key = Spanned::new(first.span.clone(), Cow::Borrowed(first.name));
-    if rest.is_empty() {
+    if depth + 1 == segments.len() {
         table.insert(key, value);
         return Ok(());
     }
+    let path = segments.get(..=depth).unwrap_or_default();
     let next = table.entry(key).or_insert_with(|| {
-        let empty = match first.name == LIST {
+        let empty = match is_one_of(path, &LISTS) {
             true => DeValue::Array(DeArray::new()),
             false => DeValue::Table(DeTable::new()),
         };
         Spanned::new(first.span.clone(), empty)
     });
-    descend(next, first, rest, value)
+    descend(next, segments, depth + 1, value)
 }
 
+/// Puts `value` below `node`, which stands at the first `depth` of `segments`.
 fn descend<'s>(
     node: &mut Spanned<DeValue<'s>>,
-    parent: &Segment<'s>,
     segments: &[Segment<'s>],
+    depth: usize,
     value: Spanned<DeValue<'s>>,
 ) -> Result<(), Fault> {
+    let above = segments.get(..depth).unwrap_or_default();
+    let (Some(parent), Some(first)) = (above.last(), segments.get(depth)) else {
+        return Ok(());
+    };
+    let path = || {
+        above
+            .iter()
+            .map(|part| part.name.to_owned())
+            .collect::<Vec<_>>()
+    };
     match node.get_mut() {
-        DeValue::Table(table) => insert(table, segments, value),
+        DeValue::Table(table) => insert(table, segments, depth, value),
         DeValue::Array(array) => {
-            let Some((first, rest)) = segments.split_first() else {
-                return Ok(());
-            };
             let index = first.name.parse::<usize>().ok();
             let Some(index) = index.filter(|index| *index <= array.len()) else {
                 return Err(Fault {
                     span: first.span.clone(),
-                    message: format!("`{}` has no entry `{}`", parent.name, first.name),
+                    message: format!("`{}` has no entry `{}`", path().join("."), first.name),
                     help: Some(format!(
                         "its entries are {0}.0 to {0}.{1}, the last of which would be a new one",
-                        parent.name,
+                        path().join("."),
                         array.len()
                     )),
                 });
@@ -170,18 +218,18 @@ fn descend<'s>(
                 array.push(Spanned::new(first.span.clone(), empty));
             }
             match array.get_mut(index) {
-                Some(entry) if rest.is_empty() => {
+                Some(entry) if depth + 1 == segments.len() => {
                     *entry = value;
                     Ok(())
                 }
-                Some(entry) => descend(entry, first, rest, value),
+                Some(entry) => descend(entry, segments, depth + 1, value),
                 None => Ok(()),
             }
         }
         _ => Err(Fault {
             span: parent.span.clone(),
-            message: format!("`{}` is a value, not a table", parent.name),
-            help: keys::help(&[parent.name.to_owned()]),
+            message: format!("`{}` is a value, not a table", path().join(".")),
+            help: keys::help(&path()),
         }),
     }
 }

@@ -9,20 +9,19 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::Spanned;
 
 use super::error::{Fault, Sources};
+use super::model::{RawModel, check_model};
 use super::nearest::nearest;
+use super::training::{RawTraining, check_training};
 use super::{
-    BATCH_SIZE_MAX, Coordinator, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines, EPOCHS_MAX,
-    Experiment, FLEET_SIZE_MAX, Fidelity, FleetGroup, Folders, HIDDEN_LAYERS_MAX, IdxData, Model,
-    NAME_BYTES_MAX, Network, Partition, ROUNDS_MAX, Strategy, Training, keys,
+    BOARD_DEFAULT, CLIENTS_MAX, Coordinator, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines,
+    EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData, NAME_BYTES_MAX,
+    NATIVE_BOARD, Network, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX, Strategy, keys,
 };
-
-/// The board of a group that names none.
-const BOARD_DEFAULT: &str = "mps2-an386";
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
 /// for [`RawExperiment::check`] to say.
 #[derive(Clone, Copy)]
-struct Whole(i128);
+pub(super) struct Whole(i128);
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -52,7 +51,7 @@ impl<'de> Deserialize<'de> for Whole {
 
 /// A TOML float or integer.
 #[derive(Clone, Copy)]
-struct Number(f64);
+pub(super) struct Number(f64);
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -141,32 +140,18 @@ struct RawIdx {
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
-struct RawEmpty {}
+pub(super) struct RawEmpty {}
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
 struct RawPartition {
-    iid: Option<Spanned<RawEmpty>>,
+    iid: Option<Spanned<RawIid>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
-struct RawModel {
-    mlp: Option<Spanned<RawMlp>>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
-struct RawMlp {
-    hidden: Option<Spanned<Vec<Spanned<Whole>>>>,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
-struct RawTraining {
-    epochs: Option<Spanned<Whole>>,
-    batch_size: Option<Spanned<Whole>>,
-    learning_rate: Option<Spanned<Number>>,
+struct RawIid {
+    samples_per_client: Option<Spanned<Whole>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -180,6 +165,7 @@ struct RawStrategy {
 struct RawCoordinator {
     clients_per_round: Option<Spanned<Whole>>,
     quorum: Option<Spanned<Whole>>,
+    target_accuracy: Option<Spanned<Number>>,
     port: Option<Spanned<Whole>>,
 }
 
@@ -195,6 +181,7 @@ struct RawDeadlines {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
 struct RawFleetGroup {
     board: Option<Spanned<String>>,
+    fidelity: Option<Spanned<String>>,
     count: Option<Spanned<Whole>>,
 }
 
@@ -207,12 +194,12 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     /// `path` has a value that it may not have.
-    fn refuse(&self, path: &str, span: Range<usize>) -> Fault {
+    pub(super) fn refuse(&self, path: &str, span: Range<usize>) -> Fault {
         let message = format!("`{path}` is {}", self.sources.quote(&span));
         self.fault(path, span, message)
     }
 
-    fn fault(&self, path: &str, span: Range<usize>, message: String) -> Fault {
+    pub(super) fn fault(&self, path: &str, span: Range<usize>, message: String) -> Fault {
         let path: Vec<String> = path.split('.').map(str::to_owned).collect();
         Fault {
             span,
@@ -221,7 +208,7 @@ impl Context<'_> {
         }
     }
 
-    fn whole<T: TryFrom<i128>>(
+    pub(super) fn whole<T: TryFrom<i128>>(
         &self,
         path: &str,
         value: Option<&Spanned<Whole>>,
@@ -240,22 +227,50 @@ impl Context<'_> {
     }
 
     /// A number above 0 that single precision can hold.
-    fn positive_f32(
+    pub(super) fn positive_f32(
         &self,
         path: &str,
         value: Option<&Spanned<Number>>,
         default: f32,
     ) -> Result<f32, Fault> {
-        let Some(value) = value else {
-            return Ok(default);
-        };
+        match value {
+            None => Ok(default),
+            Some(value) => self.f32(path, value, |number| number > 0.0),
+        }
+    }
+
+    /// A number that single precision can hold, if `is_allowed` says so.
+    pub(super) fn f32(
+        &self,
+        path: &str,
+        value: &Spanned<Number>,
+        is_allowed: impl Fn(f32) -> bool,
+    ) -> Result<f32, Fault> {
         #[expect(clippy::cast_possible_truncation, reason = "checked below")]
         let number = value.get_ref().0 as f32;
-        if number.is_finite() && number > 0.0 {
-            Ok(number)
+        if number.is_finite() && is_allowed(number) {
+            // There is one zero.
+            Ok(number + 0.0)
         } else {
             Err(self.refuse(path, value.span()))
         }
+    }
+
+    /// One of the words that `name` gives to the values of `all`.
+    pub(super) fn word<T: Copy + Default>(
+        &self,
+        path: &str,
+        word: Option<&Spanned<String>>,
+        all: &[T],
+        name: impl Fn(T) -> &'static str,
+    ) -> Result<T, Fault> {
+        let Some(word) = word else {
+            return Ok(T::default());
+        };
+        all.iter()
+            .copied()
+            .find(|value| name(*value) == word.get_ref())
+            .ok_or_else(|| self.refuse(path, word.span()))
     }
 
     fn duration(
@@ -275,7 +290,7 @@ impl Context<'_> {
 
     /// A path made absolute: of the file from its folder, of a `--set` from
     /// the working directory.
-    fn path(&self, path: &str, value: &Spanned<String>) -> Result<PathBuf, Fault> {
+    pub(super) fn path(&self, path: &str, value: &Spanned<String>) -> Result<PathBuf, Fault> {
         let text = value.get_ref();
         if text.is_empty() || text.contains('\0') {
             return Err(self.refuse(path, value.span()));
@@ -303,7 +318,7 @@ impl Context<'_> {
     }
 
     /// The one variant of a table of variants.
-    fn one_of<T>(
+    pub(super) fn one_of<T>(
         &self,
         path: &str,
         span: Range<usize>,
@@ -338,25 +353,15 @@ impl RawExperiment {
                 .and_then(|seed| u64::try_from(seed).ok())
                 .ok_or_else(|| context.refuse("seed", seed.span()))?,
         };
-        let network = match &self.network {
-            None => Network::Switch,
-            Some(network) => match network.get_ref().as_str() {
-                "switch" => Network::Switch,
-                "bridge" => Network::Bridge,
-                _ => return Err(context.refuse("network", network.span())),
-            },
-        };
+        let network = context.word(
+            "network",
+            self.network.as_ref(),
+            Network::ALL,
+            Network::name,
+        )?;
         let rounds = context.whole("rounds", self.rounds.as_ref(), 1..=ROUNDS_MAX, 20)?;
         let data = check_data(self.data, context)?;
-        let partition = match self.partition {
-            None => Partition::Iid,
-            Some(table) => {
-                let span = table.span();
-                let iid = table.into_inner().iid;
-                let iid = iid.map(|iid| ("iid", iid.span(), Partition::Iid));
-                context.one_of("partition", span, iid.into_iter().collect())?
-            }
-        };
+        let partition = check_partition(self.partition, context)?;
         let strategy = match self.strategy {
             None => Strategy::FedAvg,
             Some(table) => {
@@ -367,25 +372,7 @@ impl RawExperiment {
             }
         };
         let model = check_model(self.model, context)?;
-        let training = Training {
-            epochs: context.whole(
-                "training.epochs",
-                self.training.epochs.as_ref(),
-                1..=EPOCHS_MAX,
-                5,
-            )?,
-            batch_size: context.whole(
-                "training.batch-size",
-                self.training.batch_size.as_ref(),
-                1..=BATCH_SIZE_MAX,
-                16,
-            )?,
-            learning_rate: context.positive_f32(
-                "training.learning-rate",
-                self.training.learning_rate.as_ref(),
-                0.1,
-            )?,
-        };
+        let training = check_training(&self.training, context)?;
         let deadlines = Deadlines {
             boot: context.duration("deadlines.boot-s", self.deadlines.boot_s.as_ref(), 60)?,
             ready: context.duration("deadlines.ready-s", self.deadlines.ready_s.as_ref(), 120)?,
@@ -466,36 +453,28 @@ fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<D
     }
 }
 
-fn check_model(model: Option<Spanned<RawModel>>, context: &Context<'_>) -> Result<Model, Fault> {
-    let hidden = match model {
+fn check_partition(
+    partition: Option<Spanned<RawPartition>>,
+    context: &Context<'_>,
+) -> Result<Partition, Fault> {
+    let iid = match partition {
         None => None,
         Some(table) => {
             let span = table.span();
-            let mlp = table.into_inner().mlp;
-            let mlp = mlp.map(|mlp| ("mlp", mlp.span(), mlp.into_inner()));
-            context
-                .one_of("model", span, mlp.into_iter().collect())?
-                .hidden
+            let iid = table.into_inner().iid;
+            let iid = iid.map(|iid| ("iid", iid.span(), iid.into_inner()));
+            let iid = context.one_of("partition", span, iid.into_iter().collect())?;
+            iid.samples_per_client
         }
     };
-    let Some(hidden) = hidden else {
-        return Ok(Model::Mlp { hidden: vec![16] });
+    let samples_per_client = match &iid {
+        None => None,
+        count => {
+            let path = "partition.iid.samples-per-client";
+            Some(context.whole(path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
+        }
     };
-    let path = "model.mlp.hidden";
-    if let Some(surplus) = hidden.get_ref().get(HIDDEN_LAYERS_MAX) {
-        let count = hidden.get_ref().len();
-        let message = format!("`{path}` has {count} widths");
-        return Err(context.fault(path, surplus.span(), message));
-    }
-    let widths = hidden.get_ref().iter().enumerate();
-    Ok(Model::Mlp {
-        hidden: widths
-            .map(|(index, width)| {
-                let path = format!("{path}.{index}");
-                context.whole(&path, Some(width), 1..=u32::from(u16::MAX), 1)
-            })
-            .collect::<Result<_, _>>()?,
-    })
+    Ok(Partition::Iid { samples_per_client })
 }
 
 fn check_fleet(
@@ -503,26 +482,54 @@ fn check_fleet(
     context: &Context<'_>,
 ) -> Result<Vec<FleetGroup>, Fault> {
     let mut fleet = Vec::new();
-    let mut size = 0u32;
+    let mut client_count = 0u32;
+    let mut emulated_count = 0u32;
     for (index, group) in groups.iter().enumerate() {
         let path = |key: &str| format!("fleet.{index}.{key}");
         let raw = group.get_ref();
+        let fidelity = context.word(
+            &path("fidelity"),
+            raw.fidelity.as_ref(),
+            Fidelity::ALL,
+            Fidelity::name,
+        )?;
         let count = raw.count.as_ref();
         let count_span = count.map_or_else(|| group.span(), Spanned::span);
-        let count = context.whole(&path("count"), count, 1..=FLEET_SIZE_MAX, 1u32)?;
-        size = size.saturating_add(count);
-        if size > FLEET_SIZE_MAX {
-            let message = format!("{size} devices up to here");
+        let count = context.whole(&path("count"), count, 1..=CLIENTS_MAX, 1u32)?;
+        client_count = client_count.saturating_add(count);
+        if fidelity == Fidelity::Emulated {
+            emulated_count = emulated_count.saturating_add(count);
+        }
+        if emulated_count > EMULATED_DEVICES_MAX {
+            let message = format!("{emulated_count} emulated devices up to here");
+            return Err(context.fault(&path("count"), count_span, message));
+        }
+        if client_count > CLIENTS_MAX {
+            let message = format!("{client_count} devices up to here");
             return Err(context.fault(&path("count"), count_span, message));
         }
         let board = match &raw.board {
             None => BOARD_DEFAULT.to_owned(),
+            Some(board) if board.get_ref() == NATIVE_BOARD => {
+                if fidelity != Fidelity::Native {
+                    return Err(Fault {
+                        span: board.span(),
+                        message: format!("\"{NATIVE_BOARD}\" is no board to emulate"),
+                        help: Some(
+                            "for clients without a machine set `fidelity = \"native\"`".into(),
+                        ),
+                    });
+                }
+                NATIVE_BOARD.to_owned()
+            }
             Some(board) => check_board(&path("board"), board, context)?,
         };
-        let fidelity = Fidelity::default();
         fleet.push(FleetGroup {
+            board: match fidelity {
+                Fidelity::Emulated => board,
+                Fidelity::Native => NATIVE_BOARD.to_owned(),
+            },
             fidelity,
-            board,
             count,
         });
     }
@@ -563,7 +570,7 @@ fn check_coordinator(
 ) -> Result<Coordinator, Fault> {
     let size = fleet.iter().map(|group| group.count).sum::<u32>();
     let has_fleet = size > 0;
-    let most = if has_fleet { size } else { FLEET_SIZE_MAX };
+    let most = if has_fleet { size } else { CLIENTS_MAX };
     let given = |path: &str, value: &Option<Spanned<Whole>>, most: u32, what: &str| {
         let Some(value) = value else {
             return Ok(None);
@@ -601,6 +608,15 @@ fn check_coordinator(
     Ok(Coordinator {
         clients_per_round,
         quorum,
+        target_accuracy: match &raw.target_accuracy {
+            None => None,
+            Some(target) if target.get_ref().0 > 0.0 && target.get_ref().0 <= 1.0 => {
+                Some(target.get_ref().0)
+            }
+            Some(target) => {
+                return Err(context.refuse("coordinator.target-accuracy", target.span()));
+            }
+        },
         port: context.whole(
             "coordinator.port",
             raw.port.as_ref(),

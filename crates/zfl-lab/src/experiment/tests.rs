@@ -72,11 +72,20 @@ fn an_empty_file_is_all_defaults() {
 
     [model.mlp]
     hidden = [16]
+    activation = "relu"
+    initialisation = "auto"
+    frozen = []
 
     [training]
     epochs = 5
     batch-size = 16
     learning-rate = 0.1
+    loss = "cross-entropy"
+    momentum = 0.0
+    nesterov = false
+    weight-decay = 0.0
+    proximal = 0.0
+    arithmetic = "f32"
 
     [strategy.fed-avg]
 
@@ -150,7 +159,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `batch_size` in `training`
     | batch_size = 3
     | ^^^^^^^^^^
-    help: did you mean `batch-size`? allowed in `training`: epochs, batch-size, learning-rate
+    help: did you mean `batch-size`? allowed in `training`: epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding, schedule
     ");
     assert_snapshot!(refused("epochs = 3\n"), @r"
     trial.toml:1:1: unknown key `epochs` at the top
@@ -158,12 +167,12 @@ fn unknown_keys() {
     | ^^^^^^
     help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, fleet
     ");
-    assert_snapshot!(refused("[training]\nmomentum = 0.9\n"), @r"
-    trial.toml:2:1: unknown key `momentum` in `training`
-    | momentum = 0.9
-    | ^^^^^^^^
-    help: allowed in `training`: epochs, batch-size, learning-rate
-    ");
+    assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
+    trial.toml:2:1: unknown key `optimiser` in `training`
+    | optimiser = "adam"
+    | ^^^^^^^^^
+    help: allowed in `training`: epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding, schedule
+    "#);
     assert_snapshot!(refused("[data.cifar]\n"), @r"
     trial.toml:1:7: unknown key `cifar` in `data`
     | [data.cifar]
@@ -180,7 +189,7 @@ fn unknown_keys() {
     trial.toml:4:1: unknown key `bord` in `fleet.1`
     | bord = "x"
     | ^^^^
-    help: did you mean `board`? allowed in `fleet.1`: board, count
+    help: did you mean `board`? allowed in `fleet.1`: board, fidelity, count
     "#);
     assert_snapshot!(refused("[zzz.training]\nepochs = 1\n"), @r"
     trial.toml:1:2: unknown key `zzz` at the top
@@ -220,7 +229,7 @@ fn wrong_types() {
     trial.toml:1:12: `training`: invalid type: integer `3`, expected a table
     | training = 3
     |            ^
-    help: `training`: a table with epochs, batch-size and learning-rate
+    help: `training`: a table with epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding and schedule
     ");
     assert_snapshot!(refused("data = \"mnist\"\n"), @r#"
     trial.toml:1:8: `data`: invalid type: string "mnist", expected a table
@@ -232,19 +241,19 @@ fn wrong_types() {
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
     | [fleet]
     | ^^^^^^^
-    help: `fleet`: a list of tables, [[fleet]], each with board and count
+    help: `fleet`: a list of tables, [[fleet]], each with board, fidelity and count
     ");
     assert_snapshot!(refused("[model.mlp]\nhidden = 16\n"), @r"
     trial.toml:2:10: `model.mlp.hidden`: invalid type: integer `16`, expected a list
     | hidden = 16
     |          ^^
-    help: `model.mlp.hidden`: a list of at most 7 widths, whole numbers from 1 to 65535, such as [16] or []
+    help: `model.mlp.hidden`: a list of at most 15 widths, whole numbers from 1 to 65535, such as [16] or []
     ");
     assert_snapshot!(refused("[model.mlp]\nhidden = [16, \"8\"]\n"), @r#"
     trial.toml:2:15: `model.mlp.hidden.1`: invalid type: string "8", expected a whole number
     | hidden = [16, "8"]
     |               ^^^
-    help: `model.mlp.hidden`: a list of at most 7 widths, whole numbers from 1 to 65535, such as [16] or []
+    help: `model.mlp.hidden`: a list of at most 15 widths, whole numbers from 1 to 65535, such as [16] or []
     "#);
     assert_snapshot!(refused("[training]\nlearning-rate = true\n"), @r"
     trial.toml:2:17: `training.learning-rate`: invalid type: boolean `true`, expected a number
@@ -350,13 +359,13 @@ fn impossible_values() {
     trial.toml:2:15: `model.mlp.hidden.1` is 0
     | hidden = [16, 0]
     |               ^
-    help: `model.mlp.hidden`: a list of at most 7 widths, whole numbers from 1 to 65535, such as [16] or []
+    help: `model.mlp.hidden`: a list of at most 15 widths, whole numbers from 1 to 65535, such as [16] or []
     ");
-    assert_snapshot!(refused("[model.mlp]\nhidden = [1, 2, 3, 4, 5, 6, 7, 8]\n"), @r"
-    trial.toml:2:32: `model.mlp.hidden` has 8 widths
-    | hidden = [1, 2, 3, 4, 5, 6, 7, 8]
-    |                                ^
-    help: `model.mlp.hidden`: a list of at most 7 widths, whole numbers from 1 to 65535, such as [16] or []
+    assert_snapshot!(refused("[model.mlp]\nhidden = [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7]\n"), @r"
+    trial.toml:2:56: `model.mlp.hidden` has 16 widths
+    | hidden = [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7]
+    |                                                        ^
+    help: `model.mlp.hidden`: a list of at most 15 widths, whole numbers from 1 to 65535, such as [16] or []
     ");
     assert_snapshot!(refused("[coordinator]\nport = 65536\n"), @r"
     trial.toml:2:8: `coordinator.port` is 65536
@@ -404,11 +413,662 @@ fn clients_that_are_not_there() {
     |          ^^
     help: `coordinator.quorum`: a whole number from 1 to 10, the size of the fleet
     ");
+    assert_snapshot!(refused("[coordinator]\ntarget-accuracy = 97\n"), @r"
+    trial.toml:2:19: `coordinator.target-accuracy` is 97
+    | target-accuracy = 97
+    |                   ^^
+    help: `coordinator.target-accuracy`: a number above 0, at most 1
+    ");
+    assert_snapshot!(refused("[coordinator]\ntarget-accuracy = 0.0\n"), @r"
+    trial.toml:2:19: `coordinator.target-accuracy` is 0.0
+    | target-accuracy = 0.0
+    |                   ^^^
+    help: `coordinator.target-accuracy`: a number above 0, at most 1
+    ");
+    let coordinator = |sets| experiment(FLEET, sets).coordinator;
+    assert_eq!(coordinator(&[]).target_accuracy, None);
+    let sets = &["coordinator.target-accuracy=0.97"];
+    assert_eq!(coordinator(sets).target_accuracy, Some(0.97));
     assert_snapshot!(refused(&format!("[coordinator]\nquorum = 0\n{FLEET}")), @r"
     trial.toml:2:10: `coordinator.quorum` is 0
     | quorum = 0
     |          ^
     help: `coordinator.quorum`: a whole number from 1 to 10, the size of the fleet
+    ");
+}
+
+#[test]
+fn all_models_are_read() {
+    let model = |text: &str| experiment(text, &[]).model;
+    let default = model("");
+    assert_eq!(default, model("[model.mlp]\n"));
+    assert_eq!(default.weighted_layers(), ["dense0", "dense1"]);
+
+    let softmax = model("[model.softmax-regression]\ninitialisation = \"zeros\"\n");
+    assert_eq!(softmax.kind, ModelKind::SoftmaxRegression);
+    assert_eq!(softmax.initialisation, Initialisation::Zeros);
+    assert_eq!(softmax.weighted_layers(), ["dense0"]);
+
+    let text = r#"
+[model.cnn]
+layers = [
+    { conv = { filters = 8, kernel = 5, stride = 2, padding = 2, activation = "tanh" } },
+    { max-pool = { size = 2 } },
+    { conv = { filters = 16, kernel = 3 } },
+    { average-pool = { size = 3 } },
+    { flatten = {} },
+    { dense = { outputs = 32, activation = "sigmoid" } },
+]
+initialisation = "glorot"
+initial-weights = "start.safetensors"
+frozen = ["conv1", "conv0"]
+"#;
+    let cnn = model(text);
+    let layers = vec![
+        CnnLayer::Conv {
+            filters: 8,
+            kernel: 5,
+            stride: 2,
+            padding: 2,
+            activation: Activation::Tanh,
+        },
+        CnnLayer::MaxPool { size: 2 },
+        CnnLayer::Conv {
+            filters: 16,
+            kernel: 3,
+            stride: 1,
+            padding: 0,
+            activation: Activation::Relu,
+        },
+        CnnLayer::AveragePool { size: 3 },
+        CnnLayer::Flatten,
+        CnnLayer::Dense {
+            outputs: 32,
+            activation: Activation::Sigmoid,
+        },
+    ];
+    assert_eq!(
+        cnn.weighted_layers(),
+        ["conv0", "conv1", "dense0", "dense1"]
+    );
+    assert_eq!(
+        cnn,
+        Model {
+            kind: ModelKind::Cnn { layers },
+            initialisation: Initialisation::Glorot,
+            initial_weights: Some("start.safetensors".into()),
+            frozen: vec!["conv0".into(), "conv1".into()],
+        }
+    );
+
+    // The longest ones.
+    let conv = "{ conv = { filters = 1, kernel = 1 } }, ";
+    model(&format!("[model.cnn]\nlayers = [{}]", conv.repeat(14)));
+    model(&format!(
+        "[model.cnn]\nlayers = [{} {{ flatten = {{}} }}]",
+        conv.repeat(14)
+    ));
+    model(&format!("[model.mlp]\nhidden = {:?}", [1; 15]));
+}
+
+const LAYERS: &str = "[model.cnn]\nlayers = ";
+
+#[test]
+fn layers_that_do_not_chain() {
+    let layers = |layers: &str| refused(&format!("{LAYERS}[\n{layers}\n]\n"));
+    assert_snapshot!(refused("[model.cnn]\n"), @r"
+    trial.toml:1:1: `model.cnn`: missing key `layers`
+    | [model.cnn]
+    | ^^^^^^^^^^^
+    help: `model.cnn`: a table with layers, and if need be initialisation, initial-weights and frozen
+    ");
+    assert_snapshot!(layers(""), @r"
+    trial.toml:2:10: `model.cnn.layers` has no layer
+    | layers = [
+    |          ^
+    help: `model.cnn.layers`: a list of layers, such as [{ conv = { filters = 8, kernel = 3 } }, { max-pool = { size = 2 } }]
+    ");
+    assert_snapshot!(layers("{}"), @r"
+    trial.toml:3:1: `model.cnn.layers.0` says nothing
+    | {}
+    | ^^
+    help: `model.cnn.layers.*`: exactly one of the tables conv, max-pool, average-pool, flatten, dense
+    ");
+    assert_snapshot!(layers("{ flatten = {}, dense = { outputs = 3 } }"), @r"
+    trial.toml:3:25: `model.cnn.layers.0.dense` beside `model.cnn.layers.0.flatten`
+    | { flatten = {}, dense = { outputs = 3 } }
+    |                         ^^^^^^^^^^^^^^^
+    help: `model.cnn.layers.*`: exactly one of the tables conv, max-pool, average-pool, flatten, dense
+    ");
+    assert_snapshot!(layers("{ convolution = {} }"), @r"
+    trial.toml:3:3: unknown key `convolution` in `model.cnn.layers.0`
+    | { convolution = {} }
+    |   ^^^^^^^^^^^
+    help: allowed in `model.cnn.layers.0`: conv, max-pool, average-pool, flatten, dense
+    ");
+    assert_snapshot!(layers("{ conv = { filters = 3 } }"), @r"
+    trial.toml:3:10: `model.cnn.layers.0.conv`: missing key `kernel`
+    | { conv = { filters = 3 } }
+    |          ^^^^^^^^^^^^^^^
+    help: `model.cnn.layers.*.conv`: a table with filters and kernel, and if need be stride, padding and activation
+    ");
+    assert_snapshot!(layers("{ conv = { filters = 3, kernel = 3, size = 3 } }"), @r"
+    trial.toml:3:37: unknown key `size` in `model.cnn.layers.0.conv`
+    | { conv = { filters = 3, kernel = 3, size = 3 } }
+    |                                     ^^^^
+    help: allowed in `model.cnn.layers.0.conv`: filters, kernel, stride, padding, activation
+    ");
+    assert_snapshot!(layers(
+        "{ conv = { filters = 3, kernel = 3 } },\n{ dense = { outputs = 3 } }"
+    ), @r"
+    trial.toml:4:1: `model.cnn.layers.1`: dense without a flatten before it
+    | { dense = { outputs = 3 } }
+    | ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: the order is conv, max-pool and average-pool layers, then one flatten, then dense layers; zfl appends the output layer
+    ");
+    assert_snapshot!(layers("{ flatten = {} },\n{ flatten = {} }"), @r"
+    trial.toml:4:1: `model.cnn.layers.1`: flatten again, after that of layer 0
+    | { flatten = {} }
+    | ^^^^^^^^^^^^^^^^
+    help: the order is conv, max-pool and average-pool layers, then one flatten, then dense layers; zfl appends the output layer
+    ");
+    assert_snapshot!(layers(
+        "{ flatten = {} },\n{ conv = { filters = 3, kernel = 3 } }"
+    ), @r"
+    trial.toml:4:1: `model.cnn.layers.1`: conv after the flatten of layer 0, which leaves no image
+    | { conv = { filters = 3, kernel = 3 } }
+    | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: the order is conv, max-pool and average-pool layers, then one flatten, then dense layers; zfl appends the output layer
+    ");
+    assert_snapshot!(layers(
+        "{ flatten = {} },\n{ dense = { outputs = 3 } },\n{ max-pool = { size = 2 } }"
+    ), @r"
+    trial.toml:5:1: `model.cnn.layers.2`: max-pool after the flatten of layer 0, which leaves no image
+    | { max-pool = { size = 2 } }
+    | ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: the order is conv, max-pool and average-pool layers, then one flatten, then dense layers; zfl appends the output layer
+    ");
+    assert_snapshot!(layers("{ conv = { filters = 0, kernel = 3 } }"), @r"
+    trial.toml:3:22: `model.cnn.layers.0.conv.filters` is 0
+    | { conv = { filters = 0, kernel = 3 } }
+    |                      ^
+    help: `model.cnn.layers.*.conv.filters`: a whole number from 1 to 65535
+    ");
+    assert_snapshot!(layers("{ conv = { filters = 3, kernel = 256 } }"), @r"
+    trial.toml:3:34: `model.cnn.layers.0.conv.kernel` is 256
+    | { conv = { filters = 3, kernel = 256 } }
+    |                                  ^^^
+    help: `model.cnn.layers.*.conv.kernel`: a whole number from 1 to 255
+    ");
+    assert_snapshot!(layers("{ conv = { filters = 3, kernel = 3, stride = 0 } }"), @r"
+    trial.toml:3:46: `model.cnn.layers.0.conv.stride` is 0
+    | { conv = { filters = 3, kernel = 3, stride = 0 } }
+    |                                              ^
+    help: `model.cnn.layers.*.conv.stride`: a whole number from 1 to 255
+    ");
+    assert_snapshot!(layers(
+        "{ conv = { filters = 3, kernel = 3, padding = 3 } }"
+    ), @r"
+    trial.toml:3:47: `model.cnn.layers.0.conv.padding` is 3
+    | { conv = { filters = 3, kernel = 3, padding = 3 } }
+    |                                               ^
+    help: `model.cnn.layers.*.conv.padding`: a whole number from 0, less than kernel
+    ");
+    assert_snapshot!(layers(
+        "{ conv = { filters = 3, kernel = 3, activation = \"rleu\" } }"
+    ), @r#"
+    trial.toml:3:50: `model.cnn.layers.0.conv.activation` is "rleu"
+    | { conv = { filters = 3, kernel = 3, activation = "rleu" } }
+    |                                                  ^^^^^^
+    help: `model.cnn.layers.*.conv.activation`: "relu", "leaky-relu", "tanh" or "sigmoid"
+    "#);
+    assert_snapshot!(layers("{ max-pool = { size = 1 } }"), @r"
+    trial.toml:3:23: `model.cnn.layers.0.max-pool.size` is 1
+    | { max-pool = { size = 1 } }
+    |                       ^
+    help: `model.cnn.layers.*.max-pool.size`: a whole number from 2 to 255
+    ");
+    assert_snapshot!(layers("{ average-pool = { size = 2.5 } }"), @r"
+    trial.toml:3:27: `model.cnn.layers.0.average-pool.size`: invalid type: floating point `2.5`, expected a whole number
+    | { average-pool = { size = 2.5 } }
+    |                           ^^^
+    help: `model.cnn.layers.*.average-pool.size`: a whole number from 2 to 255
+    ");
+    assert_snapshot!(layers("{ flatten = { size = 3 } }"), @r"
+    trial.toml:3:15: unknown key `size` in `model.cnn.layers.0.flatten`
+    | { flatten = { size = 3 } }
+    |               ^^^^
+    help: it has no keys
+    ");
+    assert_snapshot!(layers("{ flatten = {} }, { dense = { outputs = 65536 } }"), @r"
+    trial.toml:3:41: `model.cnn.layers.1.dense.outputs` is 65536
+    | { flatten = {} }, { dense = { outputs = 65536 } }
+    |                                         ^^^^^
+    help: `model.cnn.layers.*.dense.outputs`: a whole number from 1 to 65535
+    ");
+    assert_snapshot!(refused(
+        "[model.cnn.layers]\nconv = { filters = 3, kernel = 3 }\n"
+    ), @r"
+    trial.toml:1:1: `model.cnn.layers`: invalid type: table, expected a list
+    | [model.cnn.layers]
+    | ^^^^^^^^^^^^^^^^^^
+    help: `model.cnn.layers`: a list of layers, such as [{ conv = { filters = 8, kernel = 3 } }, { max-pool = { size = 2 } }]
+    ");
+    let conv = "{ conv = { filters = 1, kernel = 1 } },\n";
+    assert_snapshot!(layers(&conv.repeat(15)), @r"
+    trial.toml:17:1: `model.cnn.layers.14` is one layer too many
+    | { conv = { filters = 1, kernel = 1 } },
+    | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: a model has at most 16 layers; the output layer, and a flatten where the list has none, count among them
+    ");
+}
+
+#[test]
+fn models_that_cannot_be() {
+    assert_snapshot!(refused(
+        "[model.mlp]\n[model.cnn]\nlayers = [{ flatten = {} }]\n"
+    ), @r"
+    trial.toml:2:1: `model.cnn` beside `model.mlp`
+    | [model.cnn]
+    | ^^^^^^^^^^^
+    help: `model`: exactly one of the tables model.softmax-regression, model.mlp, model.cnn
+    ");
+    assert_snapshot!(refused("[model.softmax-regression]\nhidden = [3]\n"), @r"
+    trial.toml:2:1: unknown key `hidden` in `model.softmax-regression`
+    | hidden = [3]
+    | ^^^^^^
+    help: did you mean `model.mlp.hidden`? allowed in `model.softmax-regression`: initialisation, initial-weights, frozen
+    ");
+    assert_snapshot!(refused("[model]\nfrozen = [\"dense0\"]\n"), @r#"
+    trial.toml:2:1: unknown key `frozen` in `model`
+    | frozen = ["dense0"]
+    | ^^^^^^
+    help: allowed in `model`: softmax-regression, mlp, cnn
+    "#);
+    assert_snapshot!(refused("[model.mlp]\nactivation = \"gelu\"\n"), @r#"
+    trial.toml:2:14: `model.mlp.activation` is "gelu"
+    | activation = "gelu"
+    |              ^^^^^^
+    help: `model.mlp.activation`: "relu", "leaky-relu", "tanh" or "sigmoid"
+    "#);
+    assert_snapshot!(refused("[model.mlp]\ninitialisation = \"xavier\"\n"), @r#"
+    trial.toml:2:18: `model.mlp.initialisation` is "xavier"
+    | initialisation = "xavier"
+    |                  ^^^^^^^^
+    help: `model.mlp.initialisation`: "auto", "he", "glorot" or "zeros"
+    "#);
+    assert_snapshot!(refused("[model.mlp]\ninitial-weights = \"\"\n"), @r#"
+    trial.toml:2:19: `model.mlp.initial-weights` is ""
+    | initial-weights = ""
+    |                   ^^
+    help: `model.mlp.initial-weights`: the path of a checkpoint, a safetensors file, in quotes
+    "#);
+    assert_snapshot!(refused("[model.mlp]\nfrozen = \"dense0\"\n"), @r#"
+    trial.toml:2:10: `model.mlp.frozen`: invalid type: string "dense0", expected a list
+    | frozen = "dense0"
+    |          ^^^^^^^^
+    help: `model.mlp.frozen`: a list of names of layers, such as ["conv0", "conv1"]; the first of those that have weights, and not all
+    "#);
+}
+
+#[test]
+fn layers_that_cannot_be_frozen() {
+    let frozen = |frozen: &str| {
+        refused(&format!(
+            "{LAYERS}[{{ conv = {{ filters = 3, kernel = 3 }} }}, {{ flatten = {{}} }}, {{ dense = {{ outputs = 3 }} }}]\nfrozen = {frozen}\n"
+        ))
+    };
+    assert_snapshot!(frozen("[\"conv1\"]"), @r#"
+    trial.toml:3:11: `model.cnn.frozen`: the model has no layer "conv1" with weights
+    | frozen = ["conv1"]
+    |           ^^^^^^^
+    help: `model.cnn.frozen`: the first of the layers that have weights, which are conv0, dense0, dense1; the last of them cannot be frozen
+    "#);
+    assert_snapshot!(frozen("[\"flatten0\"]"), @r#"
+    trial.toml:3:11: `model.cnn.frozen`: the model has no layer "flatten0" with weights
+    | frozen = ["flatten0"]
+    |           ^^^^^^^^^^
+    help: `model.cnn.frozen`: the first of the layers that have weights, which are conv0, dense0, dense1; the last of them cannot be frozen
+    "#);
+    assert_snapshot!(frozen("[\"dense0\"]"), @r#"
+    trial.toml:3:11: `model.cnn.frozen`: "dense0" without "conv0", which comes before it
+    | frozen = ["dense0"]
+    |           ^^^^^^^^
+    help: `model.cnn.frozen`: the first of the layers that have weights, which are conv0, dense0, dense1; the last of them cannot be frozen
+    "#);
+    assert_snapshot!(frozen("[\"conv0\", \"dense1\"]"), @r#"
+    trial.toml:3:20: `model.cnn.frozen`: "dense1" without "dense0", which comes before it
+    | frozen = ["conv0", "dense1"]
+    |                    ^^^^^^^^
+    help: `model.cnn.frozen`: the first of the layers that have weights, which are conv0, dense0, dense1; the last of them cannot be frozen
+    "#);
+    assert_snapshot!(frozen("[\"conv0\", \"conv0\"]"), @r#"
+    trial.toml:3:20: `model.cnn.frozen`: "conv0" twice
+    | frozen = ["conv0", "conv0"]
+    |                    ^^^^^^^
+    help: `model.cnn.frozen`: the first of the layers that have weights, which are conv0, dense0, dense1; the last of them cannot be frozen
+    "#);
+    assert_snapshot!(frozen("[\"dense1\", \"dense0\", \"conv0\"]"), @r#"
+    trial.toml:3:31: `model.cnn.frozen` leaves no layer to train
+    | frozen = ["dense1", "dense0", "conv0"]
+    |                               ^^^^^^^
+    help: `model.cnn.frozen`: the first of the layers that have weights, which are conv0, dense0, dense1; the last of them cannot be frozen
+    "#);
+    assert_snapshot!(refused(
+        "[model.softmax-regression]\nfrozen = [\"dense0\"]\n"
+    ), @r#"
+    trial.toml:2:11: `model.softmax-regression.frozen` leaves no layer to train
+    | frozen = ["dense0"]
+    |           ^^^^^^^^
+    help: `model.softmax-regression.frozen`: the model has no layer with weights but dense0, and that must train
+    "#);
+}
+
+#[test]
+fn training_that_cannot_be() {
+    let training = |lines: &str| refused(&format!("[training]\n{lines}\n"));
+    assert_snapshot!(training("batch-size = 0"), @r"
+    trial.toml:2:14: `training.batch-size` is 0
+    | batch-size = 0
+    |              ^
+    help: `training.batch-size`: a whole number from 1 to 65535
+    ");
+    assert_snapshot!(training("loss = \"hinge\""), @r#"
+    trial.toml:2:8: `training.loss` is "hinge"
+    | loss = "hinge"
+    |        ^^^^^^^
+    help: `training.loss`: "cross-entropy" or "mean-squared-error"
+    "#);
+    assert_snapshot!(training("momentum = 1"), @r"
+    trial.toml:2:12: `training.momentum` is 1
+    | momentum = 1
+    |            ^
+    help: `training.momentum`: a number from 0, below 1
+    ");
+    assert_snapshot!(training("momentum = 0.99999999999"), @r"
+    trial.toml:2:12: `training.momentum` is 0.99999999999
+    | momentum = 0.99999999999
+    |            ^^^^^^^^^^^^^
+    help: `training.momentum`: a number from 0, below 1
+    ");
+    assert_snapshot!(training("momentum = -0.5"), @r"
+    trial.toml:2:12: `training.momentum` is -0.5
+    | momentum = -0.5
+    |            ^^^^
+    help: `training.momentum`: a number from 0, below 1
+    ");
+    assert_snapshot!(training("nesterov = true"), @r"
+    trial.toml:2:12: `training.nesterov` without momentum
+    | nesterov = true
+    |            ^^^^
+    help: set `training.momentum`, such as 0.9, or leave nesterov out
+    ");
+    assert_snapshot!(training("nesterov = 1"), @r"
+    trial.toml:2:12: `training.nesterov`: invalid type: integer `1`, expected a boolean
+    | nesterov = 1
+    |            ^
+    help: `training.nesterov`: true or false; true only with training.momentum above 0
+    ");
+    assert_snapshot!(training("weight-decay = -1e-4"), @r"
+    trial.toml:2:16: `training.weight-decay` is -1e-4
+    | weight-decay = -1e-4
+    |                ^^^^^
+    help: `training.weight-decay`: a number from 0 that single precision can hold
+    ");
+    assert_snapshot!(training("clip-norm = 0"), @r"
+    trial.toml:2:13: `training.clip-norm` is 0
+    | clip-norm = 0
+    |             ^
+    help: `training.clip-norm`: a number above 0 that single precision can hold
+    ");
+    assert_snapshot!(training("proximal = 1e39"), @r"
+    trial.toml:2:12: `training.proximal` is 1e39
+    | proximal = 1e39
+    |            ^^^^
+    help: `training.proximal`: a number from 0 that single precision can hold
+    ");
+    assert_snapshot!(training("momentun = 0.9"), @r"
+    trial.toml:2:1: unknown key `momentun` in `training`
+    | momentun = 0.9
+    | ^^^^^^^^
+    help: did you mean `momentum`? allowed in `training`: epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding, schedule
+    ");
+    assert_snapshot!(training("arithmetic = \"float\""), @r#"
+    trial.toml:2:14: `training.arithmetic` is "float"
+    | arithmetic = "float"
+    |              ^^^^^^^
+    help: `training.arithmetic`: "f32" or "fixed"
+    "#);
+    assert_snapshot!(training("arithmetic = \"fixed\"\nweight-bits = 12"), @r#"
+    trial.toml:3:15: `training.weight-bits` is 12
+    | weight-bits = 12
+    |               ^^
+    help: `training.weight-bits`: 32, 16 or 8; only with training.arithmetic = "fixed"
+    "#);
+    assert_snapshot!(training("arithmetic = \"fixed\"\nrounding = \"up\""), @r#"
+    trial.toml:3:12: `training.rounding` is "up"
+    | rounding = "up"
+    |            ^^^^
+    help: `training.rounding`: "nearest" or "stochastic"; only with training.arithmetic = "fixed"
+    "#);
+    assert_snapshot!(training("weight-bits = 8"), @r#"
+    trial.toml:2:15: `training.weight-bits` without fixed-point arithmetic
+    | weight-bits = 8
+    |               ^
+    help: set `training.arithmetic = "fixed"`, or leave weight-bits out
+    "#);
+    assert_snapshot!(training("arithmetic = \"f32\"\nrounding = \"nearest\""), @r#"
+    trial.toml:3:12: `training.rounding` without fixed-point arithmetic
+    | rounding = "nearest"
+    |            ^^^^^^^^^
+    help: set `training.arithmetic = "fixed"`, or leave rounding out
+    "#);
+    assert_snapshot!(training("arithmetic = \"fixed\"\nmomentum = 0.9"), @r#"
+    trial.toml:3:12: `training.momentum` with fixed-point arithmetic
+    | momentum = 0.9
+    |            ^^^
+    help: fixed-point training is plain gradient descent: leave `training.momentum` out, or set `training.arithmetic = "f32"`
+    "#);
+    assert_snapshot!(training("arithmetic = \"fixed\"\nweight-decay = 1e-4"), @r#"
+    trial.toml:3:16: `training.weight-decay` with fixed-point arithmetic
+    | weight-decay = 1e-4
+    |                ^^^^
+    help: fixed-point training is plain gradient descent: leave `training.weight-decay` out, or set `training.arithmetic = "f32"`
+    "#);
+    assert_snapshot!(training("arithmetic = \"fixed\"\nclip-norm = 5"), @r#"
+    trial.toml:3:13: `training.clip-norm` with fixed-point arithmetic
+    | clip-norm = 5
+    |             ^
+    help: fixed-point training is plain gradient descent: leave `training.clip-norm` out, or set `training.arithmetic = "f32"`
+    "#);
+    assert_snapshot!(training("arithmetic = \"fixed\"\nproximal = 0.1"), @r#"
+    trial.toml:3:12: `training.proximal` with fixed-point arithmetic
+    | proximal = 0.1
+    |            ^^^
+    help: fixed-point training is plain gradient descent: leave `training.proximal` out, or set `training.arithmetic = "f32"`
+    "#);
+}
+
+#[test]
+fn arithmetic_has_its_defaults() {
+    let arithmetic = |lines: &str| {
+        experiment(&format!("[training]\n{lines}\n"), &[])
+            .training
+            .arithmetic
+    };
+    let fixed = |weight_bits, rounding| Arithmetic::Fixed {
+        weight_bits,
+        rounding,
+    };
+    assert_eq!(arithmetic(""), Arithmetic::F32);
+    let text = "arithmetic = \"fixed\"\nmomentum = 0\nproximal = 0.0\nnesterov = false";
+    assert_eq!(
+        arithmetic(text),
+        fixed(WeightBits::ThirtyTwo, Rounding::Nearest)
+    );
+    let text = "arithmetic = \"fixed\"\nweight-bits = 16";
+    assert_eq!(
+        arithmetic(text),
+        fixed(WeightBits::Sixteen, Rounding::Stochastic)
+    );
+    let text = "arithmetic = \"fixed\"\nweight-bits = 8";
+    assert_eq!(
+        arithmetic(text),
+        fixed(WeightBits::Eight, Rounding::Stochastic)
+    );
+    let text = "arithmetic = \"fixed\"\nweight-bits = 8\nrounding = \"nearest\"";
+    assert_eq!(
+        arithmetic(text),
+        fixed(WeightBits::Eight, Rounding::Nearest)
+    );
+}
+
+#[test]
+fn schedules_that_cannot_be() {
+    let schedule = |text: &str| refused(&format!("[training.schedule{text}\n"));
+    assert_snapshot!(schedule("]"), @r"
+    trial.toml:1:1: `training.schedule` says nothing
+    | [training.schedule]
+    | ^^^^^^^^^^^^^^^^^^^
+    help: `training.schedule`: exactly one of the tables step, exponential, cosine, warm-up
+    ");
+    assert_snapshot!(schedule(".step]\nevery = 10"), @r"
+    trial.toml:1:1: `training.schedule.step`: missing key `factor`
+    | [training.schedule.step]
+    | ^^^^^^^^^^^^^^^^^^^^^^^^
+    help: `training.schedule.step`: a table with every and factor
+    ");
+    assert_snapshot!(schedule(".step]\nevery = 0\nfactor = 0.5"), @r"
+    trial.toml:2:9: `training.schedule.step.every` is 0
+    | every = 0
+    |         ^
+    help: `training.schedule.step.every`: a whole number of rounds from 1 to 1000000
+    ");
+    assert_snapshot!(schedule(".step]\nevery = 1\nfactor = 1.5"), @r"
+    trial.toml:3:10: `training.schedule.step.factor` is 1.5
+    | factor = 1.5
+    |          ^^^
+    help: `training.schedule.step.factor`: a number above 0, at most 1
+    ");
+    assert_snapshot!(schedule(".exponential]\nfactor = 0"), @r"
+    trial.toml:2:10: `training.schedule.exponential.factor` is 0
+    | factor = 0
+    |          ^
+    help: `training.schedule.exponential.factor`: a number above 0, at most 1
+    ");
+    assert_snapshot!(schedule(".cosine]\nminimum = 0.2"), @r"
+    trial.toml:2:11: `training.schedule.cosine.minimum` is 0.2
+    | minimum = 0.2
+    |           ^^^
+    help: `training.schedule.cosine.minimum`: a number from 0 to training.learning-rate
+    ");
+    assert_snapshot!(schedule(".warm-up]\nrounds = 1_000_001"), @r"
+    trial.toml:2:10: `training.schedule.warm-up.rounds` is 1_000_001
+    | rounds = 1_000_001
+    |          ^^^^^^^^^
+    help: `training.schedule.warm-up.rounds`: a whole number of rounds from 1 to 1000000
+    ");
+    assert_snapshot!(schedule(".warmup]\nrounds = 5"), @r"
+    trial.toml:1:20: unknown key `warmup` in `training.schedule`
+    | [training.schedule.warmup]
+    |                    ^^^^^^
+    help: did you mean `warm-up`? allowed in `training.schedule`: step, exponential, cosine, warm-up
+    ");
+    assert_snapshot!(schedule(
+        ".cosine]\n[training.schedule.warm-up]\nrounds = 5"
+    ), @r"
+    trial.toml:2:1: `training.schedule.warm-up` beside `training.schedule.cosine`
+    | [training.schedule.warm-up]
+    | ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: `training.schedule`: exactly one of the tables step, exponential, cosine, warm-up
+    ");
+    assert_snapshot!(refused("[training]\nschedule = \"cosine\"\n"), @r#"
+    trial.toml:2:12: `training.schedule`: invalid type: string "cosine", expected a table
+    | schedule = "cosine"
+    |            ^^^^^^^^
+    help: `training.schedule`: exactly one of the tables step, exponential, cosine, warm-up
+    "#);
+}
+
+#[test]
+fn shares_can_be_bounded() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    let iid = |samples_per_client| Partition::Iid { samples_per_client };
+    assert_eq!(partition("[partition.iid]\n"), iid(None));
+    let text = "[partition.iid]\nsamples-per-client = 150\n";
+    assert_eq!(partition(text), iid(Some(150)));
+    assert_snapshot!(refused("[partition.iid]\nsamples-per-client = 0\n"), @r"
+    trial.toml:2:22: `partition.iid.samples-per-client` is 0
+    | samples-per-client = 0
+    |                      ^
+    help: `partition.iid.samples-per-client`: a whole number from 1 to 65535
+    ");
+}
+
+#[test]
+fn fleets_of_native_clients() {
+    let text = "[[fleet]]\nfidelity = \"native\"\ncount = 900_000\n[[fleet]]\nboard = \"native\"\nfidelity = \"native\"\n[[fleet]]\nboard = \"mps2-an385\"\ncount = 10_000\n";
+    let mut mixed = experiment(text, &[]);
+    assert_eq!(mixed.fleet_size(), 910_001);
+    let boards = |experiment: &Experiment| -> Vec<String> {
+        let boards = experiment.fleet.iter();
+        boards.map(|group| group.board.clone()).collect()
+    };
+    assert_eq!(boards(&mixed), ["native", "native", "mps2-an385"]);
+    mixed.set_fidelity(Fidelity::Native);
+    assert_eq!(boards(&mixed), ["native"; 3]);
+    assert!(
+        mixed
+            .fleet
+            .iter()
+            .all(|group| group.fidelity == Fidelity::Native)
+    );
+    // A board says nothing of a native client, but it must be one.
+    let set = experiment(FLEET, &["fleet.0.fidelity=native"]);
+    assert_eq!(boards(&set), ["native"]);
+    assert_eq!(parse_with(&mixed.to_toml(), &[]).unwrap(), mixed);
+
+    assert_snapshot!(refused("[[fleet]]\nfidelity = \"real\"\n"), @r#"
+    trial.toml:2:12: `fleet.0.fidelity` is "real"
+    | fidelity = "real"
+    |            ^^^^^^
+    help: `fleet.*.fidelity`: "emulated" or "native"
+    "#);
+    assert_snapshot!(refused("[[fleet]]\nboard = \"native\"\n"), @r#"
+    trial.toml:2:9: "native" is no board to emulate
+    | board = "native"
+    |         ^^^^^^^^
+    help: for clients without a machine set `fidelity = "native"`
+    "#);
+    assert_snapshot!(refused(
+        "[[fleet]]\nboard = \"mps2-an368\"\nfidelity = \"native\"\n"
+    ), @r#"
+    trial.toml:2:9: no board "mps2-an368"
+    | board = "mps2-an368"
+    |         ^^^^^^^^^^^^
+    help: did you mean `mps2-an386`? known boards: mps2-an385, mps2-an386, mps2-an500; or the path of a board file
+    "#);
+    assert_snapshot!(refused("[[fleet]]\ncount = 10_001\n"), @r"
+    trial.toml:2:9: 10001 emulated devices up to here
+    | count = 10_001
+    |         ^^^^^^
+    help: `fleet.*.count`: a whole number from 1; at most 10000 emulated devices and 1000000 clients in all
+    ");
+    assert_snapshot!(refused(
+        "[[fleet]]\ncount = 1_000_001\nfidelity = \"native\"\n"
+    ), @r"
+    trial.toml:2:9: `fleet.0.count` is 1_000_001
+    | count = 1_000_001
+    |         ^^^^^^^^^
+    help: `fleet.*.count`: a whole number from 1; at most 10000 emulated devices and 1000000 clients in all
+    ");
+    assert_snapshot!(refused(
+        "[[fleet]]\ncount = 1_000_000\nfidelity = \"native\"\n[[fleet]]\n"
+    ), @r"
+    trial.toml:4:1: 1000001 devices up to here
+    | [[fleet]]
+    | ^^^^^^^^^
+    help: `fleet.*.count`: a whole number from 1; at most 10000 emulated devices and 1000000 clients in all
     ");
 }
 
@@ -430,13 +1090,13 @@ fn fleets() {
     trial.toml:2:9: `fleet.0.count` is 0
     | count = 0
     |         ^
-    help: `fleet.*.count`: a whole number from 1; at most 10000 devices in all
+    help: `fleet.*.count`: a whole number from 1; at most 10000 emulated devices and 1000000 clients in all
     ");
     assert_snapshot!(refused("[[fleet]]\ncount = 9999\n[[fleet]]\ncount = 2\n"), @r"
-    trial.toml:4:9: 10001 devices up to here
+    trial.toml:4:9: 10001 emulated devices up to here
     | count = 2
     |         ^
-    help: `fleet.*.count`: a whole number from 1; at most 10000 devices in all
+    help: `fleet.*.count`: a whole number from 1; at most 10000 emulated devices and 1000000 clients in all
     ");
 }
 
@@ -458,7 +1118,7 @@ fn variants() {
     trial.toml:1:9: `model` says nothing
     | model = {}
     |         ^^
-    help: `model`: exactly one table: model.mlp
+    help: `model`: exactly one of the tables model.softmax-regression, model.mlp, model.cnn
     ");
     assert_snapshot!(refused("[data.idx]\ntrain-images = \"a\"\n"), @r"
     trial.toml:1:1: `data.idx`: missing key `train-labels`
@@ -525,11 +1185,20 @@ fn sets_change_the_file() {
 
     [model.mlp]
     hidden = [8, 4]
+    activation = "relu"
+    initialisation = "auto"
+    frozen = []
 
     [training]
     epochs = 1
     batch-size = 16
     learning-rate = 0.5
+    loss = "cross-entropy"
+    momentum = 0.0
+    nesterov = false
+    weight-decay = 0.0
+    proximal = 0.0
+    arithmetic = "f32"
 
     [strategy.fed-avg]
 
@@ -545,12 +1214,113 @@ fn sets_change_the_file() {
 
     [[fleet]]
     board = "mps2-an386"
+    fidelity = "emulated"
     count = 5
 
     [[fleet]]
     board = "mps2-an500"
+    fidelity = "emulated"
     count = 1
     "#);
+}
+
+#[test]
+fn sets_change_layers_and_schedules() {
+    let text = r#"
+[model.cnn]
+layers = [{ conv = { filters = 8, kernel = 5 } }, { max-pool = { size = 2 } }]
+
+[training.schedule.step]
+every = 10
+factor = 0.5
+"#;
+    let layers = |sets: &[&str]| match experiment(text, sets).model.kind {
+        ModelKind::Cnn { layers } => layers,
+        other => panic!("{other:?}"),
+    };
+    let pool = |layers: &[CnnLayer]| layers[1];
+    assert_eq!(
+        pool(&layers(&["model.cnn.layers.1.max-pool.size=3"])),
+        CnnLayer::MaxPool { size: 3 }
+    );
+    assert_eq!(
+        pool(&layers(&["model.cnn.layers.1.average-pool.size=3"])),
+        CnnLayer::AveragePool { size: 3 }
+    );
+    assert_eq!(
+        pool(&layers(&["model.cnn.layers.1={average-pool={size=4}}"])),
+        CnnLayer::AveragePool { size: 4 }
+    );
+    assert_eq!(
+        layers(&[
+            "model.cnn.layers.2.flatten={}",
+            "model.cnn.layers.3.dense.outputs=9"
+        ])[2..],
+        [
+            CnnLayer::Flatten,
+            CnnLayer::Dense {
+                outputs: 9,
+                activation: Activation::Relu
+            }
+        ]
+    );
+    // A list that is not there yet.
+    let set = "model.cnn.layers.0.max-pool.size=2";
+    assert_eq!(
+        experiment("", &[set]).model.kind,
+        ModelKind::Cnn {
+            layers: vec![CnnLayer::MaxPool { size: 2 }]
+        }
+    );
+    assert_eq!(
+        experiment(text, &["model.mlp.hidden=[32]"]).model.kind,
+        ModelKind::Mlp {
+            hidden: vec![32],
+            activation: Activation::Relu
+        }
+    );
+
+    let training = |sets: &[&str]| experiment(text, sets).training;
+    assert_eq!(
+        training(&["training.schedule.step.every=2"]).schedule,
+        Schedule::Step {
+            every: 2,
+            factor: 0.5
+        }
+    );
+    assert_eq!(
+        training(&["training.schedule.cosine.minimum=0.01"]).schedule,
+        Schedule::Cosine { minimum: 0.01 }
+    );
+    let sets = ["training.momentum=0.9", "training.nesterov=true"];
+    assert_eq!(training(&sets).momentum, 0.9);
+    assert!(training(&sets).nesterov);
+    let sets = ["training.arithmetic=fixed", "training.weight-bits=16"];
+    assert_eq!(
+        training(&sets).arithmetic,
+        Arithmetic::Fixed {
+            weight_bits: WeightBits::Sixteen,
+            rounding: Rounding::Stochastic
+        }
+    );
+    assert_snapshot!(set_refused(text, &["model.cnn.layers.3.flatten={}"]), @r"
+    --set model.cnn.layers.3.flatten={}: `model.cnn.layers` has no entry `3`
+    | model.cnn.layers.3.flatten={}
+    |                  ^
+    help: its entries are model.cnn.layers.0 to model.cnn.layers.2, the last of which would be a new one
+    ");
+    assert_snapshot!(set_refused(text, &["model.cnn.layers.0.conv.kernel=0"]), @r"
+    --set model.cnn.layers.0.conv.kernel=0: `model.cnn.layers.0.conv.kernel` is 0
+    | model.cnn.layers.0.conv.kernel=0
+    |                                ^
+    help: `model.cnn.layers.*.conv.kernel`: a whole number from 1 to 255
+    ");
+    assert_snapshot!(set_refused(text, &["model.cnn.layers.1.dense.outputs=3"]), @r"
+    trial.toml:3:51: `model.cnn.layers.1`: dense without a flatten before it
+    | layers = [{ conv = { filters = 8, kernel = 5 } }, { max-pool = { size = 2 } }]
+    |                                                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: the order is conv, max-pool and average-pool layers, then one flatten, then dense layers; zfl appends the output layer
+    ");
 }
 
 #[test]
@@ -584,7 +1354,7 @@ fn sets_at_fault_are_named() {
     --set training.epoch=1: unknown key `epoch` in `training`
     | training.epoch=1
     |          ^^^^^
-    help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate
+    help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding, schedule
     ");
     assert_snapshot!(set_refused(FLEET, &["training.epochs=many"]), @r#"
     --set training.epochs=many: `training.epochs`: invalid type: string "many", expected a whole number
@@ -644,7 +1414,7 @@ fn sets_at_fault_are_named() {
     --set model.mlp.hidden=[1, 0]: `model.mlp.hidden.1` is 0
     | model.mlp.hidden=[1, 0]
     |                      ^
-    help: `model.mlp.hidden`: a list of at most 7 widths, whole numbers from 1 to 65535, such as [16] or []
+    help: `model.mlp.hidden`: a list of at most 15 widths, whole numbers from 1 to 65535, such as [16] or []
     ");
     assert_snapshot!(set_refused("seed = 3\n", &["seed.x=1"]), @r"
     --set seed.x=1: `seed` is a value, not a table
@@ -795,6 +1565,11 @@ fn the_examples_are_experiments() {
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });
+    let cnn = example(
+        "cnn-mnist.toml",
+        include_str!("../../../../examples/cnn-mnist.toml"),
+    );
+    assert_eq!(cnn.model.weighted_layers(), ["conv0", "conv1", "dense0"]);
 }
 
 const REFERENCE: &str = include_str!("../../../../docs/experiment-file.md");
@@ -806,19 +1581,20 @@ fn the_examples_of_the_reference_are_experiments() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 6);
     for block in blocks {
         experiment(block, &[]);
     }
-    let sets: Vec<&str> = REFERENCE
+    let commands: Vec<Vec<&str>> = REFERENCE
         .lines()
         .filter(|line| line.starts_with("zfl run "))
-        .flat_map(|line| line.split(" --set ").skip(1))
+        .map(|line| line.split(" --set ").skip(1).collect())
         .collect();
-    assert_eq!(sets.len(), 7);
+    assert_eq!(commands.len(), 7);
     let text = include_str!("../../../../examples/digits.toml");
-    for set in sets {
-        experiment(text, &[set]);
+    for sets in commands {
+        assert!(!sets.is_empty());
+        experiment(text, &sets);
     }
 }
 
@@ -846,8 +1622,13 @@ fn the_reference_has_every_key_and_no_other() {
 
 #[test]
 fn the_reference_tells_the_defaults() {
-    let written = experiment("[[fleet]]", &[]).to_toml();
-    let written: toml::Table = written.parse().unwrap();
+    let cnn = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { flatten = {} }, { dense = { outputs = 3 } }]\n[training.schedule.cosine]\n";
+    let fixed = "[training]\narithmetic = \"fixed\"\n";
+    let texts = ["[[fleet]]", "[model.softmax-regression]", cnn, fixed];
+    let written = texts.map(|text| {
+        let written: toml::Table = experiment(text, &[]).to_toml().parse().unwrap();
+        toml::Value::Table(written)
+    });
     let mut checked = 0;
     for (path, cells) in reference_rows() {
         let Some(default) = cells[1]
@@ -861,18 +1642,21 @@ fn the_reference_tells_the_defaults() {
             assert_eq!(default, "clients-per-round");
             continue;
         };
-        let mut value = None;
-        for segment in path.split('.') {
-            value = match (segment, value) {
-                (name, None) => written.get(name),
-                ("*", Some(list)) => list.get(0),
-                (name, Some(table)) => table.get(name),
-            };
-        }
+        let path_segments: Vec<&str> = path.split('.').collect();
+        let value = written.iter().find_map(|value| find(value, &path_segments));
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 14);
+    assert_eq!(checked, 34);
+}
+
+/// What stands at a path; of a list, the first entry that has it.
+fn find<'v>(value: &'v toml::Value, path: &[&str]) -> Option<&'v toml::Value> {
+    match path.split_first() {
+        None => Some(value),
+        Some((&"*", rest)) => value.as_array()?.iter().find_map(|entry| find(entry, rest)),
+        Some((name, rest)) => find(value.get(name)?, rest),
+    }
 }
 
 /// Every key is read: a file that has them all is accepted, and each is in the
@@ -881,7 +1665,25 @@ fn the_reference_tells_the_defaults() {
 fn the_list_of_keys_is_that_of_the_types() {
     let idx = "[data.idx]\ntrain-images = \"a\"\ntrain-labels = \"a\"\ntest-images = \"a\"\ntest-labels = \"a\"\nclasses = 3\n";
     let mut found = Vec::new();
-    for text in [FLEET, idx, "[data.mnist]\nfolder = \"a\"\n"] {
+    let target = "[coordinator]\ntarget-accuracy = 0.5\n";
+    let every_layer = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { max-pool = { size = 2 } }, { average-pool = { size = 2 } }, { flatten = {} }, { dense = { outputs = 3 } }]\ninitial-weights = \"a\"\n";
+    let texts = [
+        FLEET,
+        target,
+        idx,
+        "[data.mnist]\nfolder = \"a\"\n",
+        "[partition.iid]\nsamples-per-client = 3\n",
+        "[model.softmax-regression]\ninitial-weights = \"a\"\n",
+        "[model.mlp]\ninitial-weights = \"a\"\n",
+        every_layer,
+        "[training]\narithmetic = \"fixed\"\n",
+        "[training]\nclip-norm = 1\n",
+        "[training.schedule.step]\nevery = 1\nfactor = 1\n",
+        "[training.schedule.exponential]\nfactor = 1\n",
+        "[training.schedule.cosine]\n",
+        "[training.schedule.warm-up]\nrounds = 1\n",
+    ];
+    for text in texts {
         let written = experiment(text, &[]).to_toml();
         collect(
             "",
@@ -960,7 +1762,7 @@ fn any_deadline() -> impl Strategy<Value = Duration> {
 
 fn any_coordinator(fleet_size: u32) -> impl Strategy<Value = Coordinator> {
     let most = if fleet_size == 0 {
-        FLEET_SIZE_MAX
+        CLIENTS_MAX
     } else {
         fleet_size
     };
@@ -968,23 +1770,195 @@ fn any_coordinator(fleet_size: u32) -> impl Strategy<Value = Coordinator> {
         1..=most,
         any::<prop::sample::Index>(),
         any::<[bool; 2]>(),
+        prop::option::of(0.001..=1.0),
         any::<u16>(),
     )
-        .prop_map(move |(clients, quorum, given, port)| {
+        .prop_map(move |(clients, quorum, given, target_accuracy, port)| {
             let quorum = quorum.index(clients as usize) as u32 + 1;
             Coordinator {
                 clients_per_round: (fleet_size > 0 || given[0]).then_some(clients),
                 quorum: (fleet_size > 0 || given[1]).then_some(quorum),
+                target_accuracy,
                 port,
             }
         })
 }
 
+fn any_activation() -> impl Strategy<Value = Activation> {
+    prop::sample::select(vec![
+        Activation::Relu,
+        Activation::LeakyRelu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+    ])
+}
+
+fn any_layers() -> impl Strategy<Value = Vec<CnnLayer>> {
+    let conv = (
+        1..=WIDTH_MAX,
+        1..=KERNEL_MAX,
+        1..=KERNEL_MAX,
+        any::<prop::sample::Index>(),
+        any_activation(),
+    )
+        .prop_map(
+            |(filters, kernel, stride, padding, activation)| CnnLayer::Conv {
+                filters,
+                kernel,
+                stride,
+                padding: padding.index(kernel.into()) as u8,
+                activation,
+            },
+        );
+    let image = prop_oneof![
+        conv,
+        (2..=POOL_MAX).prop_map(|size| CnnLayer::MaxPool { size }),
+        (2..=POOL_MAX).prop_map(|size| CnnLayer::AveragePool { size }),
+    ];
+    let dense =
+        (1..=WIDTH_MAX, any_activation()).prop_map(|(outputs, activation)| CnnLayer::Dense {
+            outputs,
+            activation,
+        });
+    (
+        prop::collection::vec(image, 1..=9),
+        prop::option::of(prop::collection::vec(dense, 0..=5)),
+    )
+        .prop_map(|(mut layers, dense)| {
+            if let Some(dense) = dense {
+                layers.push(CnnLayer::Flatten);
+                layers.extend(dense);
+            }
+            layers
+        })
+}
+
+fn any_model() -> impl Strategy<Value = Model> {
+    let hidden = prop::collection::vec(1..=WIDTH_MAX, 0..=HIDDEN_LAYERS_MAX);
+    let kind = prop_oneof![
+        Just(ModelKind::SoftmaxRegression),
+        (hidden, any_activation())
+            .prop_map(|(hidden, activation)| ModelKind::Mlp { hidden, activation }),
+        any_layers().prop_map(|layers| ModelKind::Cnn { layers }),
+    ];
+    let initialisation = prop::sample::select(vec![
+        Initialisation::Auto,
+        Initialisation::He,
+        Initialisation::Glorot,
+        Initialisation::Zeros,
+    ]);
+    (
+        kind,
+        initialisation,
+        prop::option::of(any_path()),
+        any::<prop::sample::Index>(),
+    )
+        .prop_map(|(kind, initialisation, initial_weights, frozen)| {
+            let mut model = Model {
+                kind,
+                initialisation,
+                initial_weights,
+                frozen: Vec::new(),
+            };
+            let names = model.weighted_layers();
+            model.frozen = names[..frozen.index(names.len())].to_vec();
+            model
+        })
+}
+
+/// In steps of 1/65536, so that all are numbers of single precision.
+fn any_factor() -> impl Strategy<Value = f32> {
+    (1..=65_536u32).prop_map(|part| part as f32 / 65_536.0)
+}
+
+fn any_arithmetic() -> impl Strategy<Value = Arithmetic> {
+    let bits = [
+        WeightBits::Eight,
+        WeightBits::Sixteen,
+        WeightBits::ThirtyTwo,
+    ];
+    let roundings = [Rounding::Nearest, Rounding::Stochastic];
+    prop_oneof![
+        Just(Arithmetic::F32),
+        (
+            prop::sample::select(bits.to_vec()),
+            prop::sample::select(roundings.to_vec())
+        )
+            .prop_map(|(weight_bits, rounding)| Arithmetic::Fixed {
+                weight_bits,
+                rounding
+            }),
+    ]
+}
+
+fn any_training() -> impl Strategy<Value = Training> {
+    let schedule = prop_oneof![
+        Just(Schedule::Constant),
+        (1..=ROUNDS_MAX, any_factor()).prop_map(|(every, factor)| Schedule::Step { every, factor }),
+        any_factor().prop_map(|factor| Schedule::Exponential { factor }),
+        // To be scaled by the learning rate.
+        any_factor().prop_map(|minimum| Schedule::Cosine { minimum }),
+        (1..=ROUNDS_MAX).prop_map(|rounds| Schedule::WarmUp { rounds }),
+    ];
+    (
+        (1..=EPOCHS_MAX, 1..=BATCH_SIZE_MAX, any_f32()),
+        any::<[bool; 2]>(),
+        (
+            0.0..1.0f32,
+            any_f32(),
+            prop::option::of(any_f32()),
+            any_f32(),
+        ),
+        any_arithmetic(),
+        schedule,
+    )
+        .prop_map(
+            |((epochs, batch_size, rate), [mse, nesterov], options, arithmetic, schedule)| {
+                let plain = arithmetic != Arithmetic::F32;
+                let (momentum, weight_decay, clip_norm, proximal) = match plain {
+                    true => (0.0, 0.0, None, 0.0),
+                    false => options,
+                };
+                let learning_rate = rate.abs();
+                Training {
+                    epochs,
+                    batch_size,
+                    learning_rate,
+                    loss: if mse {
+                        Loss::MeanSquaredError
+                    } else {
+                        Loss::CrossEntropy
+                    },
+                    momentum,
+                    nesterov: nesterov && momentum > 0.0,
+                    weight_decay: weight_decay.abs(),
+                    clip_norm: clip_norm.map(f32::abs),
+                    proximal: proximal.abs(),
+                    arithmetic,
+                    schedule: match schedule {
+                        Schedule::Cosine { minimum } => Schedule::Cosine {
+                            minimum: minimum * learning_rate,
+                        },
+                        other => other,
+                    },
+                }
+            },
+        )
+}
+
 fn any_experiment() -> impl Strategy<Value = Experiment> {
-    let group =
-        (prop::sample::select(BOARDS.to_vec()), 1..=500u32).prop_map(|(board, count)| FleetGroup {
-            fidelity: Fidelity::Emulated,
-            board: board.to_owned(),
+    let group = (
+        prop::sample::select(BOARDS.to_vec()),
+        any::<bool>(),
+        1..=500u32,
+    )
+        .prop_map(|(board, native, count)| FleetGroup {
+            board: if native { NATIVE_BOARD } else { board }.to_owned(),
+            fidelity: if native {
+                Fidelity::Native
+            } else {
+                Fidelity::Emulated
+            },
             count,
         });
     let fleet = prop::collection::vec(group, 0..6).prop_flat_map(|fleet| {
@@ -995,13 +1969,23 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
         ("[a-z0-9-]{1,64}", 0..=i64::MAX as u64, 1..=ROUNDS_MAX),
         prop::bool::ANY,
         any_data(),
-        prop::collection::vec(1..=u16::MAX, 0..=HIDDEN_LAYERS_MAX),
-        (1..=EPOCHS_MAX, 1..=BATCH_SIZE_MAX, any_f32()),
+        prop::option::of(1..=SHARE_SAMPLES_MAX),
+        any_model(),
+        any_training(),
         [any_deadline(), any_deadline(), any_deadline()],
         fleet,
     )
         .prop_map(
-            |((name, seed, rounds), bridge, data, hidden, training, deadlines, fleet)| {
+            |(
+                (name, seed, rounds),
+                bridge,
+                data,
+                samples_per_client,
+                model,
+                training,
+                deadlines,
+                fleet,
+            )| {
                 let [boot, ready, round] = deadlines;
                 Experiment {
                     name,
@@ -1013,13 +1997,9 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                         Network::Switch
                     },
                     data,
-                    partition: Partition::Iid,
-                    model: Model::Mlp { hidden },
-                    training: Training {
-                        epochs: training.0,
-                        batch_size: training.1,
-                        learning_rate: training.2.abs(),
-                    },
+                    partition: Partition::Iid { samples_per_client },
+                    model,
+                    training,
                     strategy: super::Strategy::FedAvg,
                     coordinator: fleet.1,
                     deadlines: Deadlines { boot, ready, round },
@@ -1040,8 +2020,8 @@ proptest! {
     /// Whatever is given is accepted or refused with a place that exists.
     #[test]
     fn no_text_and_no_set_is_too_strange(
-        text in "([a-z\\[\\]{}=.\"'0-9é \n-]|training|fleet|data|\n\\[){0,40}",
-        sets in prop::collection::vec("(fleet|data|model|training|\\.|0|1|=|mlp|hidden|\\{\\}|\\[|\\]|é|\"| ){0,8}", 0..4),
+        text in "([a-z\\[\\]{}=.\"'0-9é \n-]|training|fleet|data|model|cnn|layers|schedule|\n\\[){0,40}",
+        sets in prop::collection::vec("(fleet|data|model|training|\\.|0|1|=|mlp|hidden|cnn|layers|conv|flatten|schedule|step|\\{\\}|\\[|\\]|é|\"| ){0,8}", 0..4),
     ) {
         if let Err(error) = Experiment::parse(&text, "x.toml", &sets, &BOARDS) {
             let span = error.span();

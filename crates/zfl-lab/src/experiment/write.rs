@@ -4,7 +4,10 @@ use std::fmt::{self, Display, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Data, Experiment, Model, Partition, Strategy};
+use super::{
+    Arithmetic, CnnLayer, Data, Experiment, Model, ModelKind, Partition, Schedule, Strategy,
+    Training,
+};
 
 /// A line of a table.
 struct Line<'a>(&'static str, &'a dyn Display);
@@ -78,26 +81,14 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
         }
     }
 
-    match experiment.partition {
-        Partition::Iid => writeln!(out, "\n[partition.iid]")?,
+    let Partition::Iid { samples_per_client } = experiment.partition;
+    writeln!(out, "\n[partition.iid]")?;
+    if let Some(samples_per_client) = samples_per_client {
+        write!(out, "{}", Line("samples-per-client", &samples_per_client))?;
     }
 
-    match &experiment.model {
-        Model::Mlp { hidden } => {
-            writeln!(out, "\n[model.mlp]")?;
-            write!(out, "{}", Line("hidden", &format!("{hidden:?}")))?;
-        }
-    }
-
-    let training = &experiment.training;
-    writeln!(out, "\n[training]")?;
-    write!(out, "{}", Line("epochs", &training.epochs))?;
-    write!(out, "{}", Line("batch-size", &training.batch_size))?;
-    write!(
-        out,
-        "{}",
-        Line("learning-rate", &single(training.learning_rate))
-    )?;
+    write_model(&experiment.model, out)?;
+    write_training(&experiment.training, out)?;
 
     match experiment.strategy {
         Strategy::FedAvg => writeln!(out, "\n[strategy.fed-avg]")?,
@@ -111,6 +102,10 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     if let Some(quorum) = coordinator.quorum {
         write!(out, "{}", Line("quorum", &quorum))?;
     }
+    if let Some(target_accuracy) = coordinator.target_accuracy {
+        let target_accuracy = toml::Value::from(target_accuracy);
+        write!(out, "{}", Line("target-accuracy", &target_accuracy))?;
+    }
     write!(out, "{}", Line("port", &coordinator.port))?;
 
     let deadlines = &experiment.deadlines;
@@ -122,9 +117,104 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     for group in &experiment.fleet {
         writeln!(out, "\n[[fleet]]")?;
         write!(out, "{}", Line("board", &quoted(&group.board)))?;
+        write!(out, "{}", Line("fidelity", &quoted(group.fidelity.name())))?;
         write!(out, "{}", Line("count", &group.count))?;
     }
     Ok(())
+}
+
+fn write_model(model: &Model, out: &mut String) -> fmt::Result {
+    writeln!(out, "\n[model.{}]", model.kind.name())?;
+    match &model.kind {
+        ModelKind::SoftmaxRegression => {}
+        ModelKind::Mlp { hidden, activation } => {
+            write!(out, "{}", Line("hidden", &format!("{hidden:?}")))?;
+            write!(out, "{}", Line("activation", &quoted(activation.name())))?;
+        }
+        ModelKind::Cnn { layers } => {
+            writeln!(out, "layers = [")?;
+            for layer in layers {
+                writeln!(out, "    {},", inline(*layer))?;
+            }
+            writeln!(out, "]")?;
+        }
+    }
+    let initialisation = quoted(model.initialisation.name());
+    write!(out, "{}", Line("initialisation", &initialisation))?;
+    if let Some(file) = &model.initial_weights {
+        write!(out, "{}", Line("initial-weights", &path(file)))?;
+    }
+    let frozen: Vec<String> = model.frozen.iter().map(|name| quoted(name)).collect();
+    let frozen = format!("[{}]", frozen.join(", "));
+    write!(out, "{}", Line("frozen", &frozen))
+}
+
+/// A layer as an inline table.
+fn inline(layer: CnnLayer) -> String {
+    let name = layer.name();
+    match layer {
+        CnnLayer::Conv {
+            filters,
+            kernel,
+            stride,
+            padding,
+            activation,
+        } => format!(
+            "{{ {name} = {{ filters = {filters}, kernel = {kernel}, stride = {stride}, padding = {padding}, activation = {} }} }}",
+            quoted(activation.name())
+        ),
+        CnnLayer::MaxPool { size } | CnnLayer::AveragePool { size } => {
+            format!("{{ {name} = {{ size = {size} }} }}")
+        }
+        CnnLayer::Flatten => format!("{{ {name} = {{}} }}"),
+        CnnLayer::Dense {
+            outputs,
+            activation,
+        } => format!(
+            "{{ {name} = {{ outputs = {outputs}, activation = {} }} }}",
+            quoted(activation.name())
+        ),
+    }
+}
+
+fn write_training(training: &Training, out: &mut String) -> fmt::Result {
+    writeln!(out, "\n[training]")?;
+    write!(out, "{}", Line("epochs", &training.epochs))?;
+    write!(out, "{}", Line("batch-size", &training.batch_size))?;
+    let learning_rate = single(training.learning_rate);
+    write!(out, "{}", Line("learning-rate", &learning_rate))?;
+    write!(out, "{}", Line("loss", &quoted(training.loss.name())))?;
+    write!(out, "{}", Line("momentum", &single(training.momentum)))?;
+    write!(out, "{}", Line("nesterov", &training.nesterov))?;
+    let weight_decay = single(training.weight_decay);
+    write!(out, "{}", Line("weight-decay", &weight_decay))?;
+    if let Some(clip_norm) = training.clip_norm {
+        write!(out, "{}", Line("clip-norm", &single(clip_norm)))?;
+    }
+    write!(out, "{}", Line("proximal", &single(training.proximal)))?;
+    let arithmetic = quoted(training.arithmetic.name());
+    write!(out, "{}", Line("arithmetic", &arithmetic))?;
+    if let Arithmetic::Fixed {
+        weight_bits,
+        rounding,
+    } = training.arithmetic
+    {
+        write!(out, "{}", Line("weight-bits", &weight_bits.bits()))?;
+        write!(out, "{}", Line("rounding", &quoted(rounding.name())))?;
+    }
+    if let Some(name) = training.schedule.name() {
+        writeln!(out, "\n[training.schedule.{name}]")?;
+    }
+    match training.schedule {
+        Schedule::Constant => Ok(()),
+        Schedule::Step { every, factor } => {
+            write!(out, "{}", Line("every", &every))?;
+            write!(out, "{}", Line("factor", &single(factor)))
+        }
+        Schedule::Exponential { factor } => write!(out, "{}", Line("factor", &single(factor))),
+        Schedule::Cosine { minimum } => write!(out, "{}", Line("minimum", &single(minimum))),
+        Schedule::WarmUp { rounds } => write!(out, "{}", Line("rounds", &rounds)),
+    }
 }
 
 pub(super) fn to_toml(experiment: &Experiment) -> String {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use zfl_proto::message::Architecture;
-use zfl_server::{Deadlines, Options, Plan, Schedule, Shares, TestSet};
+use zfl_nn::{Activation, Format, Hyperparameters, Initialisation, Loss, Model, Task};
+use zfl_server::{Deadlines, Initial, Options, Plan, Schedule, Shares, TestSet};
 
 use crate::harness::{Served, soon};
 use crate::problem::NEVER;
@@ -77,15 +77,18 @@ async fn the_documented_session_works() {
     let options = Options {
         plan: Plan {
             seed: 1,
-            architecture: Architecture::mlp(4, [], 2).unwrap(),
+            task: Task {
+                model: Model::mlp(4, &[2], Activation::Relu, Loss::CrossEntropy).unwrap(),
+                hyperparameters: Hyperparameters::sgd(1, 3, 0.5),
+                format: Format::F32,
+            },
+            initial: Initial::Drawn(Initialisation::Auto),
             rounds: 1,
             client_count: 1,
             clients_per_round: 1,
             quorum: 1,
-            epochs: 1,
-            batch_size: 3,
-            learning_rate: 0.5,
             schedule: Schedule::Constant,
+            target_accuracy: None,
         },
         deadlines: Deadlines {
             ready: NEVER,

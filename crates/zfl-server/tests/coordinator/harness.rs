@@ -20,7 +20,7 @@ use zfl_client::{Client, Refusal, Request, State};
 use zfl_nn::Progress;
 use zfl_proto::Token;
 use zfl_proto::http::{MEDIA_TYPE_BINARY, MEDIA_TYPE_JSON};
-use zfl_proto::message::{Checksum, DeviceMetrics, Kind, Metrics, UpdateHeader};
+use zfl_proto::message::{Checksum, DeviceMetrics, Encoding, Kind, Metrics, UpdateHeader};
 use zfl_proto::{ClientId, RoundIndex};
 use zfl_server::{
     Coordinator, CoordinatorError, Event, LocalPart, Options, RoundRecord, Shares, TestSet,
@@ -358,6 +358,7 @@ pub(crate) fn update(
         round: RoundIndex(round),
         sample_count: problem::share_size(client),
         metrics: Metrics::default(),
+        encoding: Encoding::F32,
         payload_bytes: u32::try_from(payload.len()).unwrap(),
         payload_crc32: Checksum::of(&payload),
     };

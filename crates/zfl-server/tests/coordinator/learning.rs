@@ -34,6 +34,23 @@ async fn accuracy_rises() {
     assert!(last > 0.9, "{course:?}");
 }
 
+#[tokio::test]
+async fn a_run_ends_with_the_round_that_reaches_its_target() {
+    let mut options = options(3);
+    let whole = plain_run(&options);
+    // Index 0 is the model before training.
+    let reached = (1..4)
+        .find(|round| whole.accuracies[*round] > whole.accuracies[0])
+        .unwrap();
+    options.plan.target_accuracy = Some(whole.accuracies[reached]);
+    let course = pull_run(options.clone()).await.course();
+    assert_eq!(course.accuracies, whole.accuracies[..=reached]);
+    assert_eq!(course.hashes, whole.hashes[..=reached]);
+
+    options.plan.target_accuracy = Some(1.5);
+    assert_eq!(pull_run(options).await.course(), whole);
+}
+
 /// With the trainer alone as the reference, the two modes also equal one
 /// another, and a run its repetition.
 #[tokio::test]

@@ -185,7 +185,7 @@ async fn a_refusal_is_told() {
 #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges")]
 async fn a_divergence_ends_the_run() {
     let mut options = options(3);
-    options.plan.learning_rate = 1e30;
+    options.plan.task.hyperparameters.learning_rate = 1e30;
     for numbers in [&[0..3][..], &[0..1, 2..3]] {
         let mut served = begin(&options, numbers, train).await;
         let error = served.end().await.unwrap_err();

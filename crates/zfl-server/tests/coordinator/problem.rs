@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use zfl_nn::{Activation, Hyperparameters, Layer, Memory, Mlp, Progress, Training, ValueTable};
-use zfl_proto::message::Architecture;
+use zfl_nn::{
+    Activation, Draw, Format, Hyperparameters, Initialisation, Loss, Memory, Model, Progress,
+    Targets, Task, Training, ValueTable,
+};
 use zfl_seed::{Purpose, Stream};
 use zfl_server::strategy::{Update, fed_avg};
-use zfl_server::{Deadlines, Options, Plan, Schedule, Shares, TestSet, checkpoint};
+use zfl_server::{Deadlines, Initial, Options, Plan, Schedule, Shares, TestSet, checkpoint};
 
 pub(crate) const INPUT_COUNT: u32 = 16;
 pub(crate) const CLASS_COUNT: u32 = 4;
@@ -100,15 +102,18 @@ pub(crate) fn options(client_count: u32) -> Options {
     Options {
         plan: Plan {
             seed: 7,
-            architecture: Architecture::mlp(INPUT_COUNT, [HIDDEN], CLASS_COUNT).unwrap(),
+            task: Task {
+                model: model(),
+                hyperparameters: Hyperparameters::sgd(3, 8, 0.2),
+                format: Format::F32,
+            },
+            initial: Initial::Drawn(Initialisation::Auto),
             rounds: 4,
             client_count,
             clients_per_round: client_count,
             quorum: client_count,
-            epochs: 3,
-            batch_size: 8,
-            learning_rate: 0.2,
             schedule: Schedule::Constant,
+            target_accuracy: None,
         },
         deadlines: Deadlines {
             ready: NEVER,
@@ -132,19 +137,10 @@ impl Course {
     }
 }
 
-pub(crate) fn model() -> Mlp {
-    let layer = |output_count: u32, activation| Layer {
-        output_count: output_count as usize,
-        activation,
-    };
-    Mlp::new(
-        INPUT_COUNT as usize,
-        &[
-            layer(HIDDEN, Activation::Relu),
-            layer(CLASS_COUNT, Activation::Identity),
-        ],
-    )
-    .unwrap()
+pub(crate) fn model() -> Model {
+    let widths = [HIDDEN as usize, CLASS_COUNT as usize];
+    let inputs = INPUT_COUNT as usize;
+    Model::mlp(inputs, &widths, Activation::Relu, Loss::CrossEntropy).unwrap()
 }
 
 pub(crate) fn parameter_count() -> usize {
@@ -171,35 +167,47 @@ pub(crate) fn plain_run(options: &Options) -> Course {
     let mut note = |global: &[f32]| {
         let mut scratch = vec![0.0; model.evaluation_len()];
         let evaluation = model
-            .evaluate(global, &test.samples, &test.labels, &table, &mut scratch)
+            .evaluate(
+                global,
+                &test.samples,
+                Targets::Labels(&test.labels),
+                &table,
+                &mut scratch,
+            )
             .unwrap();
         course.add(evaluation.accuracy(), checkpoint::hash(global));
     };
     let mut global = vec![0.0; model.parameter_count()];
     let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
-    model.initialise(&mut global, &mut stream).unwrap();
+    model
+        .initialise(&mut global, Initialisation::Auto, &mut stream)
+        .unwrap();
     note(&global);
     for round in 1..=plan.rounds {
         let mut updates = Vec::new();
         for client in selection(plan, round) {
             let (samples, labels) = shares.share(client);
-            let batch_size = plan.batch_size as usize;
-            let hyperparameters = Hyperparameters {
-                epochs: plan.epochs,
-                batch_size,
-                learning_rate: plan.schedule.learning_rate(plan.learning_rate, round),
-            };
+            let mut hyperparameters = plan.task.hyperparameters;
+            hyperparameters.learning_rate = plan
+                .schedule
+                .learning_rate(hyperparameters.learning_rate, round);
             let count = labels.len();
-            let mut training =
-                Training::new(model, hyperparameters, count, plan.seed, client, round).unwrap();
+            let draw = Draw {
+                seed: plan.seed,
+                client,
+                round,
+            };
+            let mut training = Training::new(model, hyperparameters, count, 1, draw).unwrap();
             let mut parameters = global.clone();
+            let workspace_len = model.workspace_len::<f32>(count, &hyperparameters, 1);
             let mut memory = Memory {
                 parameters: &mut parameters,
-                workspace: &mut vec![0.0; model.workspace_len(count, batch_size)],
+                workspace: &mut vec![0.0; workspace_len.total()],
                 order: &mut vec![0; count],
                 samples,
-                labels,
+                targets: Targets::Labels(labels),
                 table: &table,
+                non_zero: None,
             };
             while training.advance(&mut memory, 1000).unwrap() == Progress::Working {}
             updates.push(Update {

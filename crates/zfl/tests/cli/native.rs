@@ -58,7 +58,6 @@ fn native_and_emulated_runs_are_equal() {
 }
 
 #[test]
-#[ignore = "needs the key fleet.N.fidelity"]
 fn a_mixed_fleet_gives_the_same_model() {
     let place = Place::new();
     let fleet = r#"fleet=[{board="mps2-an386",count=1},{fidelity="native",count=2},{board="mps2-an385",count=1}]"#;

@@ -4,10 +4,10 @@
 use std::sync::LazyLock;
 
 use zfl_client::Client;
-use zfl_lab::experiment::{Data, Experiment, Model};
-use zfl_nn::{Activation, Layer, Mlp, Progress};
+use zfl_lab::experiment::{Data, Experiment};
+use zfl_nn::{Initialisation, Progress};
 use zfl_proto::message::{
-    Architecture, Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind, StartHeader,
+    Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Encoding, Kind, StartHeader,
 };
 use zfl_proto::{ClientId, RoundIndex};
 use zfl_seed::{Purpose, Stream};
@@ -99,6 +99,7 @@ fn check_records(records: &Records) {
     let summary = records.summary();
     assert_eq!(summary["outcome"], "completed");
     assert_eq!(summary["rounds"], 3);
+    assert_eq!(summary["target_accuracy_round"], serde_json::Value::Null);
     assert_eq!(summary["updates_ok"], 12);
     assert_eq!(summary["model_sha256"], records.final_hash());
     assert!(summary["emulators"]["cpu_seconds"].as_f64().unwrap() > 0.0);
@@ -207,29 +208,19 @@ fn train_on_host(experiment: &Experiment) -> String {
     let Data::Digits { test_share } = experiment.data else {
         panic!("only digits")
     };
-    let Model::Mlp { hidden } = &experiment.model;
     let data = zfl_data::digits::load(experiment.seed, test_share).unwrap();
     let client_count = experiment.fleet_size();
     let partition = zfl_data::Scheme::Iid
         .partition(&data.train, client_count as usize, experiment.seed)
         .unwrap();
     let (inputs, classes) = (data.train.input_count(), data.train.class_count());
-    let layer = |output_count, activation| Layer {
-        output_count,
-        activation,
-    };
-    let layers: Vec<Layer> = hidden
-        .iter()
-        .map(|width| layer(usize::from(*width), Activation::Relu))
-        .chain([layer(classes, Activation::Identity)])
-        .collect();
-    let model = Mlp::new(inputs, &layers).unwrap();
-    let mut global = vec![0.0; model.parameter_count()];
+    let task = zfl_lab::task::task(experiment, &data.train).unwrap();
+    let mut global = vec![0.0; task.model.parameter_count()];
     let mut stream = Stream::new(experiment.seed, Purpose::InitialWeights, 0);
-    model.initialise(&mut global, &mut stream).unwrap();
+    task.model
+        .initialise(&mut global, Initialisation::Auto, &mut stream)
+        .unwrap();
 
-    let widths = hidden.iter().map(|width| u32::from(*width));
-    let architecture = Architecture::mlp(inputs as u32, widths, classes as u32).unwrap();
     let mut arenas = vec![vec![0u64; 1 << 16]; client_count as usize];
     let mut clients: Vec<Client<'_>> = (0u32..)
         .zip(&mut arenas)
@@ -274,6 +265,7 @@ fn train_on_host(experiment: &Experiment) -> String {
         })
         .collect();
 
+    let task_bytes = task.encode();
     for round in 1..=experiment.rounds {
         let payload: Vec<u8> = global
             .iter()
@@ -286,10 +278,9 @@ fn train_on_host(experiment: &Experiment) -> String {
                     client: ClientId(id),
                     round: RoundIndex(round),
                     seed: experiment.seed,
-                    epochs: experiment.training.epochs,
-                    batch_size: experiment.training.batch_size,
-                    learning_rate: experiment.training.learning_rate,
-                    architecture,
+                    task: task_bytes.as_slice(),
+                    encoding: Encoding::F32,
+                    payload_bytes: payload.len() as u32,
                     payload_crc32: Checksum::of(&payload),
                 };
                 feed(client, Kind::Start, header.encode().as_slice(), &payload);

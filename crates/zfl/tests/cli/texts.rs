@@ -33,7 +33,7 @@ fn mistakes_in_an_experiment() {
        : ^^^^^
     14 | batch-size = 10
        `----
-     help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate
+     help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding, schedule
     "#);
     assert_snapshot!(said_of("rounds = 3", "rounds = \"3\""), @r#"
      x experiment.toml:4:10: `rounds`: invalid type: string "3", expected a whole number
@@ -104,7 +104,7 @@ fn mistakes_on_the_command_line() {
     1 | training.epoch=1
       :          ^^^^^
       `----
-     help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate
+     help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding, schedule
     "#);
     let said = |arguments: &[&str]| finish(place.zfl(arguments.iter().copied())).failed(2);
     assert_snapshot!(said(&["run", "nowhere.toml"]), @r#"

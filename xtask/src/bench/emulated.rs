@@ -1,34 +1,12 @@
-//! `cargo xtask bench`: the figures of `docs/benchmarks.md`.
-//!
-//! Each workload is one `zfl run`; the figures are those of its
-//! `summary.json`. CPU seconds are the comparable ones: wall clock depends on
-//! what else the machine does.
+//! The workloads on emulated devices. Each is one `zfl run`; the figures are
+//! those of its `summary.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
 
-/// Why the benchmarks could not be run.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// The program is not there, or a run failed.
-    #[error("failed to run `{command}`: {reason}")]
-    Run {
-        /// What was run.
-        command: String,
-        /// Why it failed.
-        reason: String,
-    },
-    /// A summary is not what it should be.
-    #[error("failed to read {}: {reason}", path.display())]
-    Summary {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-}
+use super::{Error, Places, megabytes, read_json};
 
 /// A workload: its name and what `zfl run` is given.
 struct Workload {
@@ -83,25 +61,22 @@ struct Emulators {
 }
 
 /// Runs the workloads and prints a table.
-pub(crate) fn run(project: &Path) -> Result<(), Error> {
-    let zfl = project.join("target/release/zfl");
-    let mnist = project.join("../shared/data");
-    let runs = project.join("target/bench");
+pub(super) fn run(places: &Places) -> Result<(), Error> {
     println!(
         "| workload | accuracy | update, bytes | QEMU CPU s per update | QEMU CPU s | \
          ready, host s | whole run, host s | memory a device (PSS), MB |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for (number, workload) in WORKLOADS.iter().enumerate() {
-        if workload.needs_mnist && std::env::var_os("ZFL_DATA_DIR").is_none() && !mnist.exists() {
+        if workload.needs_mnist && places.mnist.is_none() {
             println!(
                 "| {} | needs MNIST: `zfl data fetch mnist` | | | | | | |",
                 workload.name
             );
             continue;
         }
-        let folder = runs.join(number.to_string());
-        let summary = measure(project, &zfl, &mnist, &folder, workload)?;
+        let folder = places.work.join(number.to_string());
+        let summary = measure(places, &folder, workload)?;
         println!(
             "| {} | {:.4} | {} | {:.3} | {:.1} | {} | {:.1} | {:.1} |",
             workload.name,
@@ -119,41 +94,26 @@ pub(crate) fn run(project: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn measure(
-    project: &Path,
-    zfl: &Path,
-    mnist: &Path,
-    folder: &Path,
-    workload: &Workload,
-) -> Result<Summary, Error> {
+fn measure(places: &Places, folder: &Path, workload: &Workload) -> Result<Summary, Error> {
     // A folder of an earlier benchmark; one that is not there is as good.
     let _ = std::fs::remove_dir_all(folder);
-    let mut command = Command::new(zfl);
-    command.current_dir(project);
+    let mut command = Command::new(&places.zfl);
+    command.current_dir(&places.project);
     command.arg("run").arg(workload.experiment);
     for set in workload.sets {
         command.arg("--set").arg(set);
     }
     command.arg("--out").arg(folder);
-    if workload.needs_mnist && std::env::var_os("ZFL_DATA_DIR").is_none() {
+    if let Some(mnist) = places.mnist.as_ref().filter(|_| workload.needs_mnist) {
         command.arg("--data-dir").arg(mnist);
     }
     let output = command.output();
-    let failed = |reason: String| Error::Run {
-        command: format!("{command:?}"),
-        reason,
-    };
-    let output = output.map_err(|error| failed(error.to_string()))?;
+    let output = output.map_err(|error| Error::run(&command, &error))?;
     if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+        return Err(Error::run(
+            &command,
+            &String::from_utf8_lossy(&output.stderr),
+        ));
     }
-    let path = folder.join("summary.json");
-    let read = std::fs::read(&path).map_err(|error| error.to_string());
-    read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
-        .map_err(|reason| Error::Summary { path, reason })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "for people")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
+    read_json(&folder.join("summary.json"))
 }

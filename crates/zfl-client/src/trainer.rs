@@ -1,0 +1,115 @@
+//! A training in whichever arithmetic the task asks for.
+
+use bytemuck::Pod;
+use zfl_nn::{
+    Draw, Evaluation, Format, InputError, Memory, NonZero, Progress, Targets, Task, Training,
+    ValueTable, Weight,
+};
+
+use crate::arena::Regions;
+
+/// A training and what the bytes of its samples stand for.
+pub(crate) struct In<W: Weight> {
+    training: Training<W>,
+    table: ValueTable<W>,
+}
+
+impl<W: Weight<Value: Pod> + Pod> In<W> {
+    fn new(
+        task: &Task,
+        sample_count: usize,
+        block: usize,
+        draw: Draw,
+        value_scale: f32,
+    ) -> Result<Self, InputError> {
+        Ok(Self {
+            training: Training::new(task.model, task.hyperparameters, sample_count, block, draw)?,
+            table: ValueTable::new(value_scale),
+        })
+    }
+
+    fn advance(
+        &mut self,
+        regions: Regions<'_>,
+        non_zero: Option<NonZero<'_>>,
+        units: usize,
+    ) -> Result<Progress, InputError> {
+        let mut memory = Memory {
+            parameters: cast(regions.parameters)?,
+            workspace: cast(regions.workspace)?,
+            order: regions.order,
+            samples: regions.samples,
+            targets: Targets::Labels(regions.labels),
+            table: &self.table,
+            non_zero,
+        };
+        self.training.advance(&mut memory, units)
+    }
+}
+
+/// Bytes of the arena as numbers; regions are aligned for all of them.
+fn cast<T: Pod>(bytes: &mut [u8]) -> Result<&mut [T], InputError> {
+    let len = bytes.len();
+    bytemuck::try_cast_slice_mut(bytes).map_err(|_| InputError::Length {
+        what: "arena",
+        len,
+        needed: len.next_multiple_of(size_of::<T>()),
+    })
+}
+
+/// A training in whichever arithmetic the task asks for.
+pub(crate) enum Trainer {
+    F32(In<f32>),
+    Fixed32(In<i32>),
+    Fixed16(In<i16>),
+    Fixed8(In<i8>),
+}
+
+impl Trainer {
+    pub(crate) fn new(
+        task: &Task,
+        sample_count: usize,
+        block: usize,
+        draw: Draw,
+        value_scale: f32,
+    ) -> Result<Self, InputError> {
+        Ok(match task.format {
+            Format::F32 => Self::F32(In::new(task, sample_count, block, draw, value_scale)?),
+            Format::Fixed32 => {
+                Self::Fixed32(In::new(task, sample_count, block, draw, value_scale)?)
+            }
+            Format::Fixed16 => {
+                Self::Fixed16(In::new(task, sample_count, block, draw, value_scale)?)
+            }
+            Format::Fixed8 => Self::Fixed8(In::new(task, sample_count, block, draw, value_scale)?),
+        })
+    }
+
+    /// See [`Training::advance`].
+    pub(crate) fn advance(
+        &mut self,
+        regions: Regions<'_>,
+        non_zero: Option<NonZero<'_>>,
+        units: usize,
+    ) -> Result<Progress, InputError> {
+        match self {
+            Self::F32(training) => training.advance(regions, non_zero, units),
+            Self::Fixed32(training) => training.advance(regions, non_zero, units),
+            Self::Fixed16(training) => training.advance(regions, non_zero, units),
+            Self::Fixed8(training) => training.advance(regions, non_zero, units),
+        }
+    }
+
+    /// How the first and the last epoch met the samples.
+    pub(crate) fn epochs(&self) -> (&Evaluation, &Evaluation) {
+        fn of<W: Weight>(training: &Training<W>) -> (&Evaluation, &Evaluation) {
+            (training.first_epoch(), training.last_epoch())
+        }
+        match self {
+            Self::F32(of_f32) => of(&of_f32.training),
+            Self::Fixed32(fixed) => of(&fixed.training),
+            Self::Fixed16(fixed) => of(&fixed.training),
+            Self::Fixed8(fixed) => of(&fixed.training),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! How well a model does.
+
+use crate::error::{InputError, check_len};
+use crate::kernel::{Bytes, Values};
+use crate::layer;
+use crate::training::{Evaluation, Targets};
+use crate::{Model, ValueTable, Weight};
+
+impl Model {
+    /// Values of scratch memory that [`Model::evaluate`] needs.
+    pub fn evaluation_len(&self) -> usize {
+        let most = self.placed().iter().map(|layer| layer.output.len()).max();
+        most.unwrap_or(0) * 2
+    }
+
+    /// Loss and accuracy of the model on samples that lie one after another in
+    /// `samples`.
+    ///
+    /// # Errors
+    /// When a slice has the wrong length (`scratch`: at least
+    /// [`Model::evaluation_len`]) or a target is impossible.
+    pub fn evaluate<W: Weight>(
+        &self,
+        parameters: &[W],
+        samples: &[u8],
+        targets: Targets<'_>,
+        table: &ValueTable<W>,
+        scratch: &mut [W::Value],
+    ) -> Result<Evaluation, InputError> {
+        let inputs = self.input_count();
+        check_len("parameters", parameters.len(), self.parameter_count())?;
+        let count = samples.len() / inputs;
+        check_len("samples", samples.len(), count * inputs)?;
+        targets.check(count, self.output_count())?;
+        let scratch_len = scratch.len();
+        let Some(scratch) = scratch.get_mut(..self.evaluation_len()) else {
+            return Err(InputError::Length {
+                what: "scratch",
+                len: scratch_len,
+                needed: self.evaluation_len(),
+            });
+        };
+        let mut evaluation = Evaluation::default();
+        crate::dispatch(
+            #[inline(always)]
+            || {
+                let (mut from, mut to) = scratch.split_at_mut(scratch.len() / 2);
+                for (sample, values) in samples.chunks_exact(inputs).enumerate() {
+                    let mut len = 0;
+                    for (index, layer) in self.placed().iter().enumerate() {
+                        let outputs = &mut to[..layer.output.len()];
+                        if index == 0 {
+                            layer::forward(layer, Bytes { values, table }, parameters, outputs);
+                        } else {
+                            layer::forward(layer, Values(&from[..len]), parameters, outputs);
+                        }
+                        len = layer.output.len();
+                        core::mem::swap(&mut from, &mut to);
+                    }
+                    let target = targets.of(sample, self.output_count());
+                    evaluation.add(W::compare(self.loss(), &mut from[..len], target, 1));
+                }
+            },
+        );
+        Ok(evaluation)
+    }
+}
