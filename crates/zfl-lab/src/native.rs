@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use zfl_client::{Client, Parked, Refusal};
-use zfl_nn::Progress;
+use zfl_nn::{BLOCK_FAST, NonZeroBuffer, Progress};
 use zfl_proto::ClientId;
 use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind};
 use zfl_server::{LocalCall, LocalClients, LocalRound, Shares};
@@ -33,6 +33,15 @@ const TURN_UNITS: usize = 64;
 struct Native {
     arena: Vec<u64>,
     client: Parked,
+    /// Where its samples are not 0.
+    non_zero: NonZeroBuffer,
+}
+
+impl Native {
+    /// Bytes that it takes.
+    fn bytes(&self) -> usize {
+        size_of_val(self.arena.as_slice()) + self.non_zero.bytes()
+    }
 }
 
 /// The clients that are kept.
@@ -41,26 +50,26 @@ struct Kept {
     bytes: usize,
     bytes_max: usize,
     /// Of clients that were not kept, for the next that is made.
-    arenas: Vec<Vec<u64>>,
+    spare: Vec<(Vec<u64>, NonZeroBuffer)>,
 }
 
 impl Kept {
     fn take(&mut self, id: u32) -> Option<Native> {
         let native = self.clients.remove(&id)?;
-        self.bytes -= size_of_val(native.arena.as_slice());
+        self.bytes -= native.bytes();
         Some(native)
     }
 
     fn put(&mut self, id: u32, native: Native) {
         // It is there where its last round ended, at the deadline, before it.
         self.take(id);
-        let bytes = self.bytes + size_of_val(native.arena.as_slice());
+        let bytes = self.bytes + native.bytes();
         if bytes <= self.bytes_max {
             self.bytes = bytes;
             self.clients.insert(id, native);
         } else {
             // At most one for each thread.
-            self.arenas.push(native.arena);
+            self.spare.push((native.arena, native.non_zero));
         }
     }
 }
@@ -110,7 +119,7 @@ impl NativeClients {
                     clients: HashMap::new(),
                     bytes: 0,
                     bytes_max: kept_bytes_max,
-                    arenas: Vec::new(),
+                    spare: Vec::new(),
                 }),
                 posted: Mutex::default(),
                 changed: Condvar::new(),
@@ -185,7 +194,12 @@ impl Inner {
             Some(native) => Ok(native),
             None => self.provision(id),
         };
-        let started = native.and_then(|Native { mut arena, client }| {
+        let started = native.and_then(|native| {
+            let Native {
+                mut arena,
+                client,
+                non_zero,
+            } = native;
             let client = deliver(client, &mut arena, |client| {
                 match feed(client, Kind::Start, call.header(), [call.payload()]) {
                     // It was made anew since it was sent them.
@@ -196,15 +210,23 @@ impl Inner {
                     fed => fed,
                 }
             })?;
-            Ok(Native { arena, client })
+            Ok(Native {
+                arena,
+                client,
+                non_zero,
+            })
         });
-        let Native { mut arena, client } = match started {
+        let Native {
+            mut arena,
+            client,
+            non_zero,
+        } = match started {
             Ok(native) => native,
             Err(refusal) => return call.refuse(refusal.to_string()),
         };
         let mut client = client.resume(&mut arena);
         loop {
-            match client.train(TURN_UNITS) {
+            match client.train_with(TURN_UNITS, Some(non_zero.view())) {
                 Ok(Progress::Done) => break,
                 Ok(Progress::Working) if call.is_wanted() => {}
                 Ok(Progress::Working) => return,
@@ -221,8 +243,13 @@ impl Inner {
         };
         client.reported();
         let client = client.park();
+        let native = Native {
+            arena,
+            client,
+            non_zero,
+        };
         // Before the answer, which may begin a round that selects it again.
-        lock(&self.kept).put(id, Native { arena, client });
+        lock(&self.kept).put(id, native);
         update.answer();
     }
 
@@ -251,8 +278,9 @@ impl Inner {
         let labels = shares.labels(id);
         let label_header = header(DataPart::Labels, Checksum::of(&labels));
 
-        let mut arena = lock(&self.kept).arenas.pop().unwrap_or_default();
-        let client = Client::new(&mut arena).park();
+        let spare = lock(&self.kept).spare.pop();
+        let (mut arena, mut non_zero) = spare.unwrap_or_default();
+        let client = Client::with_block(&mut arena, BLOCK_FAST).park();
         let client = deliver(client, &mut arena, |client| {
             feed(client, Kind::Assignment, assignment.encode().as_slice(), [])
         })?;
@@ -262,7 +290,18 @@ impl Inner {
         let client = deliver(client, &mut arena, |client| {
             feed(client, Kind::Labels, label_header.as_slice(), [&*labels])
         })?;
-        Ok(Native { arena, client })
+        let mut client = client.resume(&mut arena);
+        let input_count = usize::try_from(shares.input_count()).unwrap_or(usize::MAX);
+        // Samples that are too wide for it are trained on without.
+        if non_zero.find(client.samples(), input_count).is_err() {
+            non_zero = NonZeroBuffer::default();
+        }
+        let client = client.park();
+        Ok(Native {
+            arena,
+            client,
+            non_zero,
+        })
     }
 }
 
@@ -314,8 +353,9 @@ mod tests {
 
     use crate::data::test_set;
 
-    /// Trains ten clients, four in each round; the final model.
-    async fn run(threads: usize, kept_bytes_max: usize) -> Vec<f32> {
+    /// Trains ten clients, four in each round; the final model, and the bytes
+    /// that are kept then.
+    async fn run(threads: usize, kept_bytes_max: usize) -> (Vec<f32>, usize) {
         let data = zfl_data::digits::load(1, 0.2).unwrap();
         let partition = Scheme::Iid.partition(&data.train, 10, 1).unwrap();
         let shares = PartitionedShares::new(data.train, partition);
@@ -355,23 +395,19 @@ mod tests {
         drop(coordinator);
         // All threads have ended, and nobody holds more than allowed.
         let kept = lock(&inner.kept);
-        let bytes: usize = kept
-            .clients
-            .values()
-            .map(|native| size_of_val(native.arena.as_slice()))
-            .sum();
+        let bytes: usize = kept.clients.values().map(Native::bytes).sum();
         assert_eq!(kept.bytes, bytes);
         assert!(bytes <= kept_bytes_max);
         assert_eq!(kept.clients.is_empty(), kept_bytes_max == 0);
-        assert!(kept.arenas.len() <= threads);
-        Arc::unwrap_or_clone(model)
+        assert!(kept.spare.len() <= threads);
+        (Arc::unwrap_or_clone(model), bytes)
     }
 
     #[tokio::test]
     async fn neither_threads_nor_what_is_kept_change_a_bit() {
-        let reference = run(1, usize::MAX).await;
-        for (threads, kept_bytes_max) in [(1, 0), (3, 0), (2, 40_000), (3, usize::MAX)] {
-            let model = run(threads, kept_bytes_max).await;
+        let (reference, bytes) = run(1, usize::MAX).await;
+        for (threads, kept_bytes_max) in [(1, 0), (3, 0), (2, bytes / 2), (3, usize::MAX)] {
+            let (model, _) = run(threads, kept_bytes_max).await;
             assert!(model == reference, "{threads} threads, {kept_bytes_max}");
         }
     }
