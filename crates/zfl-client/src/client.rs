@@ -105,9 +105,9 @@ pub struct Client<'m> {
     round: RoundIndex,
     phase: Phase,
     share: Option<Share>,
+    /// The training of this round, or of the last one; the frozen parameters
+    /// of its model are in the arena.
     training: Option<Trainer>,
-    /// The task whose frozen parameters are in the arena.
-    frozen: Option<Task>,
     /// Samples that are processed together.
     block: usize,
     incoming: Option<Incoming>,
@@ -139,7 +139,6 @@ impl<'m> Client<'m> {
             phase,
             share,
             training,
-            frozen,
             block,
             incoming,
             arena_peak_bytes,
@@ -151,7 +150,6 @@ impl<'m> Client<'m> {
             phase,
             share,
             training,
-            frozen,
             block,
             incoming,
             arena_peak_bytes,
@@ -173,7 +171,6 @@ impl<'m> Client<'m> {
             phase: Phase::Unassigned,
             share: None,
             training: None,
-            frozen: None,
             block,
             incoming: None,
             arena_peak_bytes: 0,
@@ -362,7 +359,6 @@ impl<'m> Client<'m> {
             Phase::Receiving(_) => {
                 self.phase = Phase::Ready;
                 self.training = None;
-                self.frozen = None;
             }
             _ => {}
         }
@@ -442,7 +438,7 @@ impl<'m> Client<'m> {
         }
         let needs = Needs::of_share(sample_count, as_usize(header.input_count));
         self.claim(&needs)?;
-        self.frozen = None;
+        self.training = None;
         self.arena_peak_bytes = self.arena_peak_bytes.max(needs.total_bytes());
         self.share = Some(Share { needs, header });
         Ok((0, needs.samples_bytes))
@@ -489,7 +485,7 @@ impl<'m> Client<'m> {
                 needed_bytes: needs.parameters_bytes,
                 present_bytes: payload_bytes,
             });
-        } else if self.frozen.is_some_and(|held| is_same_model(&held, &task)) {
+        } else if self.training.as_ref().is_some_and(|last| last.suits(&task)) {
             frozen_bytes
         } else {
             return Err(Refusal::FrozenMissing);
@@ -510,7 +506,6 @@ impl<'m> Client<'m> {
         .map_err(Refusal::Input)?;
         self.claim(&needs)?;
         self.arena_peak_bytes = self.arena_peak_bytes.max(peak);
-        self.frozen = (frozen_bytes > 0).then_some(task);
         self.training = Some(training);
         self.phase = Phase::Receiving(Round {
             index: header.round,
@@ -637,7 +632,6 @@ impl<'m> Client<'m> {
             Ok(Progress::Working) => Ok(Progress::Working),
             Err(error) => {
                 self.phase = Phase::Ready;
-                self.training = None;
                 Err(Refusal::Input(error))
             }
         }
@@ -675,7 +669,6 @@ impl<'m> Client<'m> {
     pub fn reported(&mut self) {
         if matches!(self.phase, Phase::Reporting(_)) {
             self.phase = Phase::Ready;
-            self.training = None;
         }
     }
 }
@@ -704,11 +697,6 @@ const fn encoding(format: Format) -> Encoding {
         Format::Fixed16 => Encoding::Fixed16,
         Format::Fixed8 => Encoding::Fixed8,
     }
-}
-
-/// Whether frozen parameters of one task serve the other.
-fn is_same_model(held: &Task, task: &Task) -> bool {
-    held.model == task.model && held.format == task.format
 }
 
 /// All targets have at least 32 bits.

@@ -100,6 +100,17 @@ impl Trainer {
         }
     }
 
+    /// Whether it is of this model in this arithmetic.
+    pub(crate) fn suits(&self, task: &Task) -> bool {
+        let (format, model) = match self {
+            Self::F32(of_f32) => (Format::F32, of_f32.training.model()),
+            Self::Fixed32(fixed) => (Format::Fixed32, fixed.training.model()),
+            Self::Fixed16(fixed) => (Format::Fixed16, fixed.training.model()),
+            Self::Fixed8(fixed) => (Format::Fixed8, fixed.training.model()),
+        };
+        format == task.format && *model == task.model
+    }
+
     /// How the first and the last epoch met the samples.
     pub(crate) fn epochs(&self) -> (&Evaluation, &Evaluation) {
         fn of<W: Weight>(training: &Training<W>) -> (&Evaluation, &Evaluation) {

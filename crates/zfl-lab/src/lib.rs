@@ -6,6 +6,7 @@
 //! - [`host`] is the fleet's half: devices, their network and their place at a
 //!   coordinator, in this process or another.
 //! - `native` plays clients in this process, without a fleet.
+//! - [`size`] says what it takes on each board, without running it.
 //! - [`firmware`] is where images come from.
 
 mod data;
@@ -15,6 +16,7 @@ pub mod host;
 mod native;
 mod records;
 pub mod run;
+pub mod size;
 pub mod task;
 
 pub use records::RecordError;

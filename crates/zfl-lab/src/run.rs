@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
-use zfl_data::{LoadError, LoadOptions, PartitionError, Scheme, SearchPath};
+use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, Scheme, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
 use zfl_machine::launch::find_program;
@@ -417,17 +417,7 @@ fn prepare(
 ) -> Result<(Coordinator, mpsc::UnboundedReceiver<Event>), RunError> {
     let data = load(experiment, &context.search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
-    let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
-    let scheme = match experiment.partition {
-        experiment::Partition::Iid {
-            samples_per_client: None,
-        } => Scheme::Iid,
-        experiment::Partition::Iid {
-            samples_per_client: Some(samples_per_client),
-        } => Scheme::IidSubset { samples_per_client },
-        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
-    };
-    let partition = scheme.partition(&data.train, clients, experiment.seed)?;
+    let partition = partition(experiment, &data.train, client_count)?;
     let task = task::task(experiment, &data.train)?;
     let options = Options {
         plan: Plan {
@@ -457,6 +447,25 @@ fn prepare(
         }),
     };
     Ok(Coordinator::with_local(options, shares, test, local)?)
+}
+
+/// Which of so many clients holds which sample.
+pub(crate) fn partition(
+    experiment: &Experiment,
+    train: &Dataset,
+    client_count: u32,
+) -> Result<Partition, PartitionError> {
+    let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
+    let scheme = match experiment.partition {
+        experiment::Partition::Iid {
+            samples_per_client: None,
+        } => Scheme::Iid,
+        experiment::Partition::Iid {
+            samples_per_client: Some(samples_per_client),
+        } => Scheme::IidSubset { samples_per_client },
+        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
+    };
+    scheme.partition(train, clients, experiment.seed)
 }
 
 fn native_clients(shares: PartitionedShares, threads: usize) -> Result<NativeClients, RunError> {

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use zfl_nn::{
-    Activation, BLOCK_FAST, Draw, Hyperparameters, Initialisation, Loss, Memory, Model,
-    NonZeroBuffer, Progress, Targets, Training, ValueTable,
+    Activation, Draw, Hyperparameters, Initialisation, Loss, Memory, Model, NonZeroBuffer,
+    Progress, Targets, Training, ValueTable,
 };
 use zfl_seed::{Purpose, Stream};
 
@@ -74,9 +74,15 @@ fn run(
 fn main() -> Result<(), Box<dyn Error>> {
     let which = std::env::args().nth(2).unwrap_or_default();
     for (block, sparse) in [(16, true), (1, false)] {
-        if block == 1 && !which.is_empty() { continue; }
-        if which != "W2" { run("W1", &[16, 10], 600, 1200, 5, block, sparse)?; }
-        if which != "W1" { run("W2", &[200, 200, 10], 10, 600, 1, block, sparse)?; }
+        if block == 1 && !which.is_empty() {
+            continue;
+        }
+        if which != "W2" {
+            run("W1", &[16, 10], 600, 1200, 5, block, sparse)?;
+        }
+        if which != "W1" {
+            run("W2", &[200, 200, 10], 10, 600, 1, block, sparse)?;
+        }
     }
     Ok(())
 }

@@ -5,7 +5,12 @@
     all(target_arch = "arm", target_abi = "eabi"),
     all(target_arch = "riscv32", not(target_feature = "f")),
 ))]
-pub use crate::soft::{Addends as Signals, Sums, multiply_add};
+pub(crate) use crate::soft::multiply_add;
+#[cfg(any(
+    all(target_arch = "arm", target_abi = "eabi"),
+    all(target_arch = "riscv32", not(target_feature = "f")),
+))]
+pub use crate::soft::{Addends as Signals, Sums};
 
 #[cfg(not(any(
     all(target_arch = "arm", target_abi = "eabi"),
@@ -63,9 +68,13 @@ mod hard {
     all(target_arch = "arm", target_abi = "eabi"),
     all(target_arch = "riscv32", not(target_feature = "f")),
 )))]
-pub use hard::{Signals, Sums};
+pub(crate) use hard::multiply_add;
 #[cfg(not(any(
     all(target_arch = "arm", target_abi = "eabi"),
     all(target_arch = "riscv32", not(target_feature = "f")),
 )))]
-pub(crate) use hard::multiply_add;
+#[expect(
+    unreachable_pub,
+    reason = "reachable through the associated types of a private trait"
+)]
+pub use hard::{Signals, Sums};

@@ -86,6 +86,25 @@ impl<W: Weight> Clone for Sparse<'_, W> {
 
 impl<W: Weight> Copy for Sparse<'_, W> {}
 
+impl<'a, W: Weight> Sparse<'a, W> {
+    /// The first `count` inputs and the rest.
+    #[inline(always)]
+    fn split(
+        self,
+        count: usize,
+    ) -> (
+        impl Iterator<Item = (&'a u16, &'a u8)>,
+        impl Iterator<Item = (&'a u16, &'a u8)>,
+    ) {
+        let (indices, more_indices) = self.indices.split_at(count);
+        let (values, more_values) = self.values.split_at(count);
+        (
+            indices.iter().zip(values),
+            more_indices.iter().zip(more_values),
+        )
+    }
+}
+
 #[inline(always)]
 fn is_zero(group: &[u8]) -> bool {
     // A whole word is read at once; thumbv7-m and x86 allow it unaligned.
@@ -191,7 +210,7 @@ impl<W: Weight> Inputs<W> for Values<'_, W> {
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact(stride)) {
-            if (VISITS_ZEROS || *value != W::ZERO)
+            if (VISITS_ZEROS || !W::is_zero(*value))
                 && let Some(row) = first(row, column)
             {
                 visit(*value, row);
@@ -208,7 +227,7 @@ impl<W: Weight> Inputs<W> for Values<'_, W> {
         mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact_mut(stride)) {
-            if ((VISITS_ZEROS && !SKIP) || *value != W::ZERO)
+            if ((VISITS_ZEROS && !SKIP) || !W::is_zero(*value))
                 && let Some(row) = first_mut(row, column)
             {
                 visit(*value, row);
@@ -238,7 +257,18 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
-        for (index, byte) in self.indices.iter().zip(self.values) {
+        let inputs = self.indices.iter().zip(self.values);
+        if stride == T {
+            // One tile is a whole row.
+            let (rows, _) = rows.as_chunks::<T>();
+            for (index, byte) in inputs {
+                if let Some(row) = rows.get(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
+        for (index, byte) in inputs {
             if let Some(row) = first(rows, usize::from(*index) * stride + column) {
                 visit(self.table.value(*byte), row);
             }
@@ -253,7 +283,27 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
-        for (index, byte) in self.indices.iter().zip(self.values) {
+        let inputs = self.indices.iter().zip(self.values);
+        if stride == T {
+            let (rows, _) = rows.as_chunks_mut::<T>();
+            let (index_pairs, last_index) = self.indices.as_chunks::<2>();
+            let (byte_pairs, last_byte) = self.values.as_chunks::<2>();
+            for ([index, next_index], [byte, next_byte]) in index_pairs.iter().zip(byte_pairs) {
+                if let Some(row) = rows.get_mut(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+                if let Some(row) = rows.get_mut(usize::from(*next_index)) {
+                    visit(self.table.value(*next_byte), row);
+                }
+            }
+            for (index, byte) in last_index.iter().zip(last_byte) {
+                if let Some(row) = rows.get_mut(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
+        for (index, byte) in inputs {
             if let Some(row) = first_mut(rows, usize::from(*index) * stride + column) {
                 visit(self.table.value(*byte), row);
             }
@@ -276,6 +326,10 @@ pub(crate) fn tiles<W: Weight>(width: usize, tile: &mut impl Tile) {
             tile.run::<64>(column);
             column += 64;
         }
+    }
+    // Ten classes are common.
+    if W::TILE >= 64 && width - column == 10 {
+        return tile.run::<10>(column);
     }
     if W::TILE >= 16 {
         while width - column >= 16 {
@@ -352,95 +406,58 @@ pub(crate) fn weighted_sums<W: Weight, I: Inputs<W>>(
 /// Samples whose sums over the first layer are taken side by side, so that the
 /// processor need not wait for one addition after another.
 pub(crate) const GROUP_SAMPLES: usize = 4;
+/// Outputs of a layer for which that is done.
+pub(crate) const GROUP_WIDTH: usize = 16;
+
+/// As [`weighted_sums`] for several samples, where the layer has [`GROUP_WIDTH`]
+/// outputs; `put` is given the sums of each.
+#[inline(always)]
+pub(crate) fn weighted_sums_grouped<W: Weight>(
+    [a, b, c, d]: [Sparse<'_, W>; GROUP_SAMPLES],
+    weights: &[W],
+    bias: &[W],
+    mut put: impl FnMut(usize, [W::Value; GROUP_WIDTH]),
+) {
+    let Some(bias) = bias.first_chunk::<GROUP_WIDTH>() else {
+        return;
+    };
+    let (rows, _) = weights.as_chunks::<GROUP_WIDTH>();
+    let (mut sums_a, mut sums_b) = (W::begin(bias), W::begin(bias));
+    let (mut sums_c, mut sums_d) = (W::begin(bias), W::begin(bias));
+    let both = |inputs: Sparse<'_, W>| inputs.indices.len().min(inputs.values.len());
+    let shared = both(a).min(both(b)).min(both(c)).min(both(d));
+    let (head_a, tail_a) = a.split(shared);
+    let (head_b, tail_b) = b.split(shared);
+    let (head_c, tail_c) = c.split(shared);
+    let (head_d, tail_d) = d.split(shared);
+    for (((in_a, in_b), in_c), in_d) in head_a.zip(head_b).zip(head_c).zip(head_d) {
+        add_one(rows, &mut sums_a, &a, in_a);
+        add_one(rows, &mut sums_b, &b, in_b);
+        add_one(rows, &mut sums_c, &c, in_c);
+        add_one(rows, &mut sums_d, &d, in_d);
+    }
+    // Four times the same: an array of sums would not stay in registers.
+    tail_a.for_each(|input| add_one(rows, &mut sums_a, &a, input));
+    put(0, W::end_all(&sums_a));
+    tail_b.for_each(|input| add_one(rows, &mut sums_b, &b, input));
+    put(1, W::end_all(&sums_b));
+    tail_c.for_each(|input| add_one(rows, &mut sums_c, &c, input));
+    put(2, W::end_all(&sums_c));
+    tail_d.for_each(|input| add_one(rows, &mut sums_d, &d, input));
+    put(3, W::end_all(&sums_d));
+}
 
 /// Adds one input's row to sums.
 #[inline(always)]
-fn add_one<W: Weight, const T: usize>(
-    weights: &[W],
-    stride: usize,
-    column: usize,
-    sums: &mut W::Sums<T>,
+fn add_one<W: Weight>(
+    rows: &[[W; GROUP_WIDTH]],
+    sums: &mut W::Sums<GROUP_WIDTH>,
     inputs: &Sparse<'_, W>,
-    at: usize,
+    (index, byte): (&u16, &u8),
 ) {
-    let index = usize::from(inputs.indices[at]);
-    if let Some(row) = first::<T, _>(weights, index * stride + column) {
-        W::add_row(sums, inputs.table.value(inputs.values[at]), row);
+    if let Some(row) = rows.get(usize::from(*index)) {
+        W::add_row(sums, inputs.table.value(*byte), row);
     }
-}
-
-/// Adds the rows of the inputs from `from` on.
-#[inline(always)]
-fn add_rest<W: Weight, const T: usize>(
-    weights: &[W],
-    stride: usize,
-    column: usize,
-    sums: &mut W::Sums<T>,
-    inputs: &Sparse<'_, W>,
-    from: usize,
-) {
-    for at in from..inputs.values.len().min(inputs.indices.len()) {
-        add_one(weights, stride, column, sums, inputs, at);
-    }
-}
-
-/// As [`weighted_sums`] for several samples; `put` is given the sums of a tile:
-/// of which sample, from which column.
-#[inline(always)]
-pub(crate) fn weighted_sums_grouped<W: Weight>(
-    inputs: [Sparse<'_, W>; GROUP_SAMPLES],
-    weights: &[W],
-    bias: &[W],
-    put: impl FnMut(usize, usize, &[W::Value]),
-) {
-    struct Forward<'a, W: Weight, P> {
-        inputs: [Sparse<'a, W>; GROUP_SAMPLES],
-        weights: &'a [W],
-        bias: &'a [W],
-        put: P,
-    }
-    impl<W: Weight, P: FnMut(usize, usize, &[W::Value])> Tile for Forward<'_, W, P> {
-        #[inline(always)]
-        fn run<const T: usize>(&mut self, column: usize) {
-            let stride = self.bias.len();
-            let Some(bias) = first::<T, _>(self.bias, column) else {
-                return;
-            };
-            let (mut a, mut b) = (W::begin(bias), W::begin(bias));
-            let (mut c, mut d) = (W::begin(bias), W::begin(bias));
-            let [of_a, of_b, of_c, of_d] = self.inputs;
-            let shared = self
-                .inputs
-                .map(|inputs| inputs.values.len().min(inputs.indices.len()))
-                .into_iter()
-                .min()
-                .unwrap_or(0);
-            for at in 0..shared {
-                add_one(self.weights, stride, column, &mut a, &of_a, at);
-                add_one(self.weights, stride, column, &mut b, &of_b, at);
-                add_one(self.weights, stride, column, &mut c, &of_c, at);
-                add_one(self.weights, stride, column, &mut d, &of_d, at);
-            }
-            // Four times the same: an array of sums would not stay in registers.
-            add_rest(self.weights, stride, column, &mut a, &of_a, shared);
-            (self.put)(0, column, &W::end_all(&a));
-            add_rest(self.weights, stride, column, &mut b, &of_b, shared);
-            (self.put)(1, column, &W::end_all(&b));
-            add_rest(self.weights, stride, column, &mut c, &of_c, shared);
-            (self.put)(2, column, &W::end_all(&c));
-            add_rest(self.weights, stride, column, &mut d, &of_d, shared);
-            (self.put)(3, column, &W::end_all(&d));
-        }
-    }
-    tiles::<W>(
-        bias.len(),
-        &mut Forward {
-            inputs,
-            weights,
-            bias,
-            put,
-        },
-    );
 }
 
 /// The inputs that are not 0, found beforehand.
@@ -507,7 +524,7 @@ pub(crate) fn list_non_zero<'l, W: Weight>(
         if let Some(slot) = indices.get_mut(count) {
             *slot = index;
         }
-        count += usize::from(*value != W::ZERO);
+        count += usize::from(!W::is_zero(*value));
     }
     indices.get(..count).unwrap_or_default()
 }
@@ -644,4 +661,122 @@ fn first<const T: usize, R>(values: &[R], column: usize) -> Option<&[R; T]> {
 #[inline(always)]
 fn first_mut<const T: usize, R>(values: &mut [R], column: usize) -> Option<&mut [R; T]> {
     values.get_mut(column..)?.first_chunk_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts how often each output is in a tile.
+    struct Count(Vec<u32>);
+
+    impl Tile for Count {
+        fn run<const T: usize>(&mut self, column: usize) {
+            for count in &mut self.0[column..][..T] {
+                *count += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_cover_every_output_once() {
+        for width in 0..300 {
+            let (mut float, mut fixed) = (Count(vec![0; width]), Count(vec![0; width]));
+            tiles::<f32>(width, &mut float);
+            tiles::<i16>(width, &mut fixed);
+            assert_eq!(float.0, vec![1; width]);
+            assert_eq!(fixed.0, vec![1; width]);
+        }
+    }
+
+    /// Every kind of input visits the same rows with the same factors.
+    #[test]
+    fn every_form_of_the_inputs_visits_the_same_rows() {
+        let table = ValueTable::<f32>::new(0.5);
+        for len in 0..40usize {
+            let bytes: Vec<u8> = (0..=u8::MAX)
+                .take(len)
+                .map(|index| {
+                    if index % 5 < 2 || index > 20 {
+                        0
+                    } else {
+                        index
+                    }
+                })
+                .collect();
+            let values: Vec<f32> = bytes.iter().map(|byte| table.value(*byte)).collect();
+            let indices: Vec<u16> = (0..=u16::MAX)
+                .take(len)
+                .filter(|index| bytes[usize::from(*index)] != 0)
+                .collect();
+            let not_zero: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+            let rows: Vec<usize> = (0..len * 3).collect();
+            let dense = Bytes {
+                values: &bytes,
+                table: &table,
+            };
+            let sparse = Sparse {
+                indices: &indices,
+                values: &not_zero,
+                table: &table,
+            };
+            let expected: Vec<(f32, [usize; 2])> = values
+                .iter()
+                .enumerate()
+                .filter(|(_, value)| **value != 0.0)
+                .map(|(index, value)| (*value, [index * 3 + 1, index * 3 + 2]))
+                .collect();
+            assert_eq!(visited(dense, &rows), expected);
+            assert_eq!(visited(Values(&values), &rows), expected);
+            assert_eq!(visited(sparse, &rows), expected);
+        }
+    }
+
+    /// What is visited of the columns 1 and 2 of rows of 3, to read and to
+    /// change.
+    fn visited(inputs: impl Inputs<f32>, rows: &[usize]) -> Vec<(f32, [usize; 2])> {
+        let mut read = Vec::new();
+        inputs.rows::<_, 2>(rows, 3, 1, |factor, row| read.push((factor, *row)));
+        let mut changed = Vec::new();
+        inputs.rows_mut::<_, 2, true>(&mut rows.to_vec(), 3, 1, |factor, row| {
+            changed.push((factor, *row));
+        });
+        // Zeros may be visited where nothing is changed.
+        read.retain(|(factor, _)| *factor != 0.0);
+        assert_eq!(read, changed);
+        read
+    }
+
+    /// Row by row or sample by sample: each weight sees the samples in order.
+    #[test]
+    fn steps_of_a_block_are_those_of_its_samples() {
+        for width in [1, 2, 7, 32, 101] {
+            let mut next = 1u16;
+            let mut random = || {
+                next = next.wrapping_mul(25_173).wrapping_add(13_849);
+                f32::from(next >> 4) / 4096.0 - 0.5
+            };
+            let (inputs, samples) = (5, 3);
+            let weights: Vec<f32> = (0..inputs * width).map(|_| random()).collect();
+            let signals: Vec<f32> = (0..samples * width).map(|_| random()).collect();
+            let values: Vec<f32> = (0..samples * inputs).map(|_| random().max(0.0)).collect();
+            let mut expected = weights.clone();
+            for sample in 0..samples {
+                let inputs = Values::<f32>(&values[sample * inputs..][..inputs]);
+                let signal = &signals[sample * width..][..width];
+                subtract_products(inputs, signal, &mut expected, &mut { Noise::NEAREST });
+            }
+            let mut found = weights.clone();
+            for (index, row) in found.chunks_mut(width).enumerate() {
+                let active: Vec<(f32, usize)> = (0..samples)
+                    .map(|sample| (values[sample * inputs + index], sample))
+                    .filter(|(value, _)| *value != 0.0)
+                    .collect();
+                subtract_rows(&active, &signals, row);
+            }
+            assert_ne!(found, weights);
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&found), bits(&expected), "width {width}");
+        }
+    }
 }

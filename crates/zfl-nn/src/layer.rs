@@ -2,8 +2,8 @@
 
 use crate::Weight;
 use crate::kernel::{
-    GROUP_SAMPLES, Inputs, Listed, Pixels, Sparse, Values, add_products, dot, list_non_zero,
-    weighted_sums, weighted_sums_grouped,
+    GROUP_SAMPLES, GROUP_WIDTH, Inputs, Listed, Pixels, Sparse, Values, add_products, dot,
+    list_non_zero, weighted_sums, weighted_sums_grouped,
 };
 use crate::model::{Kind, Placed};
 
@@ -133,7 +133,7 @@ pub(crate) fn forward_dense_grouped<W: Weight>(
     layer: &Placed,
     inputs: [Sparse<'_, W>; GROUP_SAMPLES],
     parameters: &[W],
-    mut put: impl FnMut(usize, usize, W::Value),
+    mut put: impl FnMut(usize, [W::Value; GROUP_WIDTH]),
 ) {
     let (weights, bias) = layer.split(parameters);
     weighted_sums_grouped(
@@ -141,11 +141,7 @@ pub(crate) fn forward_dense_grouped<W: Weight>(
         weights,
         bias,
         #[inline(always)]
-        |sample, column, sums| {
-            for (index, sum) in sums.iter().enumerate() {
-                put(sample, column + index, W::activate(layer.activation, *sum));
-            }
-        },
+        |sample, sums| put(sample, sums.map(|sum| W::activate(layer.activation, sum))),
     );
 }
 
@@ -576,7 +572,7 @@ pub(crate) fn add_gradient<W: Weight, I: Pixels<W>>(
             let Some(signal) = pixels.next() else {
                 return;
             };
-            if signal.iter().all(|signal| *signal == W::ZERO) {
+            if signal.iter().all(|signal| W::is_zero(*signal)) {
                 continue;
             }
             for (part, row) in under(layer, conv, inputs, y, x) {

@@ -1,5 +1,7 @@
 //! What lies where in a training's workspace.
 
+use core::ops::Deref;
+
 use crate::Weight;
 use crate::arithmetic::Optimiser;
 use crate::model::{Kind, LAYERS_MAX, Model, Placed};
@@ -7,11 +9,21 @@ use crate::model::{Kind, LAYERS_MAX, Model, Placed};
 /// Samples that are processed together where memory is plenty: error signals
 /// are then computed for so many samples at once, one in each vector lane.
 pub(crate) const LANES: usize = 16;
+/// Whether lanes are worth their code: not on bare metal, where flash is small
+/// and there are no vectors to fill. A block is then passed sample by sample,
+/// with the same results.
+pub(crate) const HAS_LANES: bool = !cfg!(target_os = "none");
+
+/// A layer and where its working values lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerPlan<'a> {
+    pub(crate) layer: &'a Placed,
+    place: &'a Place,
+}
 
 /// Where a layer's working values lie.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LayerPlan {
-    pub(crate) layer: Placed,
+pub(crate) struct Place {
     /// It trains: it needs error signals.
     pub(crate) trains: bool,
     /// It keeps the batch's error signals instead of a gradient.
@@ -29,7 +41,28 @@ pub(crate) struct LayerPlan {
     pub(crate) signals_of_batch: bool,
 }
 
-impl LayerPlan {
+impl Place {
+    const NONE: Self = Self {
+        trains: false,
+        keeps: false,
+        gradient: 0,
+        outputs: 0,
+        outputs_of_batch: false,
+        signals: 0,
+        signals_of_batch: false,
+    };
+}
+
+impl Deref for LayerPlan<'_> {
+    type Target = Place;
+
+    #[inline(always)]
+    fn deref(&self) -> &Place {
+        self.place
+    }
+}
+
+impl LayerPlan<'_> {
     /// Where the outputs of a sample begin.
     #[inline(always)]
     pub(crate) fn outputs_at(&self, in_batch: usize, in_block: usize) -> usize {
@@ -62,7 +95,9 @@ impl LayerPlan {
 /// not either.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    layers: [Option<LayerPlan>; LAYERS_MAX],
+    pub(crate) model: Model,
+    /// Of each layer of the model.
+    places: [Place; LAYERS_MAX],
     /// Samples of a block.
     pub(crate) block: usize,
     pub(crate) gradients_len: usize,
@@ -80,7 +115,8 @@ impl Plan {
         optimiser: &Optimiser,
         block: usize,
     ) -> Self {
-        let block = block.clamp(1, batch_size.max(1));
+        // More than the lanes would gain nothing.
+        let block = block.clamp(1, batch_size.clamp(1, LANES));
         let by_sample = W::STEPS_BY_SAMPLE && optimiser.is_plain();
         let first_trained = model.first_trained();
         let placed = model.placed();
@@ -97,7 +133,7 @@ impl Plan {
                 && layer.kind == Kind::Dense
                 && batch_size.saturating_mul(per_sample) < layer.parameter_count()
         };
-        let mut layers = [None; LAYERS_MAX];
+        let mut places = [Place::NONE; LAYERS_MAX];
         // Saturates rather than wraps: a workspace of usize::MAX values is
         // refused by every caller.
         let mut gradients_len = 0usize;
@@ -108,7 +144,7 @@ impl Plan {
             offset
         };
         let mut lanes_len = 0;
-        for (index, (slot, layer)) in layers.iter_mut().zip(placed).enumerate() {
+        for (index, (slot, layer)) in places.iter_mut().zip(placed).enumerate() {
             let (keeps_here, keeps_after) = (keeps(index), keeps(index + 1));
             let trains = index >= first_trained;
             let rows = |of_batch: bool| if of_batch { batch_size } else { block };
@@ -121,11 +157,10 @@ impl Plan {
             if trains && !keeps_here {
                 gradients_len = gradients_len.saturating_add(layer.parameter_count());
             }
-            if block > 1 && index > first_trained && layer.width() > 0 {
+            if HAS_LANES && block > 1 && index > first_trained && layer.width() > 0 {
                 lanes_len = lanes_len.max(len.saturating_mul(LANES));
             }
-            *slot = Some(LayerPlan {
-                layer: *layer,
+            *slot = Place {
                 trains,
                 keeps: keeps_here,
                 gradient,
@@ -133,12 +168,13 @@ impl Plan {
                 outputs_of_batch,
                 signals: if is_in_place { outputs } else { signals },
                 signals_of_batch: keeps_here,
-            });
+            };
         }
         let trained = model.parameter_count() - model.frozen_parameter_count();
         let where_used = |used: bool| if used { trained } else { 0 };
         Self {
-            layers,
+            model: *model,
+            places,
             block,
             gradients_len,
             velocity_len: where_used(optimiser.momentum != 0.0),
@@ -156,8 +192,14 @@ impl Plan {
             .saturating_add(self.lanes_len)
     }
 
-    pub(crate) fn layers(&self) -> impl DoubleEndedIterator<Item = &LayerPlan> + Clone {
-        self.layers.iter().flatten()
+    #[inline(always)]
+    pub(crate) fn layers(&self) -> impl DoubleEndedIterator<Item = LayerPlan<'_>> + Clone {
+        let placed = self.model.placed();
+        let places = &self.places[..placed.len()];
+        placed
+            .iter()
+            .zip(places)
+            .map(|(layer, place)| LayerPlan { layer, place })
     }
 
     /// Cuts the workspace into its parts.

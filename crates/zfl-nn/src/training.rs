@@ -7,11 +7,11 @@ use zfl_seed::{Purpose, Stream};
 use crate::arithmetic::{Noise, Optimiser, Outcome, StepMemory, Target};
 use crate::error::{InputError, check_labels, check_len};
 use crate::kernel::{
-    Bytes, GROUP_SAMPLES, Sparse, Values, subtract_products, subtract_rows,
+    Bytes, GROUP_SAMPLES, GROUP_WIDTH, Sparse, Values, subtract_products, subtract_rows,
 };
 use crate::layer;
 use crate::model::{Kind, Model};
-use crate::plan::{LANES, LayerPlan, Parts, Plan};
+use crate::plan::{HAS_LANES, LANES, LayerPlan, Parts, Plan};
 use crate::sparse::NonZero;
 use crate::{ValueTable, Weight};
 
@@ -276,7 +276,8 @@ impl WorkspaceLen {
 impl Model {
     /// Values of workspace that training needs on `sample_count` samples, when
     /// `block` samples are processed together: 1 takes the least memory,
-    /// [`BLOCK_FAST`] the least time. The results are equal.
+    /// [`BLOCK_FAST`], which is the most, the least time. The results are
+    /// equal.
     pub fn workspace_len<W: Weight>(
         &self,
         sample_count: usize,
@@ -334,7 +335,6 @@ pub struct Draw {
 /// It holds no reference to the memory it works on, so that it can lie beside
 /// it; every [`Training::advance`] must be given the same memory again.
 pub struct Training<W: Weight> {
-    model: Model,
     plan: Plan,
     hyperparameters: Hyperparameters,
     sample_count: usize,
@@ -381,7 +381,6 @@ impl<W: Weight> Training<W> {
             round,
         } = draw;
         Ok(Self {
-            model,
             plan: Plan::new::<W>(&model, batch_size, &optimiser, block),
             hyperparameters,
             sample_count,
@@ -407,6 +406,11 @@ impl<W: Weight> Training<W> {
             last_epoch: Evaluation::default(),
             weight: PhantomData,
         })
+    }
+
+    /// What is trained.
+    pub fn model(&self) -> &Model {
+        &self.plan.model
     }
 
     /// Loss and accuracy as the first epoch met the samples.
@@ -435,20 +439,13 @@ impl<W: Weight> Training<W> {
         if !self.has_begun {
             self.begin(memory)?;
         }
-        crate::dispatch::<W, _>(
-            #[inline(always)]
-            || {
-                for _ in 0..units {
-                    if self.phase == Phase::Done {
-                        break;
-                    }
-                    self.unit(memory);
-                }
-            },
-        );
+        W::run(self, memory, units);
         if self.has_diverged {
             self.phase = Phase::Done;
-            return Err(InputError::Diverged { epoch: self.epoch });
+            let last = self.hyperparameters.epochs.saturating_sub(1);
+            return Err(InputError::Diverged {
+                epoch: self.epoch.min(last),
+            });
         }
         Ok(match self.phase {
             Phase::Done => Progress::Done,
@@ -457,9 +454,9 @@ impl<W: Weight> Training<W> {
     }
 
     fn check(&self, memory: &Memory<'_, W>) -> Result<(), InputError> {
-        let outputs = self.model.output_count();
-        let parameters = self.model.parameter_count();
-        let samples = self.sample_count * self.model.input_count();
+        let outputs = self.plan.model.output_count();
+        let parameters = self.plan.model.parameter_count();
+        let samples = self.sample_count * self.plan.model.input_count();
         let workspace = self.plan.workspace_len();
         check_len("parameters", memory.parameters.len(), parameters)?;
         check_len("workspace", memory.workspace.len(), workspace)?;
@@ -469,12 +466,12 @@ impl<W: Weight> Training<W> {
     }
 
     fn begin(&mut self, memory: &mut Memory<'_, W>) -> Result<(), InputError> {
-        let outputs = self.model.output_count();
+        let outputs = self.plan.model.output_count();
         memory.targets.check(self.sample_count, outputs)?;
         for (index, slot) in (0..=u16::MAX).zip(memory.order.iter_mut()) {
             *slot = index;
         }
-        let frozen = self.model.frozen_parameter_count();
+        let frozen = self.plan.model.frozen_parameter_count();
         let parts = self.plan.cut(memory.workspace);
         parts.velocity.fill(W::ZERO);
         for (anchor, weight) in parts.anchor.iter_mut().zip(&memory.parameters[frozen..]) {
@@ -488,6 +485,23 @@ impl<W: Weight> Training<W> {
     #[inline(always)]
     fn batch_len(&self) -> usize {
         self.batch_size.min(self.sample_count - self.batch_start)
+    }
+
+    /// Does `units` units of work. Compiled once for each kind of weight, in
+    /// [`crate::arithmetic::Arithmetic::run`].
+    #[inline(always)]
+    pub(crate) fn run(&mut self, memory: &mut Memory<'_, W>, units: usize) {
+        crate::dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                for _ in 0..units {
+                    if self.phase == Phase::Done {
+                        break;
+                    }
+                    self.unit(memory);
+                }
+            },
+        );
     }
 
     #[inline(always)]
@@ -525,7 +539,7 @@ impl<W: Weight> Training<W> {
         let data = Data {
             order: &memory.order[first..][..block_len],
             samples: memory.samples,
-            input_count: self.model.input_count(),
+            input_count: self.plan.model.input_count(),
             table: memory.table,
             non_zero: memory.non_zero,
         };
@@ -548,9 +562,9 @@ impl<W: Weight> Training<W> {
             let sample = data.sample(in_block);
             let outcome = compare::<W>(
                 &self.plan,
-                &self.model,
+                &self.plan.model,
                 parts.activations,
-                memory.targets.of(sample, self.model.output_count()),
+                memory.targets.of(sample, self.plan.model.output_count()),
                 batch_len,
                 (in_batch + in_block, in_block),
             );
@@ -586,7 +600,7 @@ impl<W: Weight> Training<W> {
             }
         } else {
             // All layers sum then, and their gradients lie as their parameters do.
-            let frozen = self.model.frozen_parameter_count();
+            let frozen = self.plan.model.frozen_parameter_count();
             let mut step = StepMemory {
                 parameters: &mut memory.parameters[frozen..],
                 gradient: parts.gradients,
@@ -613,38 +627,44 @@ impl<W: Weight> Training<W> {
         let data = Data {
             order: &memory.order[first..][..block_len],
             samples: memory.samples,
-            input_count: self.model.input_count(),
+            input_count: self.plan.model.input_count(),
             table: memory.table,
             non_zero: memory.non_zero,
         };
-        let mut before = None;
-        for plan in self.plan.layers() {
-            if plan.keeps && W::IS_NOISELESS && block_len > 1 && plan.layer.width() >= 32 {
-                let at = in_batch;
-                apply_block(
-                    plan,
-                    before,
-                    memory.parameters,
-                    parts.activations,
-                    &data,
-                    at,
-                    rate,
-                );
-            } else if plan.keeps {
-                for in_block in 0..block_len {
-                    apply_sample(
-                        plan,
-                        before,
+        // Sample by sample: the noise is drawn in the order of the updates,
+        // which must not depend on the block. Without noise a layer can take
+        // the whole block at once.
+        let chunk = if W::IS_NOISELESS { block_len.max(1) } else { 1 };
+        for start in (0..block_len).step_by(chunk) {
+            let mut before = None;
+            for plan in self.plan.layers() {
+                let takes_block = HAS_LANES && W::IS_NOISELESS && block_len > 1;
+                if takes_block && plan.keeps && plan.layer.width() >= 32 {
+                    apply_block(
+                        &plan,
+                        before.as_ref(),
                         memory.parameters,
                         parts.activations,
                         &data,
-                        (in_batch + in_block, in_block),
+                        in_batch,
                         rate,
-                        &mut self.noise,
                     );
+                } else if plan.keeps {
+                    for in_block in start..start + chunk {
+                        apply_sample(
+                            &plan,
+                            before.as_ref(),
+                            memory.parameters,
+                            parts.activations,
+                            &data,
+                            (in_batch + in_block, in_block),
+                            rate,
+                            &mut self.noise,
+                        );
+                    }
                 }
+                before = Some(plan);
             }
-            before = Some(plan);
         }
         self.phase = if in_batch + block_len < batch_len {
             Phase::Apply {
@@ -730,7 +750,7 @@ fn forward_first_grouped<W: Weight>(
     let Some(first) = plan.layers().next() else {
         return 0;
     };
-    if plan.block == 1 || first.layer.kind != Kind::Dense || first.layer.width() > 16 {
+    if plan.block == 1 || first.layer.kind != Kind::Dense || first.layer.width() != GROUP_WIDTH {
         return 0;
     }
     let mut done = 0;
@@ -740,15 +760,16 @@ fn forward_first_grouped<W: Weight>(
         let [Some(a), Some(b), Some(c), Some(d)] = inputs else {
             break;
         };
-        let at: [usize; GROUP_SAMPLES] = core::array::from_fn(|index| {
-            first.outputs_at(in_batch + done + index, done + index)
-        });
+        let at: [usize; GROUP_SAMPLES] =
+            core::array::from_fn(|index| first.outputs_at(in_batch + done + index, done + index));
         layer::forward_dense_grouped(
             &first.layer,
             [a, b, c, d],
             parameters,
             #[inline(always)]
-            |sample, column, value| activations[at[sample] + column] = value,
+            |sample, outputs| {
+                activations[at[sample]..][..GROUP_WIDTH].copy_from_slice(&outputs);
+            },
         );
         done += GROUP_SAMPLES;
     }
@@ -775,9 +796,9 @@ fn forward<W: Weight>(
                 let outputs = &mut activations[at..][..len];
                 match data.sparse(in_block) {
                     Some(inputs) if here.layer.kind == Kind::Dense => {
-                        layer::forward_dense(&here.layer, inputs, parameters, outputs);
+                        layer::forward_dense(here.layer, inputs, parameters, outputs);
                     }
-                    _ => layer::forward(&here.layer, data.bytes(in_block), parameters, outputs),
+                    _ => layer::forward(here.layer, data.bytes(in_block), parameters, outputs),
                 }
             }
             Some((from, from_len)) => {
@@ -785,9 +806,9 @@ fn forward<W: Weight>(
                 let (head, tail) = activations.split_at_mut(at);
                 let (values, outputs) = (&head[from..][..from_len], &mut tail[..len]);
                 if here.layer.kind == Kind::Dense {
-                    layer::forward_dense_values(&here.layer, values, parameters, outputs);
+                    layer::forward_dense_values(here.layer, values, parameters, outputs);
                 } else {
-                    layer::forward(&here.layer, Values(values), parameters, outputs);
+                    layer::forward(here.layer, Values(values), parameters, outputs);
                 }
             }
         }
@@ -849,17 +870,17 @@ fn backward<W: Weight>(
                 match before {
                     None => match data.sparse(in_block) {
                         Some(inputs) if here.layer.kind == Kind::Dense => {
-                            layer::add_gradient_dense(&here.layer, inputs, signals, gradient);
+                            layer::add_gradient_dense(here.layer, inputs, signals, gradient);
                         }
                         _ => {
                             let inputs = data.bytes(in_block);
-                            layer::add_gradient(&here.layer, inputs, signals, gradient);
+                            layer::add_gradient(here.layer, inputs, signals, gradient);
                         }
                     },
                     Some(before) => {
                         let from = before.outputs_at(in_batch + in_block, in_block);
                         let inputs = &parts.activations[from..][..here.layer.input.len()];
-                        layer::add_gradient::<W, _>(&here.layer, Values(inputs), signals, gradient);
+                        layer::add_gradient::<W, _>(here.layer, Values(inputs), signals, gradient);
                     }
                 }
             }
@@ -868,13 +889,13 @@ fn backward<W: Weight>(
             return;
         };
         let mut done = 0;
-        while done < block_len && plan.block > 1 {
+        while HAS_LANES && done < block_len && plan.block > 1 {
             let at = (in_batch + done, done);
             let rest = block_len - done;
             let count = match rest {
-                9.. => backward_block::<W, 16>(here, before, parameters, parts, at, rest),
-                5.. => backward_block::<W, 8>(here, before, parameters, parts, at, rest),
-                _ => backward_block::<W, 4>(here, before, parameters, parts, at, rest),
+                9.. => backward_block::<W, 16>(&here, &before, parameters, parts, at, rest),
+                5.. => backward_block::<W, 8>(&here, &before, parameters, parts, at, rest),
+                _ => backward_block::<W, 4>(&here, &before, parameters, parts, at, rest),
             };
             if count == 0 {
                 break;
@@ -883,7 +904,7 @@ fn backward<W: Weight>(
         }
         for in_block in done..block_len {
             let at = (in_batch + in_block, in_block);
-            backward_sample(here, before, parameters, parts.activations, at);
+            backward_sample(&here, &before, parameters, parts.activations, at);
         }
     }
 }
@@ -892,8 +913,8 @@ fn backward<W: Weight>(
 /// 0 where the layer is not of a kind for it.
 #[inline(always)]
 fn backward_block<W: Weight, const L: usize>(
-    here: &LayerPlan,
-    before: &LayerPlan,
+    here: &LayerPlan<'_>,
+    before: &LayerPlan<'_>,
     parameters: &[W],
     parts: &mut Parts<'_, W::Value>,
     (in_batch, in_block): (usize, usize),
@@ -923,8 +944,8 @@ fn backward_block<W: Weight, const L: usize>(
         outputs_stride: stride,
     };
     layer::backward_lanes::<W, L>(
-        &here.layer,
-        &before.layer,
+        here.layer,
+        before.layer,
         parameters,
         lanes,
         parts.activations,
@@ -937,8 +958,8 @@ fn backward_block<W: Weight, const L: usize>(
 /// The signals of the layer before, for one sample.
 #[inline(always)]
 fn backward_sample<W: Weight>(
-    here: &LayerPlan,
-    before: &LayerPlan,
+    here: &LayerPlan<'_>,
+    before: &LayerPlan<'_>,
     parameters: &[W],
     activations: &mut [W::Value],
     (in_batch, in_block): (usize, usize),
@@ -951,14 +972,14 @@ fn backward_sample<W: Weight>(
     let to = before.signals_at(in_batch, in_block);
     if before.is_in_place() {
         let below = &mut head[to..][..len];
-        layer::backward(&here.layer, &before.layer, parameters, signals, None, below);
+        layer::backward(here.layer, before.layer, parameters, signals, None, below);
     } else {
         // A layer's own signals lie before its outputs.
         let (signal_part, output_part) = head.split_at_mut(before.outputs);
         let outputs = before.outputs_at(in_batch, in_block) - before.outputs;
         layer::backward(
-            &here.layer,
-            &before.layer,
+            here.layer,
+            before.layer,
             parameters,
             signals,
             Some(&output_part[outputs..][..len]),
@@ -971,15 +992,15 @@ fn backward_sample<W: Weight>(
 /// weights, and for each weight sample by sample, as [`apply_sample`] does.
 #[inline(always)]
 fn apply_block<W: Weight>(
-    plan: &LayerPlan,
-    before: Option<&LayerPlan>,
+    plan: &LayerPlan<'_>,
+    before: Option<&LayerPlan<'_>>,
     parameters: &mut [W],
     activations: &mut [W::Value],
     data: &Data<'_, W>,
     in_batch: usize,
     rate: W::Rate,
 ) {
-    let layer = &plan.layer;
+    let layer = plan.layer;
     let width = layer.width();
     let block_len = data.order.len();
     let (weights, bias) = layer.split_mut(parameters);
@@ -1010,7 +1031,7 @@ fn apply_block<W: Weight>(
                 }
             };
             active[count] = (value, in_block);
-            count += usize::from(value != W::ZERO);
+            count += usize::from(!W::is_zero(value));
         }
         subtract_rows(&active[..count], signals, row);
     }
@@ -1020,8 +1041,8 @@ fn apply_block<W: Weight>(
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "one caller")]
 fn apply_sample<W: Weight>(
-    plan: &LayerPlan,
-    before: Option<&LayerPlan>,
+    plan: &LayerPlan<'_>,
+    before: Option<&LayerPlan<'_>>,
     parameters: &mut [W],
     activations: &mut [W::Value],
     data: &Data<'_, W>,
@@ -1029,7 +1050,7 @@ fn apply_sample<W: Weight>(
     rate: W::Rate,
     noise: &mut Noise,
 ) {
-    let layer = &plan.layer;
+    let layer = plan.layer;
     let (weights, bias) = layer.split_mut(parameters);
     let (head, tail) = activations.split_at_mut(plan.signals_at(in_batch, in_block));
     let signal = &mut tail[..layer.width()];

@@ -35,6 +35,14 @@ pub(crate) enum Command {
         --key KEY --count 10"
     )]
     Fleet(FleetArguments),
+    /// Says how much memory an experiment takes on each board, before it is run.
+    ///
+    /// The arena is what a client will report as its high-water mark, to the
+    /// byte; the firmware's part is that of its image. Exit code: 0 it fits all
+    /// boards of the fleet, 1 it does not, 2 it cannot be said.
+    #[command(after_help = "Examples:\n  zfl size examples/digits.toml\n  \
+        zfl size examples/digits.toml --set model.mlp.hidden=[200] --json")]
+    Size(SizeArguments),
     /// Lists the boards that can be emulated.
     Boards,
     /// Says what is installed, what is missing, and the command that mends it.
@@ -79,27 +87,41 @@ pub(crate) struct RunArguments {
     /// Folder of firmware images BOARD.elf that replace those zfl carries.
     #[arg(long, value_name = "DIR")]
     pub(crate) firmware_dir: Option<PathBuf>,
-    /// Plays all clients so, whatever the experiment says: on emulated
-    /// machines, or natively, in this process, with the same models.
+    /// Plays all clients on emulated machines, or natively: inside zfl.
     #[arg(long, value_enum)]
     pub(crate) fidelity: Option<Fidelity>,
     #[command(flatten)]
     pub(crate) threads: Threads,
 }
 
+#[derive(Args)]
+pub(crate) struct SizeArguments {
+    /// The experiment file (docs/experiment-file.md).
+    pub(crate) file: PathBuf,
+    /// Changes a key of the experiment, e.g. `model.mlp.hidden=[200]`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+    /// Prints JSON, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// How clients are played.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Fidelity {
-    /// On emulated machines.
+    // No text of their own, which would make the help of all options long.
     Emulated,
-    /// In this process.
     Native,
 }
 
 #[derive(Args)]
 pub(crate) struct Threads {
-    /// Threads that play native clients and evaluate the model; else one for
-    /// each processor. The results are the same.
+    /// Threads for native clients and evaluation; else one per processor.
     #[arg(long = "threads", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     count: Option<u32>,
 }

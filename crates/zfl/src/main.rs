@@ -1,8 +1,8 @@
 //! The `zfl` command line.
 //!
 //! It reads arguments, calls `zfl-lab`, shows progress and turns errors into
-//! diagnostics and exit codes: 1 a run failed, 2 what was asked for makes no
-//! sense, 130 interrupted.
+//! diagnostics and exit codes: 1 a run failed (or would not fit its boards), 2 what
+//! was asked for makes no sense, 130 interrupted.
 
 /// Prints a line. A reader that is gone (`zfl run … | head`) misses it and
 /// changes nothing else: a run goes on, and its records have it all.
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Run(run) => commands::run::run(&run),
         Command::Serve(serve) => commands::run::serve(&serve),
         Command::Fleet(fleet) => commands::fleet::fleet(&fleet),
+        Command::Size(size) => commands::size::size(&size),
         Command::Boards => commands::boards(),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),

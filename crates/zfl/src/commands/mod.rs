@@ -3,6 +3,7 @@
 pub(crate) mod data;
 pub(crate) mod fleet;
 pub(crate) mod run;
+pub(crate) mod size;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

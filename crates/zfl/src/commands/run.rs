@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -73,10 +74,14 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
 }
 
 fn read(arguments: &ExperimentArguments, more: &[String]) -> Result<Experiment, Failure> {
+    read_file(&arguments.file, &[arguments.sets.as_slice(), more].concat())
+}
+
+/// Reads an experiment, with changes.
+pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Failure> {
     let boards = Board::all().map_err(|error| Failure::run(&error))?;
     let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
-    let sets = [arguments.sets.as_slice(), more].concat();
-    Ok(Experiment::from_file(&arguments.file, &sets, &names)?)
+    Ok(Experiment::from_file(file, sets, &names)?)
 }
 
 fn folder(arguments: &ExperimentArguments, experiment: &Experiment) -> std::path::PathBuf {

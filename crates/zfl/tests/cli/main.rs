@@ -8,7 +8,9 @@
 
 mod endings;
 mod faults;
+mod native;
 mod refusals;
 mod runs;
+mod sizes;
 mod support;
 mod texts;

@@ -93,6 +93,13 @@ impl Place {
         command
     }
 
+    /// `zfl size` of the experiment, with more arguments.
+    pub(crate) fn size(&self, arguments: &[&str]) -> Command {
+        let mut command = self.zfl(["size", "experiment.toml"]);
+        command.args(arguments);
+        command
+    }
+
     /// `zfl serve` into `server`, with more arguments, and `zfl fleet` with four
     /// devices into `fleet`.
     pub(crate) fn halves(&self, arguments: &[&str]) -> [Running; 2] {

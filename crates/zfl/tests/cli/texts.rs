@@ -131,6 +131,7 @@ fn help() {
       run     Boots a fleet, plays the rounds of an experiment, writes the records
       serve   The coordinator alone: others bring the devices
       fleet   The devices alone, for a coordinator that `zfl serve` started
+      size    Says how much memory an experiment takes on each board, before it is run
       boards  Lists the boards that can be emulated
       doctor  Says what is installed, what is missing, and the command that mends it
       data    Data sets: show, fetch
@@ -149,16 +150,20 @@ fn help() {
       <FILE>  The experiment file (docs/experiment-file.md)
 
     Options:
-          --set <KEY=VALUE>     Changes a key of the experiment, e.g. `training.epochs=1`
-          --out <DIR>           The run's folder; else the next free runs/NAME-NNN
-          --data-dir <DIR>      Folder of data sets; else ZFL_DATA_DIR, else the cache folder
-          --firmware-dir <DIR>  Folder of firmware images BOARD.elf that replace those zfl carries
-      -h, --help                Print help
+          --set <KEY=VALUE>      Changes a key of the experiment, e.g. `training.epochs=1`
+          --out <DIR>            The run's folder; else the next free runs/NAME-NNN
+          --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
+          --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
+          --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
+                                 [possible values: emulated, native]
+          --threads <N>          Threads for native clients and evaluation; else one per processor
+      -h, --help                 Print help
 
     Examples:
       zfl run examples/digits.toml
       zfl run examples/digits.toml --set rounds=5 --set training.epochs=1
       zfl run examples/mnist.toml --data-dir data --out runs/first
+      zfl run examples/mnist.toml --data-dir data --fidelity native
     "#);
     assert_snapshot!(shown(&["boards"]), @r#"
     board        core             MHz   RAM KiB flash KiB  description
