@@ -33,7 +33,8 @@ test: ## installs what is missing, and passes all tests, those in QEMU included
 	@scripts/test-setup
 	@$(MAKE) --no-print-directory build-firmware PROFILE=
 	cargo test --workspace
-	cargo test --manifest-path firmware/Cargo.toml --package zfl-board-build --package zfl-firmware
+	cargo test --manifest-path firmware/Cargo.toml --package zfl-board-build --package zfl-firmware \
+		--package zfl-bare-metal
 
 .PHONY: bench
 bench: ## measures

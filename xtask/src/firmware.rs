@@ -2,7 +2,9 @@
 //!
 //! Reads target and package of every board from `boards/*.toml`, lets cargo
 //! build `firmware/` and leaves `target/firmware/BOARD.elf`. All boards and
-//! both toolchains share one target folder, `target/firmware-build`.
+//! both toolchains share one target folder, `target/firmware-build`. With all
+//! boards the example without a network is built, for each target:
+//! `target/firmware-examples/bare-metal-TARGET.elf`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +75,10 @@ struct Firmware {
     package: String,
 }
 
-/// Builds the boards called `names`, or all when there are none.
+/// The package of `firmware/examples/bare-metal`.
+const EXAMPLE: &str = "zfl-bare-metal";
+
+/// Builds the boards called `names`, or all and the example when there are none.
 ///
 /// # Errors
 /// When a board is unknown, no toolchain is there or the build fails.
@@ -92,11 +97,14 @@ pub(crate) fn build(project: &Path, names: &[String]) -> Result<(), Error> {
     eprintln!("xtask: building firmware with {toolchain}");
     let build_folder = project.join("target/firmware-build");
     let image_folder = project.join("target/firmware");
-    fs::create_dir_all(&image_folder).map_err(|source| Error::File {
-        action: "create",
-        path: image_folder.clone(),
-        source,
-    })?;
+    let example_folder = project.join("target/firmware-examples");
+    for folder in [&image_folder, &example_folder] {
+        fs::create_dir_all(folder).map_err(|source| Error::File {
+            action: "create",
+            path: folder.clone(),
+            source,
+        })?;
+    }
     for (target, boards) in by_target {
         let mut command = toolchain.cargo_build(target);
         command
@@ -105,6 +113,9 @@ pub(crate) fn build(project: &Path, names: &[String]) -> Result<(), Error> {
             .arg(&build_folder);
         for board in &boards {
             command.args(["--package", &board.firmware.package]);
+        }
+        if names.is_empty() {
+            command.args(["--package", EXAMPLE]);
         }
         let status = command.status().map_err(|source| Error::Cargo {
             toolchain: toolchain.to_string(),
@@ -115,13 +126,15 @@ pub(crate) fn build(project: &Path, names: &[String]) -> Result<(), Error> {
                 target: target.to_owned(),
             });
         }
+        let built_folder = build_folder.join(target).join("release");
         for board in boards {
-            let built = build_folder
-                .join(target)
-                .join("release")
-                .join(&board.firmware.package);
             let image = image_folder.join(format!("{}.elf", board.name));
-            install(&built, &image)?;
+            install(&built_folder.join(&board.firmware.package), &image)?;
+            eprintln!("xtask: {}", image.display());
+        }
+        if names.is_empty() {
+            let image = example_folder.join(format!("bare-metal-{target}.elf"));
+            install(&built_folder.join(EXAMPLE), &image)?;
             eprintln!("xtask: {}", image.display());
         }
     }

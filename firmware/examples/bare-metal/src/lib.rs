@@ -116,7 +116,11 @@ pub fn run(
 #[cfg(not(target_os = "none"))]
 pub fn report() -> Result<String, fmt::Error> {
     let mut text = String::new();
-    run(&mut text, &mut Statics::new(0.0, 0.0), &mut Statics::new(0, 0))?;
+    run(
+        &mut text,
+        &mut Statics::new(0.0, 0.0),
+        &mut Statics::new(0, 0),
+    )?;
     Ok(text)
 }
 

@@ -28,7 +28,10 @@ fn check(machine: &str, target: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{device}{errors}");
     let host = zfl_bare_metal::report().unwrap();
-    assert!(host.contains("f32  loss") && host.contains("i16  loss"), "{host}");
+    assert!(
+        host.contains("f32  loss") && host.contains("i16  loss"),
+        "{host}"
+    );
     assert_eq!(device, host);
 }
 
