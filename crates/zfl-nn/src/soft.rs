@@ -25,7 +25,11 @@
 //! go to [`general`] and from there to the compiler's routines.
 //!
 //! The module compiles everywhere and is worth using where [`FASTER`] says so.
-#![allow(dead_code, reason = "used on processors without an FPU only")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "used on processors without an FPU only"
+)]
 
 use core::hint::black_box;
 use core::num::NonZeroU32;
@@ -314,7 +318,7 @@ pub(crate) fn multiply_add(total: f32, value: f32, x: f32) -> f32 {
 
 /// Totals of a tile, to which one scaled row after another is added.
 #[derive(Clone, Copy)]
-pub(crate) struct Sums<const T: usize>([Sum; T]);
+pub struct Sums<const T: usize>([Sum; T]);
 
 #[derive(Clone, Copy)]
 struct Sum {
@@ -375,7 +379,7 @@ impl<const T: usize> Sums<T> {
 
 /// A tile of numbers that are added, scaled, to one row after another.
 #[derive(Clone, Copy)]
-pub(crate) struct Addends<const T: usize> {
+pub struct Addends<const T: usize> {
     bits: [u32; T],
     unpacked: [Unpacked; T],
 }
