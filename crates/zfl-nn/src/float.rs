@@ -10,10 +10,6 @@ pub(crate) use crate::soft::multiply_add;
     all(target_arch = "arm", target_abi = "eabi"),
     all(target_arch = "riscv32", not(target_feature = "f")),
 ))]
-#[expect(
-    unreachable_pub,
-    reason = "reachable through the associated types of a private trait"
-)]
 pub use crate::soft::{Addends as Signals, Sums};
 
 #[cfg(not(any(
