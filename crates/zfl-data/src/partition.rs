@@ -46,6 +46,21 @@ pub enum PartitionError {
         /// The samples there are.
         sample_count: usize,
     },
+    /// Shards of nothing.
+    #[error("0 shards per client: each needs at least one")]
+    NoShards,
+    /// Some shards would be empty.
+    #[error(
+        "{client_count} clients with {shards_per_client} shards each for {sample_count} samples: each shard needs at least one; lower the shards per client"
+    )]
+    TooManyShards {
+        /// The clients asked for.
+        client_count: usize,
+        /// What each should hold.
+        shards_per_client: u32,
+        /// The samples there are.
+        sample_count: usize,
+    },
     /// A sample that does not exist.
     #[error("client {client} holds sample {sample}, but there are {sample_count}")]
     NoSuchSample {
@@ -80,6 +95,13 @@ pub enum Scheme {
         /// Samples of each client; at least 1.
         samples_per_client: u32,
     },
+    /// Few labels a client: sorted by label, cut into shards whose sizes
+    /// differ by at most one, and each client is given as many shards as said,
+    /// drawn at random. Every sample is held by exactly one client.
+    Shards {
+        /// Shards of each client; at least 1.
+        per_client: u32,
+    },
 }
 
 impl Scheme {
@@ -109,6 +131,7 @@ impl Scheme {
             Self::IidSubset { samples_per_client } => {
                 iid_subset(sample_count, client_count, samples_per_client, seed)
             }
+            Self::Shards { per_client } => shards(dataset, client_count, per_client, seed),
         }
     }
 }
@@ -150,6 +173,47 @@ fn iid_subset(
     let mut order = iid(sample_count, client_count, seed).order;
     order.truncate(held);
     let ends = (1..=client_count).map(|clients| clients * share).collect();
+    Ok(Partition { order, ends })
+}
+
+/// As in section 3 of McMahan et al. (see [`iid`]): "first sort the data by
+/// digit label, divide it into 200 shards of size 300, and assign each of 100
+/// clients 2 shards".
+fn shards(
+    dataset: &Dataset,
+    client_count: usize,
+    per_client: u32,
+    seed: u64,
+) -> Result<Partition, PartitionError> {
+    if per_client == 0 {
+        return Err(PartitionError::NoShards);
+    }
+    let sample_count = dataset.sample_count();
+    let held = usize::try_from(per_client).unwrap_or(usize::MAX);
+    let shard_count = client_count
+        .checked_mul(held)
+        .filter(|shard_count| *shard_count <= sample_count)
+        .ok_or(PartitionError::TooManyShards {
+            client_count,
+            shards_per_client: per_client,
+            sample_count,
+        })?;
+    let mut sorted = indices(sample_count);
+    // Stable: samples of one label stay in their order.
+    sorted.sort_by_key(|sample| dataset.label(*sample as usize));
+    let (size, remainder) = (sample_count / shard_count, sample_count % shard_count);
+    let start = |shard: usize| shard * size + shard.min(remainder);
+    let mut drawn = indices(shard_count);
+    Stream::new(seed, Purpose::Partition, 0).shuffle(&mut drawn);
+    let mut order = Vec::with_capacity(sample_count);
+    let mut ends = Vec::with_capacity(client_count);
+    for shards in drawn.chunks(held) {
+        for shard in shards {
+            let shard = *shard as usize;
+            order.extend(sorted.get(start(shard)..start(shard + 1)).unwrap_or(&[]));
+        }
+        ends.push(order.len());
+    }
     Ok(Partition { order, ends })
 }
 
@@ -304,6 +368,63 @@ mod tests {
         assert!(deal(u32::MAX, 8).is_err());
     }
 
+    /// Part of the format of a run, as the IID one.
+    #[test]
+    fn the_partition_by_shards_is_pinned() {
+        // Labels are the index modulo 3: sorted 0 3 6, 1 4 7, 2 5. Six shards,
+        // of which the first two hold two samples.
+        let deal = |seed| {
+            Scheme::Shards { per_client: 2 }
+                .partition(&small_dataset(8), 3, seed)
+                .unwrap()
+        };
+        let sorted: [&[u32]; 6] = [&[0, 3], &[6, 1], &[4], &[7], &[2], &[5]];
+        let mut drawn: Vec<usize> = (0..6).collect();
+        Stream::new(1, Purpose::Partition, 0).shuffle(&mut drawn);
+        let expected: Vec<Vec<u32>> = drawn
+            .chunks(2)
+            .map(|shards| {
+                shards
+                    .iter()
+                    .flat_map(|shard| sorted[*shard])
+                    .copied()
+                    .collect()
+            })
+            .collect();
+        let shares: Vec<Vec<u32>> = deal(1).iter().map(<[u32]>::to_vec).collect();
+        assert_eq!(shares, expected);
+        assert!((2..10).any(|seed| deal(seed) != deal(1)));
+    }
+
+    /// As in the paper, to scale: a client has few labels.
+    #[test]
+    fn two_shards_hold_few_labels() {
+        let dataset = small_dataset(600);
+        let partition = Scheme::Shards { per_client: 2 }
+            .partition(&dataset, 10, 1)
+            .unwrap();
+        for counts in partition.label_counts(&dataset) {
+            assert_eq!(counts.iter().sum::<u32>(), 60);
+            // A shard of 30 lies in at most two of the 200 samples of a label.
+            assert!(counts.iter().filter(|count| **count > 0).count() <= 4);
+        }
+    }
+
+    #[test]
+    fn impossible_numbers_of_shards_are_refused() {
+        let deal = |per_client| Scheme::Shards { per_client }.partition(&small_dataset(5), 2, 1);
+        assert_eq!(
+            deal(0).unwrap_err().to_string(),
+            "0 shards per client: each needs at least one"
+        );
+        assert!(deal(2).is_ok());
+        assert_eq!(
+            deal(3).unwrap_err().to_string(),
+            "2 clients with 3 shards each for 5 samples: each shard needs at least one; lower the shards per client"
+        );
+        assert!(deal(u32::MAX).is_err());
+    }
+
     #[test]
     fn a_partition_follows_its_seed() {
         let dataset = small_dataset(100);
@@ -393,6 +514,31 @@ mod tests {
                 Ok(partition) => {
                     prop_assert_eq!(partition.sample_count(), needed);
                     prop_assert!(partition.iter().all(|share| share.len() == samples_per_client as usize));
+                    prop_assert_eq!(Partition::from_shares(partition.iter(), sample_count), Ok(partition));
+                }
+            }
+        }
+
+        #[test]
+        fn shards_deal_each_sample_once(
+            (sample_count, client_count) in (1usize..1000).prop_flat_map(|samples| (Just(samples), 1..=samples)),
+            per_client in 1u32..5,
+            seed: u64,
+        ) {
+            let dataset = small_dataset(sample_count);
+            let scheme = Scheme::Shards { per_client };
+            let shard_count = client_count * per_client as usize;
+            match scheme.partition(&dataset, client_count, seed) {
+                Err(_) => prop_assert!(shard_count > sample_count),
+                Ok(partition) => {
+                    prop_assert_eq!(partition.client_count(), client_count);
+                    let share = sample_count / shard_count * per_client as usize;
+                    for samples in partition.iter() {
+                        prop_assert!((share..=share + per_client as usize).contains(&samples.len()));
+                    }
+                    let mut all: Vec<u32> = partition.iter().flatten().copied().collect();
+                    all.sort_unstable();
+                    prop_assert_eq!(all, indices(sample_count));
                     prop_assert_eq!(Partition::from_shares(partition.iter(), sample_count), Ok(partition));
                 }
             }

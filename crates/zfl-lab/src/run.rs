@@ -463,6 +463,7 @@ pub(crate) fn partition(
         experiment::Partition::Iid {
             samples_per_client: Some(samples_per_client),
         } => Scheme::IidSubset { samples_per_client },
+        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
     };
     scheme.partition(train, clients, experiment.seed)
 }

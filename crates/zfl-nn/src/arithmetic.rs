@@ -3,6 +3,7 @@
 //! Layers are written once, over [`Arithmetic`]; what differs between floating
 //! and fixed point is here and nowhere else.
 
+use crate::float;
 use crate::math;
 use crate::model::{Activation, Loss};
 
@@ -118,8 +119,10 @@ pub trait Arithmetic:
     type Value: Copy + Default + PartialEq + PartialOrd + core::fmt::Debug + Send + Sync + 'static;
     /// A sum of products.
     type Sum: Copy;
-    /// A value made ready to be multiplied with many weights.
-    type Factor: Copy;
+    /// The sums of a tile of outputs.
+    type Sums<const T: usize>;
+    /// A tile of signals that are multiplied with one input after another.
+    type Signals<const T: usize>;
     /// The learning rate over the size of the batch.
     type Rate: Copy + core::fmt::Debug;
 
@@ -129,6 +132,9 @@ pub trait Arithmetic:
     const TILE: usize;
     /// Whether a step can be taken sample by sample, without a gradient.
     const STEPS_BY_SAMPLE: bool;
+    /// Whether vector instructions are worth compiling everything for each kind
+    /// of processor.
+    const IS_VECTOR: bool;
     /// Whether the order of the steps does not matter to the rounding.
     const IS_NOISELESS: bool;
     /// Whether the optimiser knows more than plain steps.
@@ -142,15 +148,36 @@ pub trait Arithmetic:
     fn value_as_f32(value: Self::Value) -> f32;
     fn value_of(self) -> Self::Value;
 
-    fn factor(value: Self::Value) -> Self::Factor;
-    /// A sum that begins with a bias.
-    fn begin(bias: Self) -> Self::Sum;
+    /// Sums that begin with biases.
+    fn begin<const T: usize>(biases: &[Self; T]) -> Self::Sums<T>;
+    /// Adds `value × row`.
+    fn add_row<const T: usize>(sums: &mut Self::Sums<T>, value: Self::Value, row: &[Self; T]);
+    fn end_all<const T: usize>(sums: &Self::Sums<T>) -> [Self::Value; T];
+    /// A sum that begins with nothing.
     fn nothing() -> Self::Sum;
-    fn accumulate(sum: Self::Sum, factor: Self::Factor, weight: Self) -> Self::Sum;
+    fn accumulate(sum: Self::Sum, value: Self::Value, weight: Self) -> Self::Sum;
     fn end(sum: Self::Sum) -> Self::Value;
+    fn signals<const T: usize>(signals: &[Self::Value; T]) -> Self::Signals<T>;
+    /// `gradient += value × signals`
+    fn add_signals<const T: usize>(
+        signals: &Self::Signals<T>,
+        value: Self::Value,
+        gradient: &mut [Self::Value; T],
+    );
+    /// `weights −= value × signals`, where the signals are those of
+    /// [`Arithmetic::step_signal`].
+    fn subtract_signals<const T: usize>(
+        signals: &Self::Signals<T>,
+        value: Self::Value,
+        weights: &mut [Self; T],
+        noise: &mut Noise,
+    );
     fn add(a: Self::Value, b: Self::Value) -> Self::Value;
     fn multiply(a: Self::Value, b: Self::Value) -> Self::Value;
 
+    /// Whether products with it can be left out. −0 is not one: what makes it
+    /// of a weight of −0 would differ.
+    fn is_zero(value: Self::Value) -> bool;
     /// Outputs as far from zero as numbers go, or none at all.
     fn is_out_of_range(value: Self::Value) -> bool;
     fn activate(activation: Activation, value: Self::Value) -> Self::Value;
@@ -162,17 +189,9 @@ pub trait Arithmetic:
         signal: Self::Value,
     ) -> Self::Value;
 
-    fn add_product(gradient: Self::Value, factor: Self::Factor, signal: Self::Value)
-    -> Self::Value;
     fn rate(learning_rate: f32, batch_len: usize) -> Self::Rate;
-    /// A signal times the rate, for [`Arithmetic::subtract_product`].
+    /// A signal times the rate, for [`Arithmetic::subtract_signals`].
     fn step_signal(signal: Self::Value, rate: Self::Rate) -> Self::Value;
-    fn subtract_product(
-        self,
-        factor: Self::Factor,
-        step_signal: Self::Value,
-        noise: &mut Noise,
-    ) -> Self;
     /// Subtracts the gradient times the rate.
     fn step(memory: StepMemory<'_, Self>, rate: Self::Rate, noise: &mut Noise);
     /// Turns sums of gradients into what the optimiser steps along, but for
@@ -208,12 +227,14 @@ fn largest<V: Copy + PartialOrd>(values: &[V]) -> Option<(usize, V)> {
 impl Arithmetic for f32 {
     type Value = f32;
     type Sum = f32;
-    type Factor = f32;
+    type Sums<const T: usize> = float::Sums<T>;
+    type Signals<const T: usize> = float::Signals<T>;
     type Rate = f32;
 
     const FRACTION_BITS: u32 = 0;
     const TILE: usize = if cfg!(feature = "std") { 64 } else { 16 };
     const STEPS_BY_SAMPLE: bool = true;
+    const IS_VECTOR: bool = true;
     const IS_NOISELESS: bool = true;
     const HAS_OPTIMISER: bool = true;
     const ZERO: f32 = 0.0;
@@ -245,15 +266,20 @@ impl Arithmetic for f32 {
     }
 
     #[inline(always)]
-    fn factor(value: f32) -> f32 {
-        value
+    fn begin<const T: usize>(biases: &[f32; T]) -> float::Sums<T> {
+        // Makes +0 of −0: a sum that is not −0 at its beginning never is, so
+        // adding 0 × w or leaving it out gives the same bits.
+        float::Sums::new(&biases.map(|bias| bias + 0.0))
     }
 
     #[inline(always)]
-    fn begin(bias: f32) -> f32 {
-        // Makes +0 of −0: a sum that is not −0 at its beginning never is, so
-        // adding 0 × w or leaving it out gives the same bits.
-        bias + 0.0
+    fn add_row<const T: usize>(sums: &mut float::Sums<T>, value: f32, row: &[f32; T]) {
+        sums.add_scaled(value, row);
+    }
+
+    #[inline(always)]
+    fn end_all<const T: usize>(sums: &float::Sums<T>) -> [f32; T] {
+        sums.totals()
     }
 
     #[inline(always)]
@@ -262,13 +288,38 @@ impl Arithmetic for f32 {
     }
 
     #[inline(always)]
-    fn accumulate(sum: f32, factor: f32, weight: f32) -> f32 {
-        sum + factor * weight
+    fn accumulate(sum: f32, value: f32, weight: f32) -> f32 {
+        float::multiply_add(sum, value, weight)
     }
 
     #[inline(always)]
     fn end(sum: f32) -> f32 {
         sum
+    }
+
+    #[inline(always)]
+    fn signals<const T: usize>(signals: &[f32; T]) -> float::Signals<T> {
+        float::Signals::new(signals)
+    }
+
+    #[inline(always)]
+    fn add_signals<const T: usize>(
+        signals: &float::Signals<T>,
+        value: f32,
+        gradient: &mut [f32; T],
+    ) {
+        signals.add_scaled_to(value, gradient);
+    }
+
+    #[inline(always)]
+    fn subtract_signals<const T: usize>(
+        signals: &float::Signals<T>,
+        value: f32,
+        weights: &mut [f32; T],
+        _noise: &mut Noise,
+    ) {
+        // w − x y and w + (−x) y have the same bits.
+        signals.add_scaled_to(-value, weights);
     }
 
     #[inline(always)]
@@ -279,6 +330,12 @@ impl Arithmetic for f32 {
     #[inline(always)]
     fn multiply(a: f32, b: f32) -> f32 {
         a * b
+    }
+
+    #[inline(always)]
+    fn is_zero(value: f32) -> bool {
+        // Of the bits: a comparison of floats may be a call.
+        value.to_bits() == 0
     }
 
     #[inline(always)]
@@ -310,11 +367,6 @@ impl Arithmetic for f32 {
         }
     }
 
-    #[inline(always)]
-    fn add_product(gradient: f32, factor: f32, signal: f32) -> f32 {
-        gradient + factor * signal
-    }
-
     #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^24")]
     fn rate(learning_rate: f32, batch_len: usize) -> f32 {
         learning_rate / batch_len as f32
@@ -323,11 +375,6 @@ impl Arithmetic for f32 {
     #[inline(always)]
     fn step_signal(signal: f32, rate: f32) -> f32 {
         signal * rate
-    }
-
-    #[inline(always)]
-    fn subtract_product(self, factor: f32, step_signal: f32, _noise: &mut Noise) -> f32 {
-        self - factor * step_signal
     }
 
     #[inline(always)]
@@ -453,7 +500,8 @@ macro_rules! fixed_point {
         impl Arithmetic for $weight {
             type Value = i32;
             type Sum = i64;
-            type Factor = i32;
+            type Sums<const T: usize> = [i64; T];
+            type Signals<const T: usize> = [i32; T];
             type Rate = i64;
 
             const FRACTION_BITS: u32 = $fraction_bits;
@@ -461,6 +509,7 @@ macro_rules! fixed_point {
             // is drawn in the order of the tiles.
             const TILE: usize = 4;
             const STEPS_BY_SAMPLE: bool = $fraction_bits == VALUE_BITS;
+            const IS_VECTOR: bool = false;
             const IS_NOISELESS: bool = false;
             const HAS_OPTIMISER: bool = false;
             const ZERO: i32 = 0;
@@ -495,13 +544,54 @@ macro_rules! fixed_point {
             }
 
             #[inline(always)]
-            fn factor(value: i32) -> i32 {
-                value
+            fn begin<const T: usize>(biases: &[Self; T]) -> [i64; T] {
+                biases.map(|bias| (i64::from(bias) << VALUE_BITS) + Self::nothing())
             }
 
             #[inline(always)]
-            fn begin(bias: Self) -> i64 {
-                (i64::from(bias) << VALUE_BITS) + Self::nothing()
+            fn add_row<const T: usize>(sums: &mut [i64; T], value: i32, row: &[Self; T]) {
+                for (sum, weight) in sums.iter_mut().zip(row) {
+                    *sum = Self::accumulate(*sum, value, *weight);
+                }
+            }
+
+            #[inline(always)]
+            fn end_all<const T: usize>(sums: &[i64; T]) -> [i32; T] {
+                sums.map(Self::end)
+            }
+
+            #[inline(always)]
+            fn signals<const T: usize>(signals: &[i32; T]) -> [i32; T] {
+                *signals
+            }
+
+            #[inline(always)]
+            fn add_signals<const T: usize>(
+                signals: &[i32; T],
+                value: i32,
+                gradient: &mut [i32; T],
+            ) {
+                for (slope, signal) in gradient.iter_mut().zip(signals) {
+                    *slope = slope.wrapping_add(fixed_product(value, *signal));
+                }
+            }
+
+            #[inline(always)]
+            #[expect(clippy::cast_possible_truncation, reason = "STEPS_BY_SAMPLE: 32 bits")]
+            #[allow(clippy::cast_lossless, reason = "not lossless for every type")]
+            fn subtract_signals<const T: usize>(
+                signals: &[i32; T],
+                value: i32,
+                weights: &mut [Self; T],
+                noise: &mut Noise,
+            ) {
+                for (weight, signal) in weights.iter_mut().zip(signals) {
+                    // Wraps where a weight leaves its range, as the sums do.
+                    let exact = (i64::from(*weight) << 32)
+                        .wrapping_add(i64::from(noise.next()))
+                        .wrapping_sub(i64::from(value) * i64::from(*signal));
+                    *weight = (exact >> 32) as Self;
+                }
             }
 
             #[inline(always)]
@@ -511,8 +601,10 @@ macro_rules! fixed_point {
             }
 
             #[inline(always)]
-            fn accumulate(sum: i64, factor: i32, weight: Self) -> i64 {
-                sum + i64::from(factor) * i64::from(weight)
+            fn accumulate(sum: i64, value: i32, weight: Self) -> i64 {
+                // Wraps only where values and weights are at the ends of their
+                // ranges, which no sum of a training that converges is near.
+                sum.wrapping_add(i64::from(value) * i64::from(weight))
             }
 
             #[inline(always)]
@@ -528,6 +620,11 @@ macro_rules! fixed_point {
             #[inline(always)]
             fn multiply(a: i32, b: i32) -> i32 {
                 fixed_product(a, b)
+            }
+
+            #[inline(always)]
+            fn is_zero(value: i32) -> bool {
+                value == 0
             }
 
             #[inline(always)]
@@ -562,11 +659,6 @@ macro_rules! fixed_point {
                 }
             }
 
-            #[inline(always)]
-            fn add_product(gradient: i32, factor: i32, signal: i32) -> i32 {
-                gradient.wrapping_add(fixed_product(factor, signal))
-            }
-
             /// The signals are divided by the size of the batch already.
             fn rate(learning_rate: f32, _batch_len: usize) -> i64 {
                 i64::from(fixed_from_f32(learning_rate))
@@ -576,15 +668,6 @@ macro_rules! fixed_point {
             #[inline(always)]
             fn step_signal(signal: i32, rate: i64) -> i32 {
                 saturate((i64::from(signal) * rate) >> (2 * VALUE_BITS - 32))
-            }
-
-            #[inline(always)]
-            #[expect(clippy::cast_possible_truncation, reason = "STEPS_BY_SAMPLE: 32 bits")]
-            #[allow(clippy::cast_lossless, reason = "not lossless for every type")]
-            fn subtract_product(self, factor: i32, step_signal: i32, noise: &mut Noise) -> Self {
-                let exact = (i64::from(self) << 32) + i64::from(noise.next())
-                    - i64::from(factor) * i64::from(step_signal);
-                (exact >> 32) as Self
             }
 
             #[inline(always)]

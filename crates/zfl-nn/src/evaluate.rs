@@ -41,7 +41,7 @@ impl Model {
             });
         };
         let mut evaluation = Evaluation::default();
-        crate::dispatch(
+        crate::dispatch::<W, _>(
             #[inline(always)]
             || {
                 let (mut from, mut to) = scratch.split_at_mut(scratch.len() / 2);

@@ -11,9 +11,14 @@ use crate::{ValueTable, Weight};
 /// Bytes tested for zero at once.
 const GROUP: usize = size_of::<usize>();
 
+/// Whether activations of 0 are multiplied like others: where many are
+/// multiplied at once, a branch that cannot be foreseen costs more.
+const VISITS_ZEROS: bool = cfg!(feature = "std");
+
 /// The inputs of a layer: what is multiplied with the rows of its weights.
 pub(crate) trait Inputs<W: Weight>: Copy {
-    /// Calls `visit` with each non-zero input and its row, from `column` on.
+    /// Calls `visit` with each input and its row, from `column` on. Inputs that
+    /// are 0 may be passed over.
     ///
     /// `rows` holds as many rows of `stride` as there are inputs.
     fn rows<R, const T: usize>(
@@ -21,16 +26,17 @@ pub(crate) trait Inputs<W: Weight>: Copy {
         rows: &[R],
         stride: usize,
         column: usize,
-        visit: impl FnMut(W::Factor, &[R; T]),
+        visit: impl FnMut(W::Value, &[R; T]),
     );
 
-    /// As [`Inputs::rows`], to change the rows.
-    fn rows_mut<R, const T: usize>(
+    /// As [`Inputs::rows`], to change the rows. `SKIP`: those of zero inputs
+    /// must not be visited, otherwise they may.
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        visit: impl FnMut(W::Factor, &mut [R; T]),
+        visit: impl FnMut(W::Value, &mut [R; T]),
     );
 }
 
@@ -80,6 +86,25 @@ impl<W: Weight> Clone for Sparse<'_, W> {
 
 impl<W: Weight> Copy for Sparse<'_, W> {}
 
+impl<'a, W: Weight> Sparse<'a, W> {
+    /// The first `count` inputs and the rest.
+    #[inline(always)]
+    fn split(
+        self,
+        count: usize,
+    ) -> (
+        impl Iterator<Item = (&'a u16, &'a u8)>,
+        impl Iterator<Item = (&'a u16, &'a u8)>,
+    ) {
+        let (indices, more_indices) = self.indices.split_at(count);
+        let (values, more_values) = self.values.split_at(count);
+        (
+            indices.iter().zip(values),
+            more_indices.iter().zip(more_values),
+        )
+    }
+}
+
 #[inline(always)]
 fn is_zero(group: &[u8]) -> bool {
     // A whole word is read at once; thumbv7-m and x86 allow it unaligned.
@@ -95,7 +120,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
         rows: &[R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &[R; T]),
+        mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
         let whole = self.values.len() / GROUP * GROUP;
         let (head, tail) = self.values.split_at(whole);
@@ -111,7 +136,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
                 if *byte != 0
                     && let Some(row) = first(row, column)
                 {
-                    visit(W::factor(self.table.value(*byte)), row);
+                    visit(self.table.value(*byte), row);
                 }
             }
         }
@@ -119,18 +144,18 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
             if *byte != 0
                 && let Some(row) = first(row, column)
             {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
 
     #[inline(always)]
-    fn rows_mut<R, const T: usize>(
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &mut [R; T]),
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
         let whole = self.values.len() / GROUP * GROUP;
         let (head, tail) = self.values.split_at(whole);
@@ -146,7 +171,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
                 if *byte != 0
                     && let Some(row) = first_mut(row, column)
                 {
-                    visit(W::factor(self.table.value(*byte)), row);
+                    visit(self.table.value(*byte), row);
                 }
             }
         }
@@ -154,7 +179,7 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
             if *byte != 0
                 && let Some(row) = first_mut(row, column)
             {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
@@ -182,30 +207,30 @@ impl<W: Weight> Inputs<W> for Values<'_, W> {
         rows: &[R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &[R; T]),
+        mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact(stride)) {
-            if *value != W::ZERO
+            if (VISITS_ZEROS || !W::is_zero(*value))
                 && let Some(row) = first(row, column)
             {
-                visit(W::factor(*value), row);
+                visit(*value, row);
             }
         }
     }
 
     #[inline(always)]
-    fn rows_mut<R, const T: usize>(
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &mut [R; T]),
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
         for (value, row) in self.0.iter().zip(rows.chunks_exact_mut(stride)) {
-            if *value != W::ZERO
+            if ((VISITS_ZEROS && !SKIP) || !W::is_zero(*value))
                 && let Some(row) = first_mut(row, column)
             {
-                visit(W::factor(*value), row);
+                visit(*value, row);
             }
         }
     }
@@ -230,26 +255,47 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         rows: &[R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &[R; T]),
+        mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
-        for (index, byte) in self.indices.iter().zip(self.values) {
+        let inputs = self.indices.iter().zip(self.values);
+        if stride == T {
+            // One tile is a whole row.
+            let (rows, _) = rows.as_chunks::<T>();
+            for (index, byte) in inputs {
+                if let Some(row) = rows.get(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
+        for (index, byte) in inputs {
             if let Some(row) = first(rows, usize::from(*index) * stride + column) {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
 
     #[inline(always)]
-    fn rows_mut<R, const T: usize>(
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
         self,
         rows: &mut [R],
         stride: usize,
         column: usize,
-        mut visit: impl FnMut(W::Factor, &mut [R; T]),
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
-        for (index, byte) in self.indices.iter().zip(self.values) {
+        let inputs = self.indices.iter().zip(self.values);
+        if stride == T {
+            let (rows, _) = rows.as_chunks_mut::<T>();
+            for (index, byte) in inputs {
+                if let Some(row) = rows.get_mut(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
+        for (index, byte) in inputs {
             if let Some(row) = first_mut(rows, usize::from(*index) * stride + column) {
-                visit(W::factor(self.table.value(*byte)), row);
+                visit(self.table.value(*byte), row);
             }
         }
     }
@@ -263,15 +309,12 @@ pub(crate) trait Tile {
 /// Cuts `width` outputs into tiles.
 #[inline(always)]
 pub(crate) fn tiles<W: Weight>(width: usize, tile: &mut impl Tile) {
+    // Sizes that nobody asks for are not compiled: each is a copy of every loop.
     let mut column = 0;
     if W::TILE >= 64 {
         while width - column >= 64 {
             tile.run::<64>(column);
             column += 64;
-        }
-        if width - column >= 32 {
-            tile.run::<32>(column);
-            column += 32;
         }
     }
     if W::TILE >= 16 {
@@ -284,16 +327,19 @@ pub(crate) fn tiles<W: Weight>(width: usize, tile: &mut impl Tile) {
             column += 8;
         }
     }
-    while width - column >= 4 {
-        tile.run::<4>(column);
-        column += 4;
+    if W::TILE <= 16 {
+        while width - column >= 4 {
+            tile.run::<4>(column);
+            column += 4;
+        }
+        if width - column >= 2 {
+            tile.run::<2>(column);
+            column += 2;
+        }
     }
-    if width - column >= 2 {
-        tile.run::<2>(column);
-        column += 2;
-    }
-    if width - column >= 1 {
+    while width - column >= 1 {
         tile.run::<1>(column);
+        column += 1;
     }
 }
 
@@ -319,17 +365,15 @@ pub(crate) fn weighted_sums<W: Weight, I: Inputs<W>>(
             let Some(bias) = first::<T, _>(self.bias, column) else {
                 return;
             };
-            let mut totals = bias.map(W::begin);
+            let mut totals = W::begin(bias);
             for (inputs, row) in self.parts.clone() {
                 let weights = self.weights.get(row * stride..).unwrap_or_default();
-                inputs.rows::<_, T>(weights, stride, column, |factor, row| {
-                    for (total, weight) in totals.iter_mut().zip(row) {
-                        *total = W::accumulate(*total, factor, *weight);
-                    }
+                inputs.rows::<_, T>(weights, stride, column, |value, row| {
+                    W::add_row(&mut totals, value, row);
                 });
             }
             if let Some(sums) = first_mut::<T, _>(self.sums, column) {
-                *sums = totals.map(W::end);
+                *sums = W::end_all(&totals);
             }
         }
     }
@@ -343,6 +387,132 @@ pub(crate) fn weighted_sums<W: Weight, I: Inputs<W>>(
             sums,
         },
     );
+}
+
+/// Samples whose sums over the first layer are taken side by side, so that the
+/// processor need not wait for one addition after another.
+pub(crate) const GROUP_SAMPLES: usize = 4;
+/// Outputs of a layer for which that is done.
+pub(crate) const GROUP_WIDTH: usize = 16;
+
+/// As [`weighted_sums`] for several samples, where the layer has [`GROUP_WIDTH`]
+/// outputs; `put` is given the sums of each.
+#[inline(always)]
+pub(crate) fn weighted_sums_grouped<W: Weight>(
+    [a, b, c, d]: [Sparse<'_, W>; GROUP_SAMPLES],
+    weights: &[W],
+    bias: &[W],
+    mut put: impl FnMut(usize, [W::Value; GROUP_WIDTH]),
+) {
+    let Some(bias) = bias.first_chunk::<GROUP_WIDTH>() else {
+        return;
+    };
+    let (rows, _) = weights.as_chunks::<GROUP_WIDTH>();
+    let (mut sums_a, mut sums_b) = (W::begin(bias), W::begin(bias));
+    let (mut sums_c, mut sums_d) = (W::begin(bias), W::begin(bias));
+    let both = |inputs: Sparse<'_, W>| inputs.indices.len().min(inputs.values.len());
+    let shared = both(a).min(both(b)).min(both(c)).min(both(d));
+    let (head_a, tail_a) = a.split(shared);
+    let (head_b, tail_b) = b.split(shared);
+    let (head_c, tail_c) = c.split(shared);
+    let (head_d, tail_d) = d.split(shared);
+    for (((in_a, in_b), in_c), in_d) in head_a.zip(head_b).zip(head_c).zip(head_d) {
+        add_one(rows, &mut sums_a, &a, in_a);
+        add_one(rows, &mut sums_b, &b, in_b);
+        add_one(rows, &mut sums_c, &c, in_c);
+        add_one(rows, &mut sums_d, &d, in_d);
+    }
+    // Four times the same: an array of sums would not stay in registers.
+    tail_a.for_each(|input| add_one(rows, &mut sums_a, &a, input));
+    put(0, W::end_all(&sums_a));
+    tail_b.for_each(|input| add_one(rows, &mut sums_b, &b, input));
+    put(1, W::end_all(&sums_b));
+    tail_c.for_each(|input| add_one(rows, &mut sums_c, &c, input));
+    put(2, W::end_all(&sums_c));
+    tail_d.for_each(|input| add_one(rows, &mut sums_d, &d, input));
+    put(3, W::end_all(&sums_d));
+}
+
+/// Adds one input's row to sums.
+#[inline(always)]
+fn add_one<W: Weight>(
+    rows: &[[W; GROUP_WIDTH]],
+    sums: &mut W::Sums<GROUP_WIDTH>,
+    inputs: &Sparse<'_, W>,
+    (index, byte): (&u16, &u8),
+) {
+    if let Some(row) = rows.get(usize::from(*index)) {
+        W::add_row(sums, inputs.table.value(*byte), row);
+    }
+}
+
+/// The inputs that are not 0, found beforehand.
+pub(crate) struct Listed<'a, W: Weight> {
+    pub(crate) indices: &'a [u16],
+    pub(crate) values: &'a [W::Value],
+}
+
+impl<W: Weight> Clone for Listed<'_, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W: Weight> Copy for Listed<'_, W> {}
+
+impl<W: Weight> Inputs<W> for Listed<'_, W> {
+    #[inline(always)]
+    fn rows<R, const T: usize>(
+        self,
+        rows: &[R],
+        stride: usize,
+        column: usize,
+        mut visit: impl FnMut(W::Value, &[R; T]),
+    ) {
+        for index in self.indices {
+            let index = usize::from(*index);
+            if let (Some(value), Some(row)) =
+                (self.values.get(index), first(rows, index * stride + column))
+            {
+                visit(*value, row);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn rows_mut<R, const T: usize, const SKIP: bool>(
+        self,
+        rows: &mut [R],
+        stride: usize,
+        column: usize,
+        mut visit: impl FnMut(W::Value, &mut [R; T]),
+    ) {
+        for index in self.indices {
+            let index = usize::from(*index);
+            if let (Some(value), Some(row)) = (
+                self.values.get(index),
+                first_mut(rows, index * stride + column),
+            ) {
+                visit(*value, row);
+            }
+        }
+    }
+}
+
+/// Writes the indices of what is not 0 into `indices`, without branches.
+#[inline(always)]
+pub(crate) fn list_non_zero<'l, W: Weight>(
+    values: &[W::Value],
+    indices: &'l mut [u16],
+) -> &'l [u16] {
+    let mut count = 0;
+    for (index, value) in (0..=u16::MAX).zip(values) {
+        if let Some(slot) = indices.get_mut(count) {
+            *slot = index;
+        }
+        count += usize::from(!W::is_zero(*value));
+    }
+    indices.get(..count).unwrap_or_default()
 }
 
 /// `gradient[i][j] += inputs[i] × signal[j]`.
@@ -361,14 +531,12 @@ pub(crate) fn add_products<W: Weight>(
         #[inline(always)]
         fn run<const T: usize>(&mut self, column: usize) {
             let stride = self.signal.len();
-            let Some(signal) = first::<T, _>(self.signal, column).copied() else {
+            let Some(signal) = first::<T, _>(self.signal, column).map(W::signals) else {
                 return;
             };
             self.inputs
-                .rows_mut::<_, T>(self.gradient, stride, column, |factor, row| {
-                    for (slope, signal) in row.iter_mut().zip(&signal) {
-                        *slope = W::add_product(*slope, factor, *signal);
-                    }
+                .rows_mut::<_, T, false>(self.gradient, stride, column, |value, row| {
+                    W::add_signals(&signal, value, row);
                 });
         }
     }
@@ -400,15 +568,13 @@ pub(crate) fn subtract_products<W: Weight>(
         #[inline(always)]
         fn run<const T: usize>(&mut self, column: usize) {
             let stride = self.signal.len();
-            let Some(signal) = first::<T, _>(self.signal, column).copied() else {
+            let Some(signal) = first::<T, _>(self.signal, column).map(W::signals) else {
                 return;
             };
             let noise = &mut *self.noise;
             self.inputs
-                .rows_mut::<_, T>(self.weights, stride, column, |factor, row| {
-                    for (weight, signal) in row.iter_mut().zip(&signal) {
-                        *weight = weight.subtract_product(factor, *signal, noise);
-                    }
+                .rows_mut::<_, T, true>(self.weights, stride, column, |value, row| {
+                    W::subtract_signals(&signal, value, row, noise);
                 });
         }
     }
@@ -446,11 +612,8 @@ pub(crate) fn subtract_rows<W: Weight>(
             let mut weights = *row;
             let mut noise = Noise::NEAREST;
             for (value, sample) in self.active {
-                let factor = W::factor(*value);
                 if let Some(signal) = first::<T, _>(self.signals, sample * width + column) {
-                    for (weight, signal) in weights.iter_mut().zip(signal) {
-                        *weight = weight.subtract_product(factor, *signal, &mut noise);
-                    }
+                    W::subtract_signals(&W::signals(signal), *value, &mut weights, &mut noise);
                 }
             }
             *row = weights;
@@ -471,7 +634,7 @@ pub(crate) fn subtract_rows<W: Weight>(
 pub(crate) fn dot<W: Weight>(total: W::Sum, row: &[W], signal: &[W::Value]) -> W::Sum {
     let mut total = total;
     for (weight, signal) in row.iter().zip(signal) {
-        total = W::accumulate(total, W::factor(*signal), *weight);
+        total = W::accumulate(total, *signal, *weight);
     }
     total
 }

@@ -1,7 +1,10 @@
 //! What a layer does with one sample: forward, backward, gradient.
 
 use crate::Weight;
-use crate::kernel::{Inputs, Pixels, Values, add_products, dot, weighted_sums};
+use crate::kernel::{
+    GROUP_SAMPLES, GROUP_WIDTH, Inputs, Listed, Pixels, Sparse, Values, add_products, dot,
+    list_non_zero, weighted_sums, weighted_sums_grouped,
+};
 use crate::model::{Kind, Placed};
 
 /// The settings of a convolution.
@@ -102,6 +105,44 @@ pub(crate) fn forward<W: Weight, I: Pixels<W>>(
             });
         }
     }
+}
+
+/// Most inputs of a layer that those which are 0 are sorted out of.
+const LISTED_MAX: usize = 4096;
+
+/// The outputs of a dense layer after another for one sample.
+#[inline(always)]
+pub(crate) fn forward_dense_values<W: Weight>(
+    layer: &Placed,
+    values: &[W::Value],
+    parameters: &[W],
+    outputs: &mut [W::Value],
+) {
+    if cfg!(feature = "std") && layer.width() >= 32 && values.len() <= LISTED_MAX {
+        let mut indices = [0; LISTED_MAX];
+        let indices = list_non_zero::<W>(values, &mut indices[..values.len()]);
+        forward_dense(layer, Listed { indices, values }, parameters, outputs);
+    } else {
+        forward_dense(layer, Values(values), parameters, outputs);
+    }
+}
+
+/// The outputs of a dense layer for a group of samples.
+#[inline(always)]
+pub(crate) fn forward_dense_grouped<W: Weight>(
+    layer: &Placed,
+    inputs: [Sparse<'_, W>; GROUP_SAMPLES],
+    parameters: &[W],
+    mut put: impl FnMut(usize, [W::Value; GROUP_WIDTH]),
+) {
+    let (weights, bias) = layer.split(parameters);
+    weighted_sums_grouped(
+        inputs,
+        weights,
+        bias,
+        #[inline(always)]
+        |sample, sums| put(sample, sums.map(|sum| W::activate(layer.activation, sum))),
+    );
 }
 
 /// The outputs of a dense layer for one sample.
@@ -428,7 +469,7 @@ fn dots<W: Weight, const R: usize, const L: usize>(
         for (sums, row) in sums.iter_mut().zip(row) {
             let weight = row[column];
             for (sum, signal) in sums.iter_mut().zip(signals) {
-                *sum = W::accumulate(*sum, W::factor(*signal), weight);
+                *sum = W::accumulate(*sum, *signal, weight);
             }
         }
     }
@@ -531,7 +572,7 @@ pub(crate) fn add_gradient<W: Weight, I: Pixels<W>>(
             let Some(signal) = pixels.next() else {
                 return;
             };
-            if signal.iter().all(|signal| *signal == W::ZERO) {
+            if signal.iter().all(|signal| W::is_zero(*signal)) {
                 continue;
             }
             for (part, row) in under(layer, conv, inputs, y, x) {
@@ -558,6 +599,6 @@ pub(crate) fn add_gradient_dense<W: Weight>(
 #[inline(always)]
 fn add_bias<W: Weight>(bias: &mut [W::Value], signal: &[W::Value]) {
     for (slope, signal) in bias.iter_mut().zip(signal) {
-        *slope = W::add_product(*slope, W::factor(W::ONE), *signal);
+        *slope = W::add(*slope, *signal);
     }
 }

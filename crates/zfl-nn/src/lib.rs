@@ -4,11 +4,13 @@
 mod arithmetic;
 mod error;
 mod evaluate;
+mod float;
 mod kernel;
 mod layer;
 mod math;
 mod model;
 mod plan;
+mod soft;
 mod sparse;
 mod task;
 mod training;
@@ -82,13 +84,10 @@ impl<W: Weight> ValueTable<W> {
 /// Runs `work` with the vector instructions that the processor has. All that
 /// it calls must be inlined to profit; the bits are the same whatever it has.
 #[inline(always)]
-fn dispatch<R>(work: impl FnOnce() -> R) -> R {
+fn dispatch<W: Weight, R>(work: impl FnOnce() -> R) -> R {
     #[cfg(feature = "std")]
-    {
-        pulp::Arch::new().dispatch(work)
+    if W::IS_VECTOR {
+        return pulp::Arch::new().dispatch(work);
     }
-    #[cfg(not(feature = "std"))]
-    {
-        work()
-    }
+    work()
 }

@@ -214,7 +214,9 @@ impl Placed {
     pub(crate) const fn fan_in(&self) -> usize {
         match self.kind {
             Kind::Dense => self.input.len(),
-            Kind::Conv { kernel, .. } => kernel * kernel * self.input.channels,
+            // At most 255² × channels, which 32 bits may not hold: `Model::new`
+            // refuses it.
+            Kind::Conv { kernel, .. } => (kernel * kernel).saturating_mul(self.input.channels),
             Kind::MaxPool { .. } | Kind::AveragePool { .. } => 0,
         }
     }

@@ -189,7 +189,8 @@ impl Task {
             self.model.loss() as u8,
         ]);
         out.put(&how.epochs.to_le_bytes());
-        out.put(&word(how.batch_size));
+        // More samples than there are means all of them, as does this.
+        out.put(&word(how.batch_size.min(u32::MAX as usize)));
         for value in [
             how.learning_rate,
             how.momentum,
@@ -396,5 +397,6 @@ impl Model {
                 };
                 flatten.into_iter().chain(Some(layer))
             })
+            .chain((flatten_before == Some(self.placed().len())).then_some(Layer::Flatten))
     }
 }

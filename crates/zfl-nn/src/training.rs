@@ -6,10 +6,12 @@ use zfl_seed::{Purpose, Stream};
 
 use crate::arithmetic::{Noise, Optimiser, Outcome, StepMemory, Target};
 use crate::error::{InputError, check_labels, check_len};
-use crate::kernel::{Bytes, Sparse, Values, subtract_products, subtract_rows};
+use crate::kernel::{
+    Bytes, GROUP_SAMPLES, GROUP_WIDTH, Sparse, Values, subtract_products, subtract_rows,
+};
 use crate::layer;
 use crate::model::{Kind, Model};
-use crate::plan::{HAS_LANES, LANES, LayerPlan, Parts, Plan};
+use crate::plan::{IS_ROOMY, LANES, LayerPlan, Parts, Plan};
 use crate::sparse::NonZero;
 use crate::{ValueTable, Weight};
 
@@ -436,20 +438,28 @@ impl<W: Weight> Training<W> {
         if !self.has_begun {
             self.begin(memory)?;
         }
-        crate::dispatch(
+        crate::dispatch::<W, _>(
             #[inline(always)]
             || {
                 for _ in 0..units {
-                    if self.phase == Phase::Done {
+                    if self.phase == Phase::Done || self.has_diverged {
                         break;
                     }
                     self.unit(memory);
                 }
             },
         );
+        // The last step is followed by no loss that would show it.
+        if self.phase == Phase::Done && W::HAS_OPTIMISER {
+            let is_finite = |parameter: &W| parameter.as_f32().is_finite();
+            self.has_diverged |= !memory.parameters.iter().all(is_finite);
+        }
         if self.has_diverged {
             self.phase = Phase::Done;
-            return Err(InputError::Diverged { epoch: self.epoch });
+            let last = self.hyperparameters.epochs.saturating_sub(1);
+            return Err(InputError::Diverged {
+                epoch: self.epoch.min(last),
+            });
         }
         Ok(match self.phase {
             Phase::Done => Progress::Done,
@@ -528,16 +538,23 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero,
+            non_zero: memory.non_zero.filter(|_| IS_ROOMY),
         };
+        let grouped = forward_first_grouped(
+            &self.plan,
+            memory.parameters,
+            parts.activations,
+            &data,
+            in_batch,
+        );
         for in_block in 0..block_len {
             forward(
                 &self.plan,
                 memory.parameters,
                 parts.activations,
                 &data,
-                in_batch,
-                in_block,
+                (in_batch, in_block),
+                in_block < grouped,
             );
             let sample = data.sample(in_block);
             let outcome = compare::<W>(
@@ -609,11 +626,11 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero,
+            non_zero: memory.non_zero.filter(|_| IS_ROOMY),
         };
         let mut before = None;
         for plan in self.plan.layers() {
-            if HAS_LANES
+            if IS_ROOMY
                 && plan.keeps
                 && W::IS_NOISELESS
                 && block_len > 1
@@ -716,21 +733,65 @@ impl<'a, W: Weight> Data<'a, W> {
     }
 }
 
-/// The outputs of all layers for one sample.
+/// The outputs of a narrow first layer, for as many samples of the block as make
+/// whole groups: how many.
+#[inline(always)]
+fn forward_first_grouped<W: Weight>(
+    plan: &Plan,
+    parameters: &[W],
+    activations: &mut [W::Value],
+    data: &Data<'_, W>,
+    in_batch: usize,
+) -> usize {
+    let Some(first) = plan.layers().next() else {
+        return 0;
+    };
+    if !IS_ROOMY
+        || plan.block == 1
+        || first.layer.kind != Kind::Dense
+        || first.layer.width() != GROUP_WIDTH
+    {
+        return 0;
+    }
+    let mut done = 0;
+    while data.order.len() - done >= GROUP_SAMPLES {
+        let inputs: [Option<Sparse<'_, W>>; GROUP_SAMPLES] =
+            core::array::from_fn(|index| data.sparse(done + index));
+        let [Some(a), Some(b), Some(c), Some(d)] = inputs else {
+            break;
+        };
+        let at: [usize; GROUP_SAMPLES] =
+            core::array::from_fn(|index| first.outputs_at(in_batch + done + index, done + index));
+        layer::forward_dense_grouped(
+            first.layer,
+            [a, b, c, d],
+            parameters,
+            #[inline(always)]
+            |sample, outputs| {
+                activations[at[sample]..][..GROUP_WIDTH].copy_from_slice(&outputs);
+            },
+        );
+        done += GROUP_SAMPLES;
+    }
+    done
+}
+
+/// The outputs of all layers for one sample; those of the first may be there.
 #[inline(always)]
 fn forward<W: Weight>(
     plan: &Plan,
     parameters: &[W],
     activations: &mut [W::Value],
     data: &Data<'_, W>,
-    in_batch: usize,
-    in_block: usize,
+    (in_batch, in_block): (usize, usize),
+    has_first: bool,
 ) {
     let mut before: Option<(usize, usize)> = None;
     for here in plan.layers() {
         let at = here.outputs_at(in_batch + in_block, in_block);
         let len = here.layer.output.len();
         match before {
+            None if has_first => {}
             None => {
                 let outputs = &mut activations[at..][..len];
                 match data.sparse(in_block) {
@@ -743,8 +804,12 @@ fn forward<W: Weight>(
             Some((from, from_len)) => {
                 // Outputs of a layer lie behind those of the layer before it.
                 let (head, tail) = activations.split_at_mut(at);
-                let inputs = Values(&head[from..][..from_len]);
-                layer::forward(here.layer, inputs, parameters, &mut tail[..len]);
+                let (values, outputs) = (&head[from..][..from_len], &mut tail[..len]);
+                if here.layer.kind == Kind::Dense {
+                    layer::forward_dense_values(here.layer, values, parameters, outputs);
+                } else {
+                    layer::forward(here.layer, Values(values), parameters, outputs);
+                }
             }
         }
         before = Some((at, len));
@@ -824,7 +889,7 @@ fn backward<W: Weight>(
             return;
         };
         let mut done = 0;
-        while HAS_LANES && done < block_len && plan.block > 1 {
+        while IS_ROOMY && done < block_len && plan.block > 1 {
             let at = (in_batch + done, done);
             let rest = block_len - done;
             let count = match rest {
@@ -945,7 +1010,9 @@ fn apply_block<W: Weight>(
     for signal in signals.chunks_exact_mut(width) {
         for (signal, bias) in signal.iter_mut().zip(bias.iter_mut()) {
             *signal = W::step_signal(*signal, rate);
-            *bias = bias.subtract_product(W::factor(W::ONE), *signal, &mut noise);
+            let mut one = [*bias];
+            W::subtract_signals(&W::signals(&[*signal]), W::ONE, &mut one, &mut noise);
+            [*bias] = one;
         }
     }
     let inputs = before.map(|before| {
@@ -964,7 +1031,7 @@ fn apply_block<W: Weight>(
                 }
             };
             active[count] = (value, in_block);
-            count += usize::from(value != W::ZERO);
+            count += usize::from(!W::is_zero(value));
         }
         subtract_rows(&active[..count], signals, row);
     }
@@ -989,7 +1056,9 @@ fn apply_sample<W: Weight>(
     let signal = &mut tail[..layer.width()];
     for (signal, bias) in signal.iter_mut().zip(bias) {
         *signal = W::step_signal(*signal, rate);
-        *bias = bias.subtract_product(W::factor(W::ONE), *signal, noise);
+        let mut one = [*bias];
+        W::subtract_signals(&W::signals(&[*signal]), W::ONE, &mut one, noise);
+        [*bias] = one;
     }
     match before {
         None => match data.sparse(in_block) {

@@ -87,10 +87,18 @@ pub(super) const KEYS: &[Key] = &[
         "a number above 0 that single precision can hold",
     ),
     key("data.idx.classes", "a whole number from 2 to 256"),
-    table("partition", "exactly one table: partition.iid"),
+    table(
+        "partition",
+        "exactly one of the tables partition.iid, partition.shards",
+    ),
     table("partition.iid", "a table with the key samples-per-client"),
     key(
         "partition.iid.samples-per-client",
+        "a whole number from 1 to 65535",
+    ),
+    table("partition.shards", "a table with the key per-client"),
+    key(
+        "partition.shards.per-client",
         "a whole number from 1 to 65535",
     ),
     table(

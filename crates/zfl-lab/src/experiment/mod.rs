@@ -155,6 +155,11 @@ pub enum Partition {
         /// held by nobody. `None`: all samples are held.
         samples_per_client: Option<u32>,
     },
+    /// Sorted by label and cut into shards, some of them for each client.
+    Shards {
+        /// Shards of a client, at least 1.
+        per_client: u32,
+    },
 }
 
 /// How the coordinator aggregates.

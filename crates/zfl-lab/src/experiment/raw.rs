@@ -146,6 +146,13 @@ pub(super) struct RawEmpty {}
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
 struct RawPartition {
     iid: Option<Spanned<RawIid>>,
+    shards: Option<Spanned<RawShards>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawShards {
+    per_client: Option<Spanned<Whole>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -457,24 +464,41 @@ fn check_partition(
     partition: Option<Spanned<RawPartition>>,
     context: &Context<'_>,
 ) -> Result<Partition, Fault> {
-    let iid = match partition {
-        None => None,
-        Some(table) => {
-            let span = table.span();
-            let iid = table.into_inner().iid;
-            let iid = iid.map(|iid| ("iid", iid.span(), iid.into_inner()));
-            let iid = context.one_of("partition", span, iid.into_iter().collect())?;
-            iid.samples_per_client
-        }
+    let Some(table) = partition else {
+        return Ok(Partition::Iid {
+            samples_per_client: None,
+        });
     };
-    let samples_per_client = match &iid {
-        None => None,
-        count => {
-            let path = "partition.iid.samples-per-client";
-            Some(context.whole(path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
+    enum Raw {
+        Iid(RawIid),
+        Shards(RawShards),
+    }
+    let span = table.span();
+    let RawPartition { iid, shards } = table.into_inner();
+    let mut variants = Vec::new();
+    if let Some(table) = iid {
+        variants.push(("iid", table.span(), Raw::Iid(table.into_inner())));
+    }
+    if let Some(table) = shards {
+        variants.push(("shards", table.span(), Raw::Shards(table.into_inner())));
+    }
+    match context.one_of("partition", span, variants)? {
+        Raw::Iid(iid) => Ok(Partition::Iid {
+            samples_per_client: match &iid.samples_per_client {
+                None => None,
+                count => {
+                    let path = "partition.iid.samples-per-client";
+                    Some(context.whole(path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
+                }
+            },
+        }),
+        Raw::Shards(shards) => {
+            let path = "partition.shards.per-client";
+            let count = shards.per_client.as_ref();
+            let per_client = context.whole(path, count, 1..=SHARE_SAMPLES_MAX, 2)?;
+            Ok(Partition::Shards { per_client })
         }
-    };
-    Ok(Partition::Iid { samples_per_client })
+    }
 }
 
 fn check_fleet(

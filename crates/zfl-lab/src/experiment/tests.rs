@@ -1006,6 +1006,27 @@ fn shares_can_be_bounded() {
 }
 
 #[test]
+fn shards_are_dealt_to_clients() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    let shards = |per_client| Partition::Shards { per_client };
+    assert_eq!(partition("[partition.shards]\n"), shards(2));
+    let text = "[partition.shards]\nper-client = 5\n";
+    assert_eq!(partition(text), shards(5));
+    assert_snapshot!(refused("[partition.shards]\nper-client = 0\n"), @r"
+    trial.toml:2:14: `partition.shards.per-client` is 0
+    | per-client = 0
+    |              ^
+    help: `partition.shards.per-client`: a whole number from 1 to 65535
+    ");
+    assert_snapshot!(refused("[partition.shards]\n\n[partition.iid]\n"), @r"
+    trial.toml:3:1: `partition.iid` beside `partition.shards`
+    | [partition.iid]
+    | ^^^^^^^^^^^^^^^
+    help: `partition`: exactly one of the tables partition.iid, partition.shards
+    ");
+}
+
+#[test]
 fn fleets_of_native_clients() {
     let text = "[[fleet]]\nfidelity = \"native\"\ncount = 900_000\n[[fleet]]\nboard = \"native\"\nfidelity = \"native\"\n[[fleet]]\nboard = \"mps2-an385\"\ncount = 10_000\n";
     let mut mixed = experiment(text, &[]);
@@ -1572,6 +1593,30 @@ fn the_examples_are_experiments() {
     assert_eq!(cnn.model.weighted_layers(), ["conv0", "conv1", "dense0"]);
 }
 
+#[test]
+fn the_experiments_of_the_fedavg_paper_are_experiments() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/fedavg-paper");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let paper = Experiment::parse(&text, name, &[], &BOARDS)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(format!("{}.toml", paper.name), name);
+        assert_eq!(paper.fleet_size(), 100);
+        assert_eq!(paper.coordinator.clients_per_round, Some(10));
+        assert!(paper.coordinator.target_accuracy.is_some());
+        let is_iid = matches!(paper.partition, Partition::Iid { .. });
+        assert_eq!(is_iid, name.contains("-iid"), "{name}");
+        names.push(name.to_owned());
+    }
+    assert_eq!(names.len(), 5, "{names:?}");
+}
+
 const REFERENCE: &str = include_str!("../../../../docs/experiment-file.md");
 
 #[test]
@@ -1624,7 +1669,14 @@ fn the_reference_has_every_key_and_no_other() {
 fn the_reference_tells_the_defaults() {
     let cnn = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { flatten = {} }, { dense = { outputs = 3 } }]\n[training.schedule.cosine]\n";
     let fixed = "[training]\narithmetic = \"fixed\"\n";
-    let texts = ["[[fleet]]", "[model.softmax-regression]", cnn, fixed];
+    let shards = "[partition.shards]";
+    let texts = [
+        "[[fleet]]",
+        "[model.softmax-regression]",
+        cnn,
+        fixed,
+        shards,
+    ];
     let written = texts.map(|text| {
         let written: toml::Table = experiment(text, &[]).to_toml().parse().unwrap();
         toml::Value::Table(written)
@@ -1647,7 +1699,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 34);
+    assert_eq!(checked, 35);
 }
 
 /// What stands at a path; of a list, the first entry that has it.
@@ -1673,6 +1725,7 @@ fn the_list_of_keys_is_that_of_the_types() {
         idx,
         "[data.mnist]\nfolder = \"a\"\n",
         "[partition.iid]\nsamples-per-client = 3\n",
+        "[partition.shards]\n",
         "[model.softmax-regression]\ninitial-weights = \"a\"\n",
         "[model.mlp]\ninitial-weights = \"a\"\n",
         every_layer,
@@ -1997,7 +2050,12 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                         Network::Switch
                     },
                     data,
-                    partition: Partition::Iid { samples_per_client },
+                    partition: match rounds % 2 {
+                        0 => Partition::Iid { samples_per_client },
+                        _ => Partition::Shards {
+                            per_client: samples_per_client.unwrap_or(2),
+                        },
+                    },
                     model,
                     training,
                     strategy: super::Strategy::FedAvg,

@@ -81,10 +81,17 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
         }
     }
 
-    let Partition::Iid { samples_per_client } = experiment.partition;
-    writeln!(out, "\n[partition.iid]")?;
-    if let Some(samples_per_client) = samples_per_client {
-        write!(out, "{}", Line("samples-per-client", &samples_per_client))?;
+    match experiment.partition {
+        Partition::Iid { samples_per_client } => {
+            writeln!(out, "\n[partition.iid]")?;
+            if let Some(samples_per_client) = samples_per_client {
+                write!(out, "{}", Line("samples-per-client", &samples_per_client))?;
+            }
+        }
+        Partition::Shards { per_client } => {
+            writeln!(out, "\n[partition.shards]")?;
+            write!(out, "{}", Line("per-client", &per_client))?;
+        }
     }
 
     write_model(&experiment.model, out)?;
