@@ -128,6 +128,24 @@ fn round_trip(piece: usize, units: usize) -> Vec<u8> {
 }
 
 #[test]
+fn a_parked_client_goes_on_in_other_memory() {
+    let mut arena = vec![u64::MAX; 200];
+    let mut client = Client::new(&mut arena);
+    provision(&mut client, 1000);
+    feed(&mut client, Kind::Start, &start(|_, _| {}), 1000).unwrap();
+    assert_eq!(client.train(7).unwrap(), Progress::Working);
+    let parked = client.park();
+    let mut larger = vec![0; 300];
+    larger[..200].copy_from_slice(&arena);
+    arena.fill(0);
+    let mut client = parked.resume(&mut larger);
+    assert_eq!(client.arena_bytes(), 300 * 8);
+    while client.train(7).unwrap() == Progress::Working {}
+    let (header, payload) = client.update(DeviceMetrics::default()).unwrap();
+    assert_eq!(message(header.as_slice(), payload), round_trip(1000, 1000));
+}
+
+#[test]
 fn a_round_gives_an_update() {
     let update = round_trip(1000, 1000);
     let header = UpdateHeader::decode(&update).unwrap();

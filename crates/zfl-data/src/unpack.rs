@@ -16,7 +16,7 @@ pub(crate) enum Unpacked<R: Read> {
     Plain(Counted<R>),
     /// All members, as `gzip -d` does: whatever follows the first one is
     /// either a member too or a fault, never silently ignored.
-    Gzip(MultiGzDecoder<Counted<R>>),
+    Gzip(Box<MultiGzDecoder<Counted<R>>>),
 }
 
 /// Why unpacking stopped.
@@ -44,7 +44,7 @@ impl<R: Read> Unpacked<R> {
             failed: false,
         };
         Ok(if packed {
-            Self::Gzip(MultiGzDecoder::new(counted))
+            Self::Gzip(Box::new(MultiGzDecoder::new(counted)))
         } else {
             Self::Plain(counted)
         })

@@ -61,6 +61,8 @@ impl Kept {
     }
 
     fn put(&mut self, id: u32, native: Native) {
+        // It is there where its last round ended, at the deadline, before it.
+        self.take(id);
         let bytes = self.bytes + native.bytes();
         if bytes <= self.bytes_max {
             self.bytes = bytes;
@@ -235,10 +237,10 @@ impl Inner {
             arena_peak_bytes: saturate(client.arena_peak_bytes()),
             ..DeviceMetrics::default()
         };
-        match client.update(device) {
-            Some((header, payload)) => call.update(header.as_slice(), payload),
-            None => call.refuse("no update after its training".to_owned()),
-        }
+        let update = match client.update(device) {
+            Some((header, payload)) => call.receive(header.as_slice(), payload),
+            None => return call.refuse("no update after its training".to_owned()),
+        };
         client.reported();
         let client = client.park();
         let native = Native {
@@ -246,7 +248,9 @@ impl Inner {
             client,
             non_zero,
         };
+        // Before the answer, which may begin a round that selects it again.
         lock(&self.kept).put(id, native);
+        update.answer();
     }
 
     /// Makes a client and gives it its share.
@@ -338,4 +342,73 @@ fn feed<'p>(
         client.receive_bytes(piece)?;
     }
     client.receive_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zfl_data::Scheme;
+    use zfl_nn::{Activation, Format, Hyperparameters, Initialisation, Loss, Model, Task};
+    use zfl_server::{Coordinator, Deadlines, Initial, LocalPart, Options, Plan, Schedule};
+
+    use crate::data::test_set;
+
+    /// Trains ten clients, four in each round; the final model, and the bytes
+    /// that are kept then.
+    async fn run(threads: usize, kept_bytes_max: usize) -> (Vec<f32>, usize) {
+        let data = zfl_data::digits::load(1, 0.2).unwrap();
+        let partition = Scheme::Iid.partition(&data.train, 10, 1).unwrap();
+        let shares = PartitionedShares::new(data.train, partition);
+        let clients = NativeClients::start(shares.clone(), threads, kept_bytes_max).unwrap();
+        let inner = Arc::clone(&clients.inner);
+        let day = std::time::Duration::from_secs(86_400);
+        let options = Options {
+            plan: Plan {
+                seed: 1,
+                task: Task {
+                    model: Model::mlp(64, &[16, 10], Activation::Relu, Loss::CrossEntropy).unwrap(),
+                    hyperparameters: Hyperparameters::sgd(2, 10, 0.1),
+                    format: Format::F32,
+                },
+                initial: Initial::Drawn(Initialisation::Auto),
+                rounds: 6,
+                client_count: 10,
+                clients_per_round: 4,
+                quorum: 4,
+                schedule: Schedule::Constant,
+                target_accuracy: None,
+            },
+            deadlines: Deadlines {
+                ready: day,
+                round: day,
+            },
+            threads,
+        };
+        let local = LocalPart {
+            numbers: vec![0..3, 3..10],
+            clients: Box::new(clients),
+        };
+        let test = test_set(&data.test);
+        let (coordinator, _events) =
+            Coordinator::with_local(options, shares, test, Some(local)).unwrap();
+        let model = coordinator.run().await.unwrap();
+        drop(coordinator);
+        // All threads have ended, and nobody holds more than allowed.
+        let kept = lock(&inner.kept);
+        let bytes: usize = kept.clients.values().map(Native::bytes).sum();
+        assert_eq!(kept.bytes, bytes);
+        assert!(bytes <= kept_bytes_max);
+        assert_eq!(kept.clients.is_empty(), kept_bytes_max == 0);
+        assert!(kept.spare.len() <= threads);
+        (Arc::unwrap_or_clone(model), bytes)
+    }
+
+    #[tokio::test]
+    async fn neither_threads_nor_what_is_kept_change_a_bit() {
+        let (reference, bytes) = run(1, usize::MAX).await;
+        for (threads, kept_bytes_max) in [(1, 0), (3, 0), (2, bytes / 2), (3, usize::MAX)] {
+            let (model, _) = run(threads, kept_bytes_max).await;
+            assert!(model == reference, "{threads} threads, {kept_bytes_max}");
+        }
+    }
 }

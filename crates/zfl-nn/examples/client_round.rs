@@ -5,8 +5,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use zfl_nn::{
-    Activation, BLOCK_FAST, Draw, Hyperparameters, Initialisation, Loss, Memory, Model,
-    NonZeroBuffer, Progress, Targets, Training, ValueTable,
+    Activation, Draw, Hyperparameters, Initialisation, Loss, Memory, Model, NonZeroBuffer,
+    Progress, Targets, Training, ValueTable,
 };
 use zfl_seed::{Purpose, Stream};
 

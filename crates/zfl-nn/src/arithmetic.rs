@@ -3,9 +3,12 @@
 //! Layers are written once, over [`Arithmetic`]; what differs between floating
 //! and fixed point is here and nowhere else.
 
+use crate::evaluate;
 use crate::float;
 use crate::math;
-use crate::model::{Activation, Loss};
+use crate::model::{Activation, Loss, Model};
+use crate::training::{Evaluation, Memory, Targets, Training};
+use crate::{ValueTable, Weight};
 
 /// What one sample's outputs are compared with.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +204,22 @@ pub trait Arithmetic:
     /// [`Arithmetic::prepare`] made, times `share`.
     fn optimise(memory: &mut StepMemory<'_, Self>, optimiser: &Optimiser, share: f32);
 
+    /// [`Training::run`] and [`evaluate::run`]: here, so that the loops are
+    /// compiled once and not in every crate that trains.
+    fn run(training: &mut Training<Self>, memory: &mut Memory<'_, Self>, units: usize)
+    where
+        Self: Weight;
+    fn evaluate(
+        model: &Model,
+        parameters: &[Self],
+        samples: &[u8],
+        targets: Targets<'_>,
+        table: &ValueTable<Self>,
+        scratch: &mut [Self::Value],
+    ) -> Evaluation
+    where
+        Self: Weight;
+
     /// Turns outputs into error signals.
     fn compare(
         loss: Loss,
@@ -210,21 +229,73 @@ pub trait Arithmetic:
     ) -> Outcome;
 }
 
-/// The index of the first of the largest values.
+/// What is not generic: the loops for one kind of weight.
+macro_rules! compiled {
+    () => {
+        fn run(training: &mut Training<Self>, memory: &mut Memory<'_, Self>, units: usize) {
+            training.run(memory, units);
+        }
+
+        fn evaluate(
+            model: &Model,
+            parameters: &[Self],
+            samples: &[u8],
+            targets: Targets<'_>,
+            table: &ValueTable<Self>,
+            scratch: &mut [Self::Value],
+        ) -> Evaluation {
+            evaluate::run(model, parameters, samples, targets, table, scratch)
+        }
+    };
+}
+
+/// The index of the first of the largest values, and that value.
 #[inline(always)]
-fn largest<V: Copy + PartialOrd>(values: &[V]) -> Option<(usize, V)> {
-    let mut found: Option<(usize, V)> = None;
+fn largest<V: Copy + PartialOrd>(values: &[V], none: V) -> (usize, V) {
+    let mut found = 0;
+    let mut most = values.first().copied().unwrap_or(none);
     for (index, value) in values.iter().enumerate() {
-        match found {
-            Some((_, most)) if *value <= most => {}
-            Some((_, most)) if most.partial_cmp(value).is_none() => {}
-            _ => found = Some((index, *value)),
+        // Selected rather than branched to: nobody can foresee it.
+        let is_more = *value > most;
+        found = if is_more { index } else { found };
+        most = if is_more { *value } else { most };
+    }
+    (found, most)
+}
+
+/// Values that are mapped together.
+const MAPPED: usize = 8;
+
+/// Maps all values, the last ones in a vector that is not full.
+#[inline(always)]
+fn map(values: &mut [f32], map: impl Fn(f32) -> f32) {
+    if !cfg!(feature = "std") {
+        for value in values {
+            *value = map(*value);
+        }
+        return;
+    }
+    let (chunks, rest) = values.as_chunks_mut::<MAPPED>();
+    for chunk in chunks {
+        for value in chunk {
+            *value = map(*value);
         }
     }
-    found
+    let mut last = [0.0; MAPPED];
+    if let Some(part) = last.get_mut(..rest.len()) {
+        part.copy_from_slice(rest);
+    }
+    for value in &mut last {
+        *value = map(*value);
+    }
+    for (value, mapped) in rest.iter_mut().zip(last) {
+        *value = mapped;
+    }
 }
 
 impl Arithmetic for f32 {
+    compiled!();
+
     type Value = f32;
     type Sum = f32;
     type Sums<const T: usize> = float::Sums<T>;
@@ -423,21 +494,17 @@ impl Arithmetic for f32 {
 
     #[inline(always)]
     fn compare(loss: Loss, outputs: &mut [f32], target: Target<'_>, _batch_len: usize) -> Outcome {
-        let (predicted, most) = largest(outputs).unwrap_or((0, 0.0));
+        let (predicted, most) = largest(outputs, 0.0);
         let correct = target.class() == Some(predicted);
         match (loss, target) {
             (Loss::CrossEntropy, Target::Class(class)) => {
                 let of_class = outputs.get(class).copied().unwrap_or(0.0) - most;
-                for output in outputs.iter_mut() {
-                    *output = math::exp(*output - most);
-                }
+                map(outputs, |output| math::exp(output - most));
                 let mut total = 0.0;
                 for output in outputs.iter() {
                     total += *output;
                 }
-                for output in outputs.iter_mut() {
-                    *output /= total;
-                }
+                map(outputs, |output| output / total);
                 if let Some(output) = outputs.get_mut(class) {
                     *output -= 1.0;
                 }
@@ -498,6 +565,8 @@ fn fixed_product(a: i32, b: i32) -> i32 {
 macro_rules! fixed_point {
     ($weight:ty, $fraction_bits:literal) => {
         impl Arithmetic for $weight {
+            compiled!();
+
             type Value = i32;
             type Sum = i64;
             type Sums<const T: usize> = [i64; T];
@@ -700,14 +769,13 @@ macro_rules! fixed_point {
 
             fn optimise(_memory: &mut StepMemory<'_, Self>, _: &Optimiser, _share: f32) {}
 
-            #[expect(clippy::cast_possible_truncation, reason = "shares are below 1")]
             fn compare(
                 loss: Loss,
                 outputs: &mut [i32],
                 target: Target<'_>,
                 batch_len: usize,
             ) -> Outcome {
-                let (predicted, most) = largest(outputs).unwrap_or((0, 0));
+                let (predicted, most) = largest(outputs, 0);
                 let correct = target.class() == Some(predicted);
                 let per_batch = (1i64 << 32) / batch_len.max(1) as i64;
                 let share = |value: i64| ((value * per_batch) >> 32) as i32;

@@ -40,28 +40,45 @@ impl Model {
                 needed: self.evaluation_len(),
             });
         };
-        let mut evaluation = Evaluation::default();
-        crate::dispatch::<W, _>(
-            #[inline(always)]
-            || {
-                let (mut from, mut to) = scratch.split_at_mut(scratch.len() / 2);
-                for (sample, values) in samples.chunks_exact(inputs).enumerate() {
-                    let mut len = 0;
-                    for (index, layer) in self.placed().iter().enumerate() {
-                        let outputs = &mut to[..layer.output.len()];
-                        if index == 0 {
-                            layer::forward(layer, Bytes { values, table }, parameters, outputs);
-                        } else {
-                            layer::forward(layer, Values(&from[..len]), parameters, outputs);
-                        }
-                        len = layer.output.len();
-                        core::mem::swap(&mut from, &mut to);
-                    }
-                    let target = targets.of(sample, self.output_count());
-                    evaluation.add(W::compare(self.loss(), &mut from[..len], target, 1));
-                }
-            },
-        );
-        Ok(evaluation)
+        Ok(W::evaluate(
+            self, parameters, samples, targets, table, scratch,
+        ))
     }
+}
+
+/// Evaluates samples that were checked. Compiled once for each kind of weight,
+/// in [`crate::arithmetic::Arithmetic::evaluate`].
+#[inline(always)]
+pub(crate) fn run<W: Weight>(
+    model: &Model,
+    parameters: &[W],
+    samples: &[u8],
+    targets: Targets<'_>,
+    table: &ValueTable<W>,
+    scratch: &mut [W::Value],
+) -> Evaluation {
+    let inputs = model.input_count();
+    let mut evaluation = Evaluation::default();
+    crate::dispatch::<W, _>(
+        #[inline(always)]
+        || {
+            let (mut from, mut to) = scratch.split_at_mut(scratch.len() / 2);
+            for (sample, values) in samples.chunks_exact(inputs).enumerate() {
+                let mut len = 0;
+                for (index, layer) in model.placed().iter().enumerate() {
+                    let outputs = &mut to[..layer.output.len()];
+                    if index == 0 {
+                        layer::forward(layer, Bytes { values, table }, parameters, outputs);
+                    } else {
+                        layer::forward(layer, Values(&from[..len]), parameters, outputs);
+                    }
+                    len = layer.output.len();
+                    core::mem::swap(&mut from, &mut to);
+                }
+                let target = targets.of(sample, model.output_count());
+                evaluation.add(W::compare(model.loss(), &mut from[..len], target, 1));
+            }
+        },
+    );
+    evaluation
 }

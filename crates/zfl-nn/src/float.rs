@@ -68,4 +68,8 @@ pub(crate) use hard::multiply_add;
     all(target_arch = "arm", target_abi = "eabi"),
     all(target_arch = "riscv32", not(target_feature = "f")),
 )))]
+#[expect(
+    unreachable_pub,
+    reason = "reachable through the associated types of a private trait"
+)]
 pub use hard::{Signals, Sums};

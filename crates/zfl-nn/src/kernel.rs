@@ -286,7 +286,17 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         let inputs = self.indices.iter().zip(self.values);
         if stride == T {
             let (rows, _) = rows.as_chunks_mut::<T>();
-            for (index, byte) in inputs {
+            let (index_pairs, last_index) = self.indices.as_chunks::<2>();
+            let (byte_pairs, last_byte) = self.values.as_chunks::<2>();
+            for ([index, next_index], [byte, next_byte]) in index_pairs.iter().zip(byte_pairs) {
+                if let Some(row) = rows.get_mut(usize::from(*index)) {
+                    visit(self.table.value(*byte), row);
+                }
+                if let Some(row) = rows.get_mut(usize::from(*next_index)) {
+                    visit(self.table.value(*next_byte), row);
+                }
+            }
+            for (index, byte) in last_index.iter().zip(last_byte) {
                 if let Some(row) = rows.get_mut(usize::from(*index)) {
                     visit(self.table.value(*byte), row);
                 }
@@ -316,6 +326,10 @@ pub(crate) fn tiles<W: Weight>(width: usize, tile: &mut impl Tile) {
             tile.run::<64>(column);
             column += 64;
         }
+    }
+    // Ten classes are common.
+    if W::TILE >= 64 && width - column == 10 {
+        return tile.run::<10>(column);
     }
     if W::TILE >= 16 {
         while width - column >= 16 {
@@ -647,4 +661,122 @@ fn first<const T: usize, R>(values: &[R], column: usize) -> Option<&[R; T]> {
 #[inline(always)]
 fn first_mut<const T: usize, R>(values: &mut [R], column: usize) -> Option<&mut [R; T]> {
     values.get_mut(column..)?.first_chunk_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts how often each output is in a tile.
+    struct Count(Vec<u32>);
+
+    impl Tile for Count {
+        fn run<const T: usize>(&mut self, column: usize) {
+            for count in &mut self.0[column..][..T] {
+                *count += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_cover_every_output_once() {
+        for width in 0..300 {
+            let (mut float, mut fixed) = (Count(vec![0; width]), Count(vec![0; width]));
+            tiles::<f32>(width, &mut float);
+            tiles::<i16>(width, &mut fixed);
+            assert_eq!(float.0, vec![1; width]);
+            assert_eq!(fixed.0, vec![1; width]);
+        }
+    }
+
+    /// Every kind of input visits the same rows with the same factors.
+    #[test]
+    fn every_form_of_the_inputs_visits_the_same_rows() {
+        let table = ValueTable::<f32>::new(0.5);
+        for len in 0..40usize {
+            let bytes: Vec<u8> = (0..=u8::MAX)
+                .take(len)
+                .map(|index| {
+                    if index % 5 < 2 || index > 20 {
+                        0
+                    } else {
+                        index
+                    }
+                })
+                .collect();
+            let values: Vec<f32> = bytes.iter().map(|byte| table.value(*byte)).collect();
+            let indices: Vec<u16> = (0..=u16::MAX)
+                .take(len)
+                .filter(|index| bytes[usize::from(*index)] != 0)
+                .collect();
+            let not_zero: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+            let rows: Vec<usize> = (0..len * 3).collect();
+            let dense = Bytes {
+                values: &bytes,
+                table: &table,
+            };
+            let sparse = Sparse {
+                indices: &indices,
+                values: &not_zero,
+                table: &table,
+            };
+            let expected: Vec<(f32, [usize; 2])> = values
+                .iter()
+                .enumerate()
+                .filter(|(_, value)| **value != 0.0)
+                .map(|(index, value)| (*value, [index * 3 + 1, index * 3 + 2]))
+                .collect();
+            assert_eq!(visited(dense, &rows), expected);
+            assert_eq!(visited(Values(&values), &rows), expected);
+            assert_eq!(visited(sparse, &rows), expected);
+        }
+    }
+
+    /// What is visited of the columns 1 and 2 of rows of 3, to read and to
+    /// change.
+    fn visited(inputs: impl Inputs<f32>, rows: &[usize]) -> Vec<(f32, [usize; 2])> {
+        let mut read = Vec::new();
+        inputs.rows::<_, 2>(rows, 3, 1, |factor, row| read.push((factor, *row)));
+        let mut changed = Vec::new();
+        inputs.rows_mut::<_, 2, true>(&mut rows.to_vec(), 3, 1, |factor, row| {
+            changed.push((factor, *row));
+        });
+        // Zeros may be visited where nothing is changed.
+        read.retain(|(factor, _)| *factor != 0.0);
+        assert_eq!(read, changed);
+        read
+    }
+
+    /// Row by row or sample by sample: each weight sees the samples in order.
+    #[test]
+    fn steps_of_a_block_are_those_of_its_samples() {
+        for width in [1, 2, 7, 32, 101] {
+            let mut next = 1u16;
+            let mut random = || {
+                next = next.wrapping_mul(25_173).wrapping_add(13_849);
+                f32::from(next >> 4) / 4096.0 - 0.5
+            };
+            let (inputs, samples) = (5, 3);
+            let weights: Vec<f32> = (0..inputs * width).map(|_| random()).collect();
+            let signals: Vec<f32> = (0..samples * width).map(|_| random()).collect();
+            let values: Vec<f32> = (0..samples * inputs).map(|_| random().max(0.0)).collect();
+            let mut expected = weights.clone();
+            for sample in 0..samples {
+                let inputs = Values::<f32>(&values[sample * inputs..][..inputs]);
+                let signal = &signals[sample * width..][..width];
+                subtract_products(inputs, signal, &mut expected, &mut { Noise::NEAREST });
+            }
+            let mut found = weights.clone();
+            for (index, row) in found.chunks_mut(width).enumerate() {
+                let active: Vec<(f32, usize)> = (0..samples)
+                    .map(|sample| (values[sample * inputs + index], sample))
+                    .filter(|(value, _)| *value != 0.0)
+                    .collect();
+                subtract_rows(&active, &signals, row);
+            }
+            assert_ne!(found, weights);
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&found), bits(&expected), "width {width}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::kernel::{
 };
 use crate::layer;
 use crate::model::{Kind, Model};
-use crate::plan::{IS_ROOMY, LANES, LayerPlan, Parts, Plan};
+use crate::plan::{HAS_LANES, LANES, LayerPlan, Parts, Plan};
 use crate::sparse::NonZero;
 use crate::{ValueTable, Weight};
 
@@ -276,7 +276,8 @@ impl WorkspaceLen {
 impl Model {
     /// Values of workspace that training needs on `sample_count` samples, when
     /// `block` samples are processed together: 1 takes the least memory,
-    /// [`BLOCK_FAST`] the least time. The results are equal.
+    /// [`BLOCK_FAST`], which is the most, the least time. The results are
+    /// equal.
     pub fn workspace_len<W: Weight>(
         &self,
         sample_count: usize,
@@ -438,22 +439,7 @@ impl<W: Weight> Training<W> {
         if !self.has_begun {
             self.begin(memory)?;
         }
-        crate::dispatch::<W, _>(
-            #[inline(always)]
-            || {
-                for _ in 0..units {
-                    if self.phase == Phase::Done || self.has_diverged {
-                        break;
-                    }
-                    self.unit(memory);
-                }
-            },
-        );
-        // The last step is followed by no loss that would show it.
-        if self.phase == Phase::Done && W::HAS_OPTIMISER {
-            let is_finite = |parameter: &W| parameter.as_f32().is_finite();
-            self.has_diverged |= !memory.parameters.iter().all(is_finite);
-        }
+        W::run(self, memory, units);
         if self.has_diverged {
             self.phase = Phase::Done;
             let last = self.hyperparameters.epochs.saturating_sub(1);
@@ -501,6 +487,23 @@ impl<W: Weight> Training<W> {
         self.batch_size.min(self.sample_count - self.batch_start)
     }
 
+    /// Does `units` units of work. Compiled once for each kind of weight, in
+    /// [`crate::arithmetic::Arithmetic::run`].
+    #[inline(always)]
+    pub(crate) fn run(&mut self, memory: &mut Memory<'_, W>, units: usize) {
+        crate::dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                for _ in 0..units {
+                    if self.phase == Phase::Done {
+                        break;
+                    }
+                    self.unit(memory);
+                }
+            },
+        );
+    }
+
     #[inline(always)]
     fn unit(&mut self, memory: &mut Memory<'_, W>) {
         match self.phase {
@@ -538,7 +541,7 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero.filter(|_| IS_ROOMY),
+            non_zero: memory.non_zero,
         };
         let grouped = forward_first_grouped(
             &self.plan,
@@ -626,41 +629,42 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero.filter(|_| IS_ROOMY),
+            non_zero: memory.non_zero,
         };
-        let mut before = None;
-        for plan in self.plan.layers() {
-            if IS_ROOMY
-                && plan.keeps
-                && W::IS_NOISELESS
-                && block_len > 1
-                && plan.layer.width() >= 32
-            {
-                let at = in_batch;
-                apply_block(
-                    &plan,
-                    before.as_ref(),
-                    memory.parameters,
-                    parts.activations,
-                    &data,
-                    at,
-                    rate,
-                );
-            } else if plan.keeps {
-                for in_block in 0..block_len {
-                    apply_sample(
+        // Sample by sample: the noise is drawn in the order of the updates,
+        // which must not depend on the block. Without noise a layer can take
+        // the whole block at once.
+        let chunk = if W::IS_NOISELESS { block_len.max(1) } else { 1 };
+        for start in (0..block_len).step_by(chunk) {
+            let mut before = None;
+            for plan in self.plan.layers() {
+                let takes_block = HAS_LANES && W::IS_NOISELESS && block_len > 1;
+                if takes_block && plan.keeps && plan.layer.width() >= 32 {
+                    apply_block(
                         &plan,
                         before.as_ref(),
                         memory.parameters,
                         parts.activations,
                         &data,
-                        (in_batch + in_block, in_block),
+                        in_batch,
                         rate,
-                        &mut self.noise,
                     );
+                } else if plan.keeps {
+                    for in_block in start..start + chunk {
+                        apply_sample(
+                            &plan,
+                            before.as_ref(),
+                            memory.parameters,
+                            parts.activations,
+                            &data,
+                            (in_batch + in_block, in_block),
+                            rate,
+                            &mut self.noise,
+                        );
+                    }
                 }
+                before = Some(plan);
             }
-            before = Some(plan);
         }
         self.phase = if in_batch + block_len < batch_len {
             Phase::Apply {
@@ -746,11 +750,7 @@ fn forward_first_grouped<W: Weight>(
     let Some(first) = plan.layers().next() else {
         return 0;
     };
-    if !IS_ROOMY
-        || plan.block == 1
-        || first.layer.kind != Kind::Dense
-        || first.layer.width() != GROUP_WIDTH
-    {
+    if plan.block == 1 || first.layer.kind != Kind::Dense || first.layer.width() != GROUP_WIDTH {
         return 0;
     }
     let mut done = 0;
@@ -763,7 +763,7 @@ fn forward_first_grouped<W: Weight>(
         let at: [usize; GROUP_SAMPLES] =
             core::array::from_fn(|index| first.outputs_at(in_batch + done + index, done + index));
         layer::forward_dense_grouped(
-            first.layer,
+            &first.layer,
             [a, b, c, d],
             parameters,
             #[inline(always)]
@@ -889,7 +889,7 @@ fn backward<W: Weight>(
             return;
         };
         let mut done = 0;
-        while IS_ROOMY && done < block_len && plan.block > 1 {
+        while HAS_LANES && done < block_len && plan.block > 1 {
             let at = (in_batch + done, done);
             let rest = block_len - done;
             let count = match rest {

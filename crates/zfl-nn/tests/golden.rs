@@ -1,6 +1,6 @@
 //! The trainer against numpy: `golden/generate.py` wrote the cases in double
 //! precision and documents their form.
-#![expect(clippy::unwrap_used, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod train;
 

@@ -165,7 +165,7 @@ pub enum CoordinatorError {
     },
     /// Training leads away from every solution.
     #[error(
-        "round {round}: the model diverged: {what} holds a number that is not finite (learning rate {learning_rate} is probably too high)"
+        "round {round}: the model diverged: {what} holds a number that is not finite (learning rate {learning_rate:?} is probably too high)"
     )]
     Diverged {
         /// Which round.

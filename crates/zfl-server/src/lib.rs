@@ -36,6 +36,6 @@ pub use coordinator::{
     Coordinator, CoordinatorError, Deadlines, Initial, LocalPart, Options, Plan, Shares, TestSet,
 };
 pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
-pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound};
+pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound, LocalUpdate};
 pub use round::{ClientRecord, Event, Outcome, RoundRecord};
 pub use schedule::Schedule;

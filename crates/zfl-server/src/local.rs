@@ -14,6 +14,7 @@ use zfl_proto::message::HeaderBytes;
 
 use crate::coordinator::Shared;
 use crate::payload::Payload;
+use crate::update::{Refusal, Report};
 use crate::{Outcome, update};
 
 /// The word for the board of a client that is played in this process.
@@ -127,15 +128,13 @@ impl LocalCall {
         !self.round.is_over.load(Ordering::Acquire)
     }
 
-    /// Answers with an update, as it would be sent.
-    pub fn update(mut self, header: &[u8], payload: &[u8]) {
-        self.is_answered = true;
-        let (shared, client) = (&self.round.shared, self.client);
-        let taken = update::decode(client, header, payload)
-            .and_then(|report| update::take(shared, client, report));
-        if let Err(refusal) = taken {
-            // It may have failed already, with the reason.
-            self.fail(refusal.reason);
+    /// Receives an update, as it would be sent. The client is free from here;
+    /// the round knows of the update once it is [answered](LocalUpdate::answer)
+    /// with.
+    pub fn receive(self, header: &[u8], payload: &[u8]) -> LocalUpdate {
+        LocalUpdate {
+            report: update::decode(self.client, header, payload),
+            call: self,
         }
     }
 
@@ -149,6 +148,27 @@ impl LocalCall {
         self.round
             .shared
             .fail(self.round.index, self.client, Outcome::Rejected, reason);
+    }
+}
+
+/// An update that has been received.
+#[must_use = "a call that is not answered ends the run"]
+pub struct LocalUpdate {
+    call: LocalCall,
+    report: Result<Report, Refusal>,
+}
+
+impl LocalUpdate {
+    /// Answers the call with the update. The next round may begin at once, and
+    /// with it the next call of the same client.
+    pub fn answer(self) {
+        let Self { mut call, report } = self;
+        call.is_answered = true;
+        let taken = report.and_then(|report| update::take(&call.round.shared, call.client, report));
+        if let Err(refusal) = taken {
+            // It may have failed already, with the reason.
+            call.fail(refusal.reason);
+        }
     }
 }
 

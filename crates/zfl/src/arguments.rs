@@ -87,8 +87,7 @@ pub(crate) struct RunArguments {
     /// Folder of firmware images BOARD.elf that replace those zfl carries.
     #[arg(long, value_name = "DIR")]
     pub(crate) firmware_dir: Option<PathBuf>,
-    /// Plays all clients so, whatever the experiment says: on emulated
-    /// machines, or natively, in this process, with the same models.
+    /// Plays all clients on emulated machines, or natively: inside zfl.
     #[arg(long, value_enum)]
     pub(crate) fidelity: Option<Fidelity>,
     #[command(flatten)]
@@ -115,16 +114,14 @@ pub(crate) struct SizeArguments {
 /// How clients are played.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Fidelity {
-    /// On emulated machines.
+    // No text of their own, which would make the help of all options long.
     Emulated,
-    /// In this process.
     Native,
 }
 
 #[derive(Args)]
 pub(crate) struct Threads {
-    /// Threads that play native clients and evaluate the model; else one for
-    /// each processor. The results are the same.
+    /// Threads for native clients and evaluation; else one per processor.
     #[arg(long = "threads", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     count: Option<u32>,
 }

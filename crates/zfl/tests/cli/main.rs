@@ -8,6 +8,7 @@
 
 mod endings;
 mod faults;
+mod native;
 mod refusals;
 mod runs;
 mod sizes;

@@ -18,7 +18,7 @@ use crate::support::{Place, Records, SMALL, check_none_left, finish};
 const BOARDS: [&str; 3] = ["mps2-an385", "mps2-an386", "mps2-an500"];
 
 /// The final model of [`SMALL`] as the host computes it, as a hash.
-static SMALL_HASH: LazyLock<String> =
+pub(crate) static SMALL_HASH: LazyLock<String> =
     LazyLock::new(|| train_on_host(&Experiment::parse(SMALL, "small", &[], &BOARDS).unwrap()));
 
 #[test]

@@ -150,16 +150,20 @@ fn help() {
       <FILE>  The experiment file (docs/experiment-file.md)
 
     Options:
-          --set <KEY=VALUE>     Changes a key of the experiment, e.g. `training.epochs=1`
-          --out <DIR>           The run's folder; else the next free runs/NAME-NNN
-          --data-dir <DIR>      Folder of data sets; else ZFL_DATA_DIR, else the cache folder
-          --firmware-dir <DIR>  Folder of firmware images BOARD.elf that replace those zfl carries
-      -h, --help                Print help
+          --set <KEY=VALUE>      Changes a key of the experiment, e.g. `training.epochs=1`
+          --out <DIR>            The run's folder; else the next free runs/NAME-NNN
+          --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
+          --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
+          --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
+                                 [possible values: emulated, native]
+          --threads <N>          Threads for native clients and evaluation; else one per processor
+      -h, --help                 Print help
 
     Examples:
       zfl run examples/digits.toml
       zfl run examples/digits.toml --set rounds=5 --set training.epochs=1
       zfl run examples/mnist.toml --data-dir data --out runs/first
+      zfl run examples/mnist.toml --data-dir data --fidelity native
     "#);
     assert_snapshot!(shown(&["boards"]), @r#"
     board        core             MHz   RAM KiB flash KiB  description

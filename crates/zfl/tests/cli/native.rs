@@ -1,0 +1,138 @@
+//! `--fidelity native`: the same models without a machine.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::runs::SMALL_HASH;
+use crate::support::{Place, Records, Running, finish};
+
+/// A run of [`crate::support::SMALL`] in one process, where no emulator can be
+/// found.
+fn native(place: &Place, out: &str, sets: &[&str], threads: &str) -> std::process::Command {
+    let mut command = place.run(out, sets);
+    command
+        .args(["--fidelity", "native", "--threads", threads])
+        .env("PATH", place.path("nothing"));
+    command
+}
+
+#[test]
+fn native_and_emulated_runs_are_equal() {
+    let place = Place::new();
+    let emulated = place.completed_run("emulated", &[]);
+    for threads in ["1", "2", "7"] {
+        let said = finish(native(&place, threads, &[], threads)).succeeded();
+        assert!(said.contains("records in "), "{said}");
+        let records = Records::new(&place.path(threads));
+        assert_eq!(records.final_hash(), *SMALL_HASH);
+        assert!(records.checkpoints() == emulated.checkpoints());
+        for column in ["accuracy", "loss", "bytes_down", "bytes_up", "clients_ok"] {
+            let columns = [&records, &emulated].map(|records| records.round_column(column));
+            assert_eq!(columns[0], columns[1], "{column}");
+        }
+        for (row, emulated) in records.clients().iter().zip(emulated.clients()) {
+            for column in "round,client,outcome,samples,train_loss,train_accuracy,bytes_down,\
+                           bytes_up,arena_peak_bytes,detail"
+                .split(',')
+            {
+                assert_eq!(row[column], emulated[column], "{column}");
+            }
+            assert_eq!(row["board"], "native");
+            assert!(row["host_seconds"].parse::<f64>().unwrap() > 0.0, "{row:?}");
+            for column in ["nic_bytes_in", "nic_frames_out", "stack_peak_bytes"] {
+                assert_eq!(row[column], "0", "{column}");
+            }
+            assert_eq!(row["device_clock_seconds"], "0.0");
+        }
+        let summary = records.summary();
+        assert_eq!(summary["outcome"], "completed");
+        assert_eq!(summary["clients"], 4);
+        assert_eq!(summary["updates_ok"], 12);
+        assert_eq!(summary["emulators"], serde_json::Value::Null);
+        // Nothing listens, and there is nobody to wait for.
+        for name in ["listening", "client-provisioned"] {
+            assert!(records.events_named(name).is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_mixed_fleet_gives_the_same_model() {
+    let place = Place::new();
+    let fleet = r#"fleet=[{board="mps2-an386",count=1},{fidelity="native",count=2},{board="mps2-an385",count=1}]"#;
+    let records = place.completed_run("out", &[fleet]);
+    assert_eq!(records.final_hash(), *SMALL_HASH);
+    let clients = records.clients();
+    for (row, board) in clients.iter().zip(
+        ["mps2-an386", "native", "native", "mps2-an385"]
+            .iter()
+            .cycle(),
+    ) {
+        assert_eq!(row["board"], *board);
+        assert_eq!(row["nic_bytes_in"] == "0", *board == "native", "{row:?}");
+    }
+    assert_eq!(records.events_named("client-provisioned").len(), 2);
+    assert_eq!(records.events_named("device-boot").len(), 2);
+}
+
+#[test]
+fn a_native_run_is_interrupted() {
+    let place = Place::new();
+    // Minutes of training for each client.
+    let sets = ["training.epochs=10000", "training.batch-size=1"];
+    let mut running = Running::start(native(&place, "out", &sets, "2"));
+    running.wait_for_line("records in ");
+    let events = place.path("out").join("events.jsonl");
+    crate::support::wait_until("the first round", Duration::from_secs(60), || {
+        let events = std::fs::read_to_string(&events).ok()?;
+        events.contains("round-started").then_some(())
+    });
+    running.signal(Signal::INT);
+    let began = Instant::now();
+    let said = running.finish().failed(130);
+    assert!(began.elapsed() < Duration::from_secs(5), "{said}");
+    assert!(said.contains("interrupted in round 1 of 3"), "{said}");
+    let records = Records::new(&place.path("out"));
+    assert_eq!(records.events().last().unwrap()["event"], "ended");
+    assert_eq!(records.summary()["rounds"], 0);
+}
+
+/// The learning rate is fit for the first rounds, and not for the later ones.
+#[test]
+fn a_divergence_is_told() {
+    let place = Place::new();
+    let sets = ["training.learning-rate=1e30"];
+    let fidelities = [
+        ("native", native(&place, "native", &sets, "2")),
+        ("emulated", place.run("emulated", &sets)),
+    ];
+    for (name, command) in fidelities {
+        let said = finish(command).failed(1);
+        let expected = "error: round 1: the model diverged: the update of client 0 holds a number \
+                        that is not finite (learning rate 1e30 is probably too high)";
+        assert!(said.contains(expected), "{said}");
+        let records = Records::new(&place.path(name));
+        let outcome = records.summary()["outcome"].as_str().unwrap().to_owned();
+        assert!(expected.ends_with(&outcome), "{outcome}");
+        let clients = records.clients();
+        assert_eq!(clients.len(), 4);
+        for row in clients {
+            assert_eq!(row["outcome"], "rejected");
+            let detail = "of the update is not a finite number";
+            assert!(row["detail"].ends_with(detail), "{row:?}");
+        }
+        assert_eq!(records.events().last().unwrap()["event"], "ended");
+    }
+}
+
+#[test]
+fn too_few_samples_are_told_before_a_run() {
+    let place = Place::new();
+    let fleet = r#"fleet=[{board="mps2-an386",count=2000}]"#;
+    let said = finish(native(&place, "out", &[fleet], "2")).failed(1);
+    assert!(said.contains("2000 clients for 1438 samples"), "{said}");
+    assert!(!place.path("out").exists());
+    let said = finish(native(&place, "out", &[], "0")).failed(2);
+    assert!(said.contains("--threads"), "{said}");
+}
