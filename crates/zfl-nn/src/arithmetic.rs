@@ -340,7 +340,11 @@ impl Arithmetic for f32 {
     fn begin<const T: usize>(biases: &[f32; T]) -> float::Sums<T> {
         // Makes +0 of −0: a sum that is not −0 at its beginning never is, so
         // adding 0 × w or leaving it out gives the same bits.
-        float::Sums::new(&biases.map(|bias| bias + 0.0))
+        let mut totals = [0.0; T];
+        for (total, bias) in totals.iter_mut().zip(biases) {
+            *total += bias;
+        }
+        float::Sums::new(&totals)
     }
 
     #[inline(always)]

@@ -1,5 +1,9 @@
 //! Tiles of `f32`: with the processor's own operations, or with [`crate::soft`]
 //! where it has none. The bits are equal.
+#![allow(
+    unreachable_pub,
+    reason = "reachable through the associated types of a private trait"
+)]
 
 #[cfg(any(
     all(target_arch = "arm", target_abi = "eabi"),
@@ -73,8 +77,4 @@ pub(crate) use hard::multiply_add;
     all(target_arch = "arm", target_abi = "eabi"),
     all(target_arch = "riscv32", not(target_feature = "f")),
 )))]
-#[expect(
-    unreachable_pub,
-    reason = "reachable through the associated types of a private trait"
-)]
 pub use hard::{Signals, Sums};

@@ -141,7 +141,10 @@ pub(crate) fn forward_dense_grouped<W: Weight>(
         weights,
         bias,
         #[inline(always)]
-        |sample, sums| put(sample, sums.map(|sum| W::activate(layer.activation, sum))),
+        |sample, mut sums| {
+            activate::<W>(layer, &mut sums);
+            put(sample, sums);
+        },
     );
 }
 

@@ -25,7 +25,11 @@
 //! go to [`general`] and from there to the compiler's routines.
 //!
 //! The module compiles everywhere and is worth using where [`FASTER`] says so.
-#![allow(dead_code, reason = "used on processors without an FPU only")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "used on processors without an FPU only"
+)]
 
 use core::hint::black_box;
 use core::num::NonZeroU32;
