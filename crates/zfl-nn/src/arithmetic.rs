@@ -659,10 +659,10 @@ macro_rules! fixed_point {
                 noise: &mut Noise,
             ) {
                 for (weight, signal) in weights.iter_mut().zip(signals) {
-                    // Wraps where a weight leaves its range, as the sums do.
-                    let exact = (i64::from(*weight) << 32)
-                        .wrapping_add(i64::from(noise.next()))
-                        .wrapping_sub(i64::from(value) * i64::from(*signal));
+                    // What leaves the range becomes the last in range, as in
+                    // `step`.
+                    let exact = ((i64::from(*weight) << 32) + i64::from(noise.next()))
+                        .saturating_sub(i64::from(value) * i64::from(*signal));
                     *weight = (exact >> 32) as Self;
                 }
             }

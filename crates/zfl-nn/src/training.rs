@@ -440,6 +440,11 @@ impl<W: Weight> Training<W> {
             self.begin(memory)?;
         }
         W::run(self, memory, units);
+        // The last step is followed by no loss that would show it.
+        if self.phase == Phase::Done && W::HAS_OPTIMISER {
+            let is_finite = |parameter: &W| parameter.as_f32().is_finite();
+            self.has_diverged |= !memory.parameters.iter().all(is_finite);
+        }
         if self.has_diverged {
             self.phase = Phase::Done;
             let last = self.hyperparameters.epochs.saturating_sub(1);
@@ -495,7 +500,7 @@ impl<W: Weight> Training<W> {
             #[inline(always)]
             || {
                 for _ in 0..units {
-                    if self.phase == Phase::Done {
+                    if self.phase == Phase::Done || self.has_diverged {
                         break;
                     }
                     self.unit(memory);
