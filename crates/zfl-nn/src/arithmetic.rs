@@ -650,7 +650,7 @@ macro_rules! fixed_point {
             }
 
             #[inline(always)]
-            #[expect(clippy::cast_possible_truncation, reason = "STEPS_BY_SAMPLE: 32 bits")]
+            #[allow(clippy::cast_possible_truncation, reason = "STEPS_BY_SAMPLE: 32 bits")]
             #[allow(clippy::cast_lossless, reason = "not lossless for every type")]
             fn subtract_signals<const T: usize>(
                 signals: &[i32; T],

@@ -768,7 +768,7 @@ fn forward_first_grouped<W: Weight>(
         let at: [usize; GROUP_SAMPLES] =
             core::array::from_fn(|index| first.outputs_at(in_batch + done + index, done + index));
         layer::forward_dense_grouped(
-            &first.layer,
+            first.layer,
             [a, b, c, d],
             parameters,
             #[inline(always)]

@@ -203,7 +203,7 @@ async fn a_divergence_ends_the_run() {
         });
         for client in records.unwrap() {
             assert_eq!(client.outcome.name(), "rejected", "{client:?}");
-            let detail = "of the update is not a finite number";
+            let detail = "not a finite number";
             assert!(client.detail.ends_with(detail), "{client:?}");
         }
     }

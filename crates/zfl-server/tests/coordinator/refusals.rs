@@ -285,7 +285,7 @@ async fn a_body_has_a_bound_and_a_type() {
         .body(bad);
     check(&Answer::of(untyped).await, 415, "content type must be");
 
-    for (media_type, limit) in [(MEDIA_TYPE_BINARY, 192 + 688), (MEDIA_TYPE_JSON, 9600)] {
+    for (media_type, limit) in [(MEDIA_TYPE_BINARY, 288 + 688), (MEDIA_TYPE_JSON, 9600)] {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Authorization: Bearer {}\r\nContent-Type: {media_type}\r\n",
