@@ -1,4 +1,5 @@
-//! One client's round of the MNIST experiment on the host.
+//! One client-round of W1 and of W2 (MNIST) on the host, as a yardstick:
+//! `client_round FOLDER [W1|W2]`, where FOLDER holds the unpacked IDX files.
 #![expect(clippy::print_stdout, reason = "an example reports")]
 
 use std::error::Error;
