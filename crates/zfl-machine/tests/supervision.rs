@@ -728,7 +728,11 @@ fn outlived(way: &str, board_name: &str) {
     }
     // Here, as a killed victim removes nothing.
     let folder = tempfile::tempdir().unwrap();
-    let mut victim = Command::new(std::env::current_exe().unwrap())
+    // An interrupt may be ignored by whoever runs the tests, such as a shell
+    // that runs them in the background; children inherit that.
+    let mut victim = Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(std::env::current_exe().unwrap())
         .args(["victim", way, board_name])
         .arg(folder.path())
         .stdin(Stdio::piped())
