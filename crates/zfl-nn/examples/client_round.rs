@@ -41,7 +41,7 @@ fn run(
     let table = ValueTable::new(1.0 / 255.0);
     let mut non_zero = NonZeroBuffer::default();
     let began = Instant::now();
-    non_zero.find(samples, INPUT_COUNT)?;
+    non_zero.find(samples, INPUT_COUNT, &table)?;
     println!("find {:?}", began.elapsed());
     for _ in 0..30 {
         let began = cpu();

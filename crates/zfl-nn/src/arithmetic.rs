@@ -7,6 +7,7 @@ use crate::evaluate;
 use crate::float;
 use crate::math;
 use crate::model::{Activation, Loss, Model};
+use crate::sparse::NonZero;
 use crate::training::{Evaluation, Memory, Targets, Training};
 use crate::{ValueTable, Weight};
 
@@ -175,6 +176,8 @@ pub trait Arithmetic:
         weights: &mut [Self; T],
         noise: &mut Noise,
     );
+    /// What is known of zeros, where it saves anything.
+    fn non_zero(known: NonZero<'_>) -> Option<NonZero<'_, Self::Value>>;
     fn add(a: Self::Value, b: Self::Value) -> Self::Value;
     fn multiply(a: Self::Value, b: Self::Value) -> Self::Value;
 
@@ -393,8 +396,12 @@ impl Arithmetic for f32 {
         weights: &mut [f32; T],
         _noise: &mut Noise,
     ) {
-        // w − x y and w + (−x) y have the same bits.
-        signals.add_scaled_to(-value, weights);
+        signals.subtract_scaled_from(value, weights);
+    }
+
+    #[inline(always)]
+    fn non_zero(known: NonZero<'_>) -> Option<NonZero<'_>> {
+        Some(known)
     }
 
     #[inline(always)]
@@ -683,6 +690,11 @@ macro_rules! fixed_point {
             #[inline(always)]
             fn end(sum: i64) -> i32 {
                 saturate(sum >> Self::FRACTION_BITS)
+            }
+
+            #[inline(always)]
+            fn non_zero(_: NonZero<'_>) -> Option<NonZero<'_, i32>> {
+                None
             }
 
             #[inline(always)]

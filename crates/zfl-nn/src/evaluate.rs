@@ -4,7 +4,7 @@ use crate::error::{InputError, check_len};
 use crate::kernel::{Bytes, Values};
 use crate::layer;
 use crate::training::{Evaluation, Targets};
-use crate::{Model, ValueTable, Weight};
+use crate::{Model, ValueTable, Weight, dispatch};
 
 impl Model {
     /// Values of scratch memory that [`Model::evaluate`] needs.
@@ -59,26 +59,25 @@ pub(crate) fn run<W: Weight>(
 ) -> Evaluation {
     let inputs = model.input_count();
     let mut evaluation = Evaluation::default();
-    crate::dispatch::<W, _>(
-        #[inline(always)]
-        || {
-            let (mut from, mut to) = scratch.split_at_mut(scratch.len() / 2);
-            for (sample, values) in samples.chunks_exact(inputs).enumerate() {
-                let mut len = 0;
-                for (index, layer) in model.placed().iter().enumerate() {
-                    let outputs = &mut to[..layer.output.len()];
-                    if index == 0 {
-                        layer::forward(layer, Bytes { values, table }, parameters, outputs);
-                    } else {
-                        layer::forward(layer, Values(&from[..len]), parameters, outputs);
-                    }
-                    len = layer.output.len();
-                    core::mem::swap(&mut from, &mut to);
-                }
-                let target = targets.of(sample, model.output_count());
-                evaluation.add(W::compare(model.loss(), &mut from[..len], target, 1));
+    let (mut from, mut to) = scratch.split_at_mut(scratch.len() / 2);
+    for (sample, values) in samples.chunks_exact(inputs).enumerate() {
+        let mut len = 0;
+        for (index, layer) in model.placed().iter().enumerate() {
+            let outputs = &mut to[..layer.output.len()];
+            if index == 0 {
+                layer::forward(layer, Bytes { values, table }, parameters, outputs);
+            } else {
+                layer::forward(layer, Values(&from[..len]), parameters, outputs);
             }
-        },
-    );
+            len = layer.output.len();
+            core::mem::swap(&mut from, &mut to);
+        }
+        let target = targets.of(sample, model.output_count());
+        let outputs = &mut from[..len];
+        evaluation.add(dispatch::<W, _>(
+            #[inline(always)]
+            || W::compare(model.loss(), outputs, target, 1),
+        ));
+    }
     evaluation
 }

@@ -60,6 +60,13 @@ mod hard {
                 *total += value * x;
             }
         }
+
+        #[inline(always)]
+        pub(crate) fn subtract_scaled_from(&self, value: f32, row: &mut [f32; T]) {
+            for (total, x) in row.iter_mut().zip(&self.0) {
+                *total -= value * x;
+            }
+        }
     }
 
     #[inline(always)]

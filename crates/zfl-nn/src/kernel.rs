@@ -74,8 +74,7 @@ impl<W: Weight> Copy for Values<'_, W> {}
 /// Inputs of the first layer as a list of those that are not 0.
 pub(crate) struct Sparse<'a, W: Weight> {
     pub(crate) indices: &'a [u16],
-    pub(crate) values: &'a [u8],
-    pub(crate) table: &'a ValueTable<W>,
+    pub(crate) values: &'a [W::Value],
 }
 
 impl<W: Weight> Clone for Sparse<'_, W> {
@@ -87,21 +86,29 @@ impl<W: Weight> Clone for Sparse<'_, W> {
 impl<W: Weight> Copy for Sparse<'_, W> {}
 
 impl<'a, W: Weight> Sparse<'a, W> {
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.indices.len().min(self.values.len())
+    }
+
     /// The first `count` inputs and the rest.
     #[inline(always)]
-    fn split(
-        self,
-        count: usize,
-    ) -> (
-        impl Iterator<Item = (&'a u16, &'a u8)>,
-        impl Iterator<Item = (&'a u16, &'a u8)>,
-    ) {
+    fn split(self, count: usize) -> (Self, Self) {
         let (indices, more_indices) = self.indices.split_at(count);
         let (values, more_values) = self.values.split_at(count);
         (
-            indices.iter().zip(values),
-            more_indices.iter().zip(more_values),
+            Self { indices, values },
+            Self {
+                indices: more_indices,
+                values: more_values,
+            },
         )
+    }
+
+    #[inline(always)]
+    fn iter(self) -> impl Iterator<Item = (usize, W::Value)> {
+        let inputs = self.indices.iter().zip(self.values);
+        inputs.map(|(index, value)| (usize::from(*index), *value))
     }
 }
 
@@ -257,20 +264,9 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
-        let inputs = self.indices.iter().zip(self.values);
-        if stride == T {
-            // One tile is a whole row.
-            let (rows, _) = rows.as_chunks::<T>();
-            for (index, byte) in inputs {
-                if let Some(row) = rows.get(usize::from(*index)) {
-                    visit(self.table.value(*byte), row);
-                }
-            }
-            return;
-        }
-        for (index, byte) in inputs {
-            if let Some(row) = first(rows, usize::from(*index) * stride + column) {
-                visit(self.table.value(*byte), row);
+        for (index, value) in self.iter() {
+            if let Some(row) = first(rows, index * stride + column) {
+                visit(value, row);
             }
         }
     }
@@ -283,29 +279,19 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
-        let inputs = self.indices.iter().zip(self.values);
         if stride == T {
+            // One tile is a whole row.
             let (rows, _) = rows.as_chunks_mut::<T>();
-            let (index_pairs, last_index) = self.indices.as_chunks::<2>();
-            let (byte_pairs, last_byte) = self.values.as_chunks::<2>();
-            for ([index, next_index], [byte, next_byte]) in index_pairs.iter().zip(byte_pairs) {
-                if let Some(row) = rows.get_mut(usize::from(*index)) {
-                    visit(self.table.value(*byte), row);
-                }
-                if let Some(row) = rows.get_mut(usize::from(*next_index)) {
-                    visit(self.table.value(*next_byte), row);
-                }
-            }
-            for (index, byte) in last_index.iter().zip(last_byte) {
-                if let Some(row) = rows.get_mut(usize::from(*index)) {
-                    visit(self.table.value(*byte), row);
+            for (index, value) in self.iter() {
+                if let Some(row) = rows.get_mut(index) {
+                    visit(value, row);
                 }
             }
             return;
         }
-        for (index, byte) in inputs {
-            if let Some(row) = first_mut(rows, usize::from(*index) * stride + column) {
-                visit(self.table.value(*byte), row);
+        for (index, value) in self.iter() {
+            if let Some(row) = first_mut(rows, index * stride + column) {
+                visit(value, row);
             }
         }
     }
@@ -410,41 +396,42 @@ pub(crate) const GROUP_SAMPLES: usize = 4;
 pub(crate) const GROUP_WIDTH: usize = 16;
 
 /// As [`weighted_sums`] for several samples, where the layer has [`GROUP_WIDTH`]
-/// outputs; `put` is given the sums of each.
+/// outputs. It is fast where they have about as many inputs each.
 #[inline(always)]
 pub(crate) fn weighted_sums_grouped<W: Weight>(
     [a, b, c, d]: [Sparse<'_, W>; GROUP_SAMPLES],
     weights: &[W],
     bias: &[W],
-    mut put: impl FnMut(usize, [W::Value; GROUP_WIDTH]),
-) {
+) -> [[W::Value; GROUP_WIDTH]; GROUP_SAMPLES] {
     let Some(bias) = bias.first_chunk::<GROUP_WIDTH>() else {
-        return;
+        return [[W::ZERO; GROUP_WIDTH]; GROUP_SAMPLES];
     };
     let (rows, _) = weights.as_chunks::<GROUP_WIDTH>();
+    // Four times the same: an array of sums would not stay in registers.
     let (mut sums_a, mut sums_b) = (W::begin(bias), W::begin(bias));
     let (mut sums_c, mut sums_d) = (W::begin(bias), W::begin(bias));
-    let both = |inputs: Sparse<'_, W>| inputs.indices.len().min(inputs.values.len());
-    let shared = both(a).min(both(b)).min(both(c)).min(both(d));
+    let shared = a.len().min(b.len()).min(c.len()).min(d.len());
     let (head_a, tail_a) = a.split(shared);
     let (head_b, tail_b) = b.split(shared);
     let (head_c, tail_c) = c.split(shared);
     let (head_d, tail_d) = d.split(shared);
-    for (((in_a, in_b), in_c), in_d) in head_a.zip(head_b).zip(head_c).zip(head_d) {
-        add_one(rows, &mut sums_a, &a, in_a);
-        add_one(rows, &mut sums_b, &b, in_b);
-        add_one(rows, &mut sums_c, &c, in_c);
-        add_one(rows, &mut sums_d, &d, in_d);
+    let heads = head_a.iter().zip(head_b.iter());
+    for ((in_a, in_b), (in_c, in_d)) in heads.zip(head_c.iter().zip(head_d.iter())) {
+        add_one(rows, &mut sums_a, in_a);
+        add_one(rows, &mut sums_b, in_b);
+        add_one(rows, &mut sums_c, in_c);
+        add_one(rows, &mut sums_d, in_d);
     }
-    // Four times the same: an array of sums would not stay in registers.
-    tail_a.for_each(|input| add_one(rows, &mut sums_a, &a, input));
-    put(0, W::end_all(&sums_a));
-    tail_b.for_each(|input| add_one(rows, &mut sums_b, &b, input));
-    put(1, W::end_all(&sums_b));
-    tail_c.for_each(|input| add_one(rows, &mut sums_c, &c, input));
-    put(2, W::end_all(&sums_c));
-    tail_d.for_each(|input| add_one(rows, &mut sums_d, &d, input));
-    put(3, W::end_all(&sums_d));
+    tail_a.iter().for_each(|input| add_one(rows, &mut sums_a, input));
+    tail_b.iter().for_each(|input| add_one(rows, &mut sums_b, input));
+    tail_c.iter().for_each(|input| add_one(rows, &mut sums_c, input));
+    tail_d.iter().for_each(|input| add_one(rows, &mut sums_d, input));
+    [
+        W::end_all(&sums_a),
+        W::end_all(&sums_b),
+        W::end_all(&sums_c),
+        W::end_all(&sums_d),
+    ]
 }
 
 /// Adds one input's row to sums.
@@ -452,11 +439,10 @@ pub(crate) fn weighted_sums_grouped<W: Weight>(
 fn add_one<W: Weight>(
     rows: &[[W; GROUP_WIDTH]],
     sums: &mut W::Sums<GROUP_WIDTH>,
-    inputs: &Sparse<'_, W>,
-    (index, byte): (&u16, &u8),
+    (index, value): (usize, W::Value),
 ) {
-    if let Some(row) = rows.get(usize::from(*index)) {
-        W::add_row(sums, inputs.table.value(*byte), row);
+    if let Some(row) = rows.get(index) {
+        W::add_row(sums, value, row);
     }
 }
 
@@ -709,7 +695,7 @@ mod tests {
                 .take(len)
                 .filter(|index| bytes[usize::from(*index)] != 0)
                 .collect();
-            let not_zero: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+            let not_zero: Vec<f32> = values.iter().copied().filter(|value| *value != 0.0).collect();
             let rows: Vec<usize> = (0..len * 3).collect();
             let dense = Bytes {
                 values: &bytes,
@@ -718,7 +704,6 @@ mod tests {
             let sparse = Sparse {
                 indices: &indices,
                 values: &not_zero,
-                table: &table,
             };
             let expected: Vec<(f32, [usize; 2])> = values
                 .iter()

@@ -1,11 +1,11 @@
 //! What a layer does with one sample: forward, backward, gradient.
 
-use crate::Weight;
 use crate::kernel::{
     GROUP_SAMPLES, GROUP_WIDTH, Inputs, Listed, Pixels, Sparse, Values, add_products, dot,
     list_non_zero, weighted_sums, weighted_sums_grouped,
 };
-use crate::model::{Kind, Placed};
+use crate::model::{Activation, Kind, Placed};
+use crate::{Weight, dispatch};
 
 /// The settings of a convolution.
 #[derive(Clone, Copy)]
@@ -53,15 +53,19 @@ fn under<W: Weight, I: Pixels<W>>(
 
 /// The outputs of a layer for one sample, from its inputs in a form that any
 /// layer can take.
-#[inline(always)]
 pub(crate) fn forward<W: Weight, I: Pixels<W>>(
     layer: &Placed,
     inputs: I,
     parameters: &[W],
     outputs: &mut [W::Value],
 ) {
+    // Each kind is compiled by itself: all of them in one would leave too few
+    // registers to the loops.
     match layer.kind {
-        Kind::Dense => forward_dense(layer, inputs, parameters, outputs),
+        Kind::Dense => dispatch::<W, _>(
+            #[inline(always)]
+            || forward_dense(layer, inputs, parameters, outputs),
+        ),
         Kind::Conv {
             kernel,
             stride,
@@ -72,26 +76,26 @@ pub(crate) fn forward<W: Weight, I: Pixels<W>>(
                 stride,
                 padding,
             };
-            let (weights, bias) = layer.split(parameters);
-            let mut pixels = outputs.chunks_exact_mut(layer.width());
-            for y in 0..layer.output.height {
-                for x in 0..layer.output.width {
-                    let Some(sums) = pixels.next() else {
-                        return;
-                    };
-                    let parts = under(layer, conv, inputs, y, x);
-                    weighted_sums(parts, weights, bias, sums);
-                    activate::<W>(layer, sums);
-                }
-            }
+            dispatch::<W, _>(
+                #[inline(always)]
+                || forward_conv(layer, conv, inputs, parameters, outputs),
+            );
         }
-        Kind::MaxPool { size } => {
-            windows(layer, size, |window, output| {
-                if let Some(slot) = outputs.get_mut(output) {
-                    *slot = inputs.value(first_largest::<W, I>(inputs, window));
-                }
-            });
-        }
+        Kind::MaxPool { size } => dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                windows(
+                    layer,
+                    size,
+                    #[inline(always)]
+                    |window, output| {
+                        if let Some(slot) = outputs.get_mut(output) {
+                            *slot = inputs.value(first_largest::<W, I>(inputs, window));
+                        }
+                    },
+                );
+            },
+        ),
         Kind::AveragePool { size } => {
             let share = share::<W>(size);
             windows(layer, size, |window, output| {
@@ -103,6 +107,28 @@ pub(crate) fn forward<W: Weight, I: Pixels<W>>(
                     *slot = total;
                 }
             });
+        }
+    }
+}
+
+#[inline(always)]
+fn forward_conv<W: Weight, I: Pixels<W>>(
+    layer: &Placed,
+    conv: Conv,
+    inputs: I,
+    parameters: &[W],
+    outputs: &mut [W::Value],
+) {
+    let (weights, bias) = layer.split(parameters);
+    let mut pixels = outputs.chunks_exact_mut(layer.width());
+    for y in 0..layer.output.height {
+        for x in 0..layer.output.width {
+            let Some(sums) = pixels.next() else {
+                return;
+            };
+            let parts = under(layer, conv, inputs, y, x);
+            weighted_sums(parts, weights, bias, sums);
+            activate::<W>(layer.activation, sums);
         }
     }
 }
@@ -127,25 +153,19 @@ pub(crate) fn forward_dense_values<W: Weight>(
     }
 }
 
-/// The outputs of a dense layer for a group of samples.
+/// The outputs of a dense layer of [`GROUP_WIDTH`] for a group of samples.
 #[inline(always)]
 pub(crate) fn forward_dense_grouped<W: Weight>(
     layer: &Placed,
     inputs: [Sparse<'_, W>; GROUP_SAMPLES],
     parameters: &[W],
-    mut put: impl FnMut(usize, [W::Value; GROUP_WIDTH]),
-) {
+) -> [[W::Value; GROUP_WIDTH]; GROUP_SAMPLES] {
     let (weights, bias) = layer.split(parameters);
-    weighted_sums_grouped(
-        inputs,
-        weights,
-        bias,
-        #[inline(always)]
-        |sample, mut sums| {
-            activate::<W>(layer, &mut sums);
-            put(sample, sums);
-        },
-    );
+    let mut sums = weighted_sums_grouped(inputs, weights, bias);
+    for sums in &mut sums {
+        activate::<W>(layer.activation, sums);
+    }
+    sums
 }
 
 /// The outputs of a dense layer for one sample.
@@ -158,13 +178,110 @@ pub(crate) fn forward_dense<W: Weight>(
 ) {
     let (weights, bias) = layer.split(parameters);
     weighted_sums(core::iter::once((inputs, 0)), weights, bias, outputs);
-    activate::<W>(layer, outputs);
+    activate::<W>(layer.activation, outputs);
 }
 
 #[inline(always)]
-fn activate<W: Weight>(layer: &Placed, values: &mut [W::Value]) {
-    for value in values {
-        *value = W::activate(layer.activation, *value);
+fn activate<W: Weight>(activation: Activation, values: &mut [W::Value]) {
+    // The choice is made once, not for every value.
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => {
+            for value in values {
+                *value = W::activate(Activation::Relu, *value);
+            }
+        }
+        activation => {
+            for value in values {
+                *value = W::activate(activation, *value);
+            }
+        }
+    }
+}
+
+/// Turns sums behind an activation into signals before it, given what the
+/// activation gave.
+#[inline(always)]
+fn differentiate<W: Weight>(
+    activation: Activation,
+    outputs: &[W::Value],
+    signals: &mut [W::Value],
+) {
+    match activation {
+        Activation::Relu => {
+            for (signal, output) in signals.iter_mut().zip(outputs) {
+                *signal = W::differentiate(Activation::Relu, *output, *signal);
+            }
+        }
+        activation => {
+            for (signal, output) in signals.iter_mut().zip(outputs) {
+                // As everywhere: +0 where nothing is let through, never −0.
+                let is_cut_off = W::differentiate(activation, *output, W::ONE) == W::ZERO;
+                *signal = if is_cut_off {
+                    W::ZERO
+                } else {
+                    W::differentiate(activation, *output, *signal)
+                };
+            }
+        }
+    }
+}
+
+/// Most weights of a layer that are turned round for going backward.
+pub(crate) const TURNED_MAX: usize = 1024;
+/// Most inputs of such a layer.
+pub(crate) const TURNED_INPUTS_MAX: usize = 64;
+
+/// The weights of a small dense layer as `[outputs][inputs]`, so that a sample's
+/// signals before it are sums over rows, side by side.
+pub(crate) struct Turned<W> {
+    weights: [W; TURNED_MAX],
+}
+
+impl<W: Weight> Turned<W> {
+    /// Whether a layer is small enough.
+    #[inline(always)]
+    pub(crate) fn suits(layer: &Placed) -> bool {
+        layer.kind == Kind::Dense
+            && layer.weight_count() <= TURNED_MAX
+            && layer.input.len() <= TURNED_INPUTS_MAX
+    }
+
+    #[inline(always)]
+    pub(crate) fn new(layer: &Placed, parameters: &[W]) -> Self {
+        let mut turned = [W::default(); TURNED_MAX];
+        let (weights, _) = layer.split(parameters);
+        let inputs = layer.input.len();
+        for (input, row) in weights.chunks_exact(layer.width()).enumerate() {
+            for (output, weight) in row.iter().enumerate() {
+                turned[output * inputs + input] = *weight;
+            }
+        }
+        Self { weights: turned }
+    }
+
+    /// The signals before the layer, from those behind it: the sums of
+    /// [`backward`], in their order. `outputs` are those of the layer before.
+    #[inline(always)]
+    pub(crate) fn backward<'s>(
+        &self,
+        layer: &Placed,
+        before: &Placed,
+        signals: &[W::Value],
+        outputs: &[W::Value],
+        sums: &'s mut [W::Value; TURNED_INPUTS_MAX],
+    ) -> &'s [W::Value] {
+        let inputs = layer.input.len();
+        let none = [W::default(); TURNED_INPUTS_MAX];
+        let sums = &mut sums[..inputs];
+        weighted_sums(
+            core::iter::once((Values(signals), 0)),
+            &self.weights[..layer.weight_count()],
+            &none[..inputs],
+            sums,
+        );
+        differentiate::<W>(before.activation, outputs, sums);
+        sums
     }
 }
 
@@ -547,7 +664,6 @@ fn backward_conv<W: Weight>(
 }
 
 /// Adds one sample's part to a layer's gradient.
-#[inline(always)]
 pub(crate) fn add_gradient<W: Weight, I: Pixels<W>>(
     layer: &Placed,
     inputs: I,
@@ -560,13 +676,30 @@ pub(crate) fn add_gradient<W: Weight, I: Pixels<W>>(
         padding,
     } = layer.kind
     else {
-        return add_gradient_dense(layer, inputs, signals, gradient);
+        return dispatch::<W, _>(
+            #[inline(always)]
+            || add_gradient_dense(layer, inputs, signals, gradient),
+        );
     };
     let conv = Conv {
         kernel,
         stride,
         padding,
     };
+    dispatch::<W, _>(
+        #[inline(always)]
+        || add_gradient_conv(layer, conv, inputs, signals, gradient),
+    );
+}
+
+#[inline(always)]
+fn add_gradient_conv<W: Weight, I: Pixels<W>>(
+    layer: &Placed,
+    conv: Conv,
+    inputs: I,
+    signals: &[W::Value],
+    gradient: &mut [W::Value],
+) {
     let width = layer.width();
     let (weights, bias) = gradient.split_at_mut(layer.weight_count());
     let mut pixels = signals.chunks_exact(width);

@@ -9,10 +9,11 @@ use crate::model::{Kind, LAYERS_MAX, Model, Placed};
 /// Samples that are processed together where memory is plenty: error signals
 /// are then computed for so many samples at once, one in each vector lane.
 pub(crate) const LANES: usize = 16;
-/// Whether lanes are worth their code: not on bare metal, where flash is small
-/// and there are no vectors to fill. A block is then passed sample by sample,
-/// with the same results.
-pub(crate) const HAS_LANES: bool = !cfg!(target_os = "none");
+/// Whether there is room for code that only saves time: for blocks of samples,
+/// and for samples whose zeros are known. Not on bare metal, where flash is
+/// small and clients use neither; samples then go one by one, all values of
+/// each, with the same results.
+pub(crate) const IS_ROOMY: bool = !cfg!(target_os = "none");
 
 /// A layer and where its working values lie.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +158,12 @@ impl Plan {
             if trains && !keeps_here {
                 gradients_len = gradients_len.saturating_add(layer.parameter_count());
             }
-            if HAS_LANES && block > 1 && index > first_trained && layer.width() > 0 {
+            if IS_ROOMY
+                && W::IS_VECTOR
+                && block > 1
+                && index > first_trained
+                && layer.width() > 0
+            {
                 lanes_len = lanes_len.max(len.saturating_mul(LANES));
             }
             *slot = Place {

@@ -405,8 +405,14 @@ impl<const T: usize> Addends<T> {
         }
     }
 
-    /// `row[t] += value * numbers[t]`; a subtraction is the addition with
-    /// `-value`.
+    /// `row[t] -= value * numbers[t]`
+    #[inline(always)]
+    pub(crate) fn subtract_scaled_from(&self, value: f32, row: &mut [f32; T]) {
+        // w − x y and w + (−x) y have the same bits.
+        self.add_scaled_to(-value, row);
+    }
+
+    /// `row[t] += value * numbers[t]`
     #[inline(always)]
     pub(crate) fn add_scaled_to(&self, value: f32, row: &mut [f32; T]) {
         if let Some(factor) = Factor::new(value) {

@@ -1,18 +1,18 @@
 //! Where samples are not zero.
 
-/// For each sample the inputs that are not 0 and their bytes, in ascending
-/// order.
+/// For each sample the inputs that are not 0 and what they stand for, in
+/// ascending order.
 #[derive(Clone, Copy, Debug)]
-pub struct NonZero<'a> {
+pub struct NonZero<'a, V = f32> {
     starts: &'a [u32],
     indices: &'a [u16],
-    values: &'a [u8],
+    values: &'a [V],
 }
 
-impl<'a> NonZero<'a> {
+impl<'a, V> NonZero<'a, V> {
     /// Those of a sample; `None` where there are fewer samples.
     #[inline(always)]
-    pub(crate) fn sample(&self, sample: usize) -> Option<(&'a [u16], &'a [u8])> {
+    pub(crate) fn sample(&self, sample: usize) -> Option<(&'a [u16], &'a [V])> {
         let from = *self.starts.get(sample)? as usize;
         let to = *self.starts.get(sample + 1)? as usize;
         Some((self.indices.get(from..to)?, self.values.get(from..to)?))
@@ -22,42 +22,63 @@ impl<'a> NonZero<'a> {
 #[cfg(feature = "std")]
 mod owned {
     use super::NonZero;
-    use crate::{InputError, check_len};
+    use crate::{InputError, ValueTable, check_len};
+
+    /// Bytes looked at together.
+    const GROUP: usize = 8;
 
     /// The memory of a [`NonZero`].
     #[derive(Clone, Debug, Default)]
     pub struct NonZeroBuffer {
         starts: Vec<u32>,
         indices: Vec<u16>,
-        values: Vec<u8>,
+        values: Vec<f32>,
     }
 
     impl NonZeroBuffer {
-        /// Finds what is not 0 in samples of `input_count` bytes each.
+        /// Finds what is not 0 in samples of `input_count` bytes each, which
+        /// stand for what `table` says.
         ///
         /// # Errors
         /// When the samples are not whole, have more than 65,536 inputs each,
         /// or more than 2³² in all.
-        pub fn find(&mut self, samples: &[u8], input_count: usize) -> Result<(), InputError> {
+        pub fn find(
+            &mut self,
+            samples: &[u8],
+            input_count: usize,
+            table: &ValueTable<f32>,
+        ) -> Result<(), InputError> {
             self.starts.clear();
-            self.indices.clear();
-            self.values.clear();
-            let whole = samples.len() / input_count.max(1) * input_count;
+            let input_count = input_count.max(1);
+            let whole = samples.len() / input_count * input_count;
             check_len("samples", samples.len(), whole)?;
             check_len("inputs", input_count.max(1 << 16), 1 << 16)?;
             let bound = u32::MAX as usize;
             check_len("samples", samples.len().max(bound), bound)?;
+            let total = samples.iter().filter(|byte| **byte != 0).count();
+            // One more, as each byte is written before it is known to count.
+            self.indices.resize(total + 1, 0);
+            self.values.resize(total + 1, 0.0);
+            let mut count = 0;
             self.starts.push(0);
-            for sample in samples.chunks_exact(input_count.max(1)) {
-                for (index, byte) in (0..=u16::MAX).zip(sample) {
-                    if *byte != 0 {
-                        self.indices.push(index);
-                        self.values.push(*byte);
+            for sample in samples.chunks_exact(input_count) {
+                let mut first = 0u16;
+                for group in sample.chunks(GROUP) {
+                    if group.iter().any(|byte| *byte != 0) {
+                        for (index, byte) in (first..=u16::MAX).zip(group) {
+                            if let (Some(slot), Some(value)) =
+                                (self.indices.get_mut(count), self.values.get_mut(count))
+                            {
+                                *slot = index;
+                                *value = table.value(*byte);
+                            }
+                            count += usize::from(*byte != 0);
+                        }
                     }
+                    first = first.wrapping_add(GROUP as u16);
                 }
                 // Below 2³² as the samples are.
-                self.starts
-                    .push(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
+                self.starts.push(u32::try_from(count).unwrap_or(u32::MAX));
             }
             Ok(())
         }
@@ -73,7 +94,7 @@ mod owned {
 
         /// Bytes that it takes.
         pub fn bytes(&self) -> usize {
-            self.starts.capacity() * 4 + self.indices.capacity() * 2 + self.values.capacity()
+            self.starts.capacity() * 4 + self.indices.capacity() * 2 + self.values.capacity() * 4
         }
     }
 }

@@ -9,11 +9,11 @@ use crate::error::{InputError, check_labels, check_len};
 use crate::kernel::{
     Bytes, GROUP_SAMPLES, GROUP_WIDTH, Sparse, Values, subtract_products, subtract_rows,
 };
-use crate::layer;
+use crate::layer::{self, TURNED_INPUTS_MAX, Turned};
 use crate::model::{Kind, Model};
-use crate::plan::{HAS_LANES, LANES, LayerPlan, Parts, Plan};
+use crate::plan::{IS_ROOMY, LANES, LayerPlan, Parts, Plan};
 use crate::sparse::NonZero;
-use crate::{ValueTable, Weight};
+use crate::{ValueTable, Weight, dispatch};
 
 /// Most samples that one client can train on: the batch order holds 16-bit
 /// indices, which matters on a device with 64 KB.
@@ -496,17 +496,12 @@ impl<W: Weight> Training<W> {
     /// [`crate::arithmetic::Arithmetic::run`].
     #[inline(always)]
     pub(crate) fn run(&mut self, memory: &mut Memory<'_, W>, units: usize) {
-        crate::dispatch::<W, _>(
-            #[inline(always)]
-            || {
-                for _ in 0..units {
-                    if self.phase == Phase::Done || self.has_diverged {
-                        break;
-                    }
-                    self.unit(memory);
-                }
-            },
-        );
+        for _ in 0..units {
+            if self.phase == Phase::Done || self.has_diverged {
+                break;
+            }
+            self.unit(memory);
+        }
     }
 
     #[inline(always)]
@@ -546,36 +541,35 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero,
+            non_zero: memory.non_zero.filter(|_| IS_ROOMY).and_then(W::non_zero),
         };
-        let grouped = forward_first_grouped(
+        forward(
             &self.plan,
             memory.parameters,
             parts.activations,
             &data,
             in_batch,
         );
-        for in_block in 0..block_len {
-            forward(
-                &self.plan,
-                memory.parameters,
-                parts.activations,
-                &data,
-                (in_batch, in_block),
-                in_block < grouped,
-            );
-            let sample = data.sample(in_block);
-            let outcome = compare::<W>(
-                &self.plan,
-                &self.plan.model,
-                parts.activations,
-                memory.targets.of(sample, self.plan.model.output_count()),
-                batch_len,
-                (in_batch + in_block, in_block),
-            );
-            self.has_diverged |= !outcome.loss.is_finite();
-            self.last_epoch.add(outcome);
-        }
+        let (has_diverged, evaluation) = (&mut self.has_diverged, &mut self.last_epoch);
+        let (plan, targets) = (&self.plan, memory.targets);
+        let activations = &mut *parts.activations;
+        dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                for in_block in 0..block_len {
+                    let sample = data.sample(in_block);
+                    let outcome = compare::<W>(
+                        plan,
+                        activations,
+                        targets.of(sample, plan.model.output_count()),
+                        batch_len,
+                        (in_batch + in_block, in_block),
+                    );
+                    *has_diverged |= !outcome.loss.is_finite();
+                    evaluation.add(outcome);
+                }
+            },
+        );
         backward(&self.plan, memory.parameters, &mut parts, &data, in_batch);
         self.phase = if in_batch + block_len < batch_len {
             Phase::Pass {
@@ -634,39 +628,48 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero,
+            non_zero: memory.non_zero.filter(|_| IS_ROOMY).and_then(W::non_zero),
         };
         // Sample by sample: the noise is drawn in the order of the updates,
         // which must not depend on the block. Without noise a layer can take
         // the whole block at once.
+        let noise = &mut self.noise;
         let chunk = if W::IS_NOISELESS { block_len.max(1) } else { 1 };
         for start in (0..block_len).step_by(chunk) {
             let mut before = None;
             for plan in self.plan.layers() {
-                let takes_block = HAS_LANES && W::IS_NOISELESS && block_len > 1;
-                if takes_block && plan.keeps && plan.layer.width() >= 32 {
-                    apply_block(
-                        &plan,
-                        before.as_ref(),
-                        memory.parameters,
-                        parts.activations,
-                        &data,
-                        in_batch,
-                        rate,
+                let takes_block = IS_ROOMY && W::IS_VECTOR && W::IS_NOISELESS && block_len > 1;
+                let parameters = &mut *memory.parameters;
+                let activations = &mut *parts.activations;
+                if !plan.keeps {
+                } else if takes_block && plan.layer.width() >= 32 {
+                    dispatch::<W, _>(
+                        #[inline(always)]
+                        || {
+                            let before = before.as_ref();
+                            apply_block(
+                                &plan, before, parameters, activations, &data, in_batch, rate,
+                            );
+                        },
                     );
-                } else if plan.keeps {
-                    for in_block in start..start + chunk {
-                        apply_sample(
-                            &plan,
-                            before.as_ref(),
-                            memory.parameters,
-                            parts.activations,
-                            &data,
-                            (in_batch + in_block, in_block),
-                            rate,
-                            &mut self.noise,
-                        );
-                    }
+                } else {
+                    dispatch::<W, _>(
+                        #[inline(always)]
+                        || {
+                            for in_block in start..start + chunk {
+                                apply_sample(
+                                    &plan,
+                                    before.as_ref(),
+                                    parameters,
+                                    activations,
+                                    &data,
+                                    (in_batch + in_block, in_block),
+                                    rate,
+                                    noise,
+                                );
+                            }
+                        },
+                    );
                 }
                 before = Some(plan);
             }
@@ -713,7 +716,7 @@ struct Data<'a, W: Weight> {
     samples: &'a [u8],
     input_count: usize,
     table: &'a ValueTable<W>,
-    non_zero: Option<NonZero<'a>>,
+    non_zero: Option<NonZero<'a, W::Value>>,
 }
 
 impl<'a, W: Weight> Data<'a, W> {
@@ -734,90 +737,148 @@ impl<'a, W: Weight> Data<'a, W> {
     #[inline(always)]
     fn sparse(&self, in_block: usize) -> Option<Sparse<'a, W>> {
         let (indices, values) = self.non_zero?.sample(self.sample(in_block))?;
-        Some(Sparse {
-            indices,
-            values,
-            table: self.table,
-        })
+        Some(Sparse { indices, values })
     }
 }
 
-/// The outputs of a narrow first layer, for as many samples of the block as make
-/// whole groups: how many.
-#[inline(always)]
-fn forward_first_grouped<W: Weight>(
-    plan: &Plan,
-    parameters: &[W],
-    activations: &mut [W::Value],
-    data: &Data<'_, W>,
-    in_batch: usize,
-) -> usize {
-    let Some(first) = plan.layers().next() else {
-        return 0;
-    };
-    if plan.block == 1 || first.layer.kind != Kind::Dense || first.layer.width() != GROUP_WIDTH {
-        return 0;
-    }
-    let mut done = 0;
-    while data.order.len() - done >= GROUP_SAMPLES {
-        let inputs: [Option<Sparse<'_, W>>; GROUP_SAMPLES] =
-            core::array::from_fn(|index| data.sparse(done + index));
-        let [Some(a), Some(b), Some(c), Some(d)] = inputs else {
-            break;
-        };
-        let at: [usize; GROUP_SAMPLES] =
-            core::array::from_fn(|index| first.outputs_at(in_batch + done + index, done + index));
-        layer::forward_dense_grouped(
-            first.layer,
-            [a, b, c, d],
-            parameters,
-            #[inline(always)]
-            |sample, outputs| {
-                activations[at[sample]..][..GROUP_WIDTH].copy_from_slice(&outputs);
-            },
-        );
-        done += GROUP_SAMPLES;
-    }
-    done
-}
-
-/// The outputs of all layers for one sample; those of the first may be there.
-#[inline(always)]
+/// The outputs of all layers for the samples of a block.
 fn forward<W: Weight>(
     plan: &Plan,
     parameters: &[W],
     activations: &mut [W::Value],
     data: &Data<'_, W>,
-    (in_batch, in_block): (usize, usize),
-    has_first: bool,
+    in_batch: usize,
 ) {
-    let mut before: Option<(usize, usize)> = None;
+    let mut before: Option<LayerPlan<'_>> = None;
     for here in plan.layers() {
-        let at = here.outputs_at(in_batch + in_block, in_block);
-        let len = here.layer.output.len();
         match before {
-            None if has_first => {}
-            None => {
-                let outputs = &mut activations[at..][..len];
-                match data.sparse(in_block) {
-                    Some(inputs) if here.layer.kind == Kind::Dense => {
-                        layer::forward_dense(here.layer, inputs, parameters, outputs);
-                    }
-                    _ => layer::forward(here.layer, data.bytes(in_block), parameters, outputs),
-                }
-            }
-            Some((from, from_len)) => {
-                // Outputs of a layer lie behind those of the layer before it.
-                let (head, tail) = activations.split_at_mut(at);
-                let (values, outputs) = (&head[from..][..from_len], &mut tail[..len]);
-                if here.layer.kind == Kind::Dense {
-                    layer::forward_dense_values(here.layer, values, parameters, outputs);
-                } else {
-                    layer::forward(here.layer, Values(values), parameters, outputs);
-                }
+            None => forward_first(&here, parameters, activations, data, in_batch),
+            Some(before) => {
+                let block_len = data.order.len();
+                forward_next(&here, &before, parameters, activations, in_batch, block_len);
             }
         }
-        before = Some((at, len));
+        before = Some(here);
+    }
+}
+
+/// The outputs of the first layer.
+fn forward_first<W: Weight>(
+    here: &LayerPlan<'_>,
+    parameters: &[W],
+    activations: &mut [W::Value],
+    data: &Data<'_, W>,
+    in_batch: usize,
+) {
+    let layer = here.layer;
+    let len = layer.output.len();
+    let knows_zeros = data.non_zero.is_some() && layer.kind == Kind::Dense;
+    if knows_zeros && layer.width() == GROUP_WIDTH && data.order.len() >= GROUP_SAMPLES {
+        dispatch::<W, _>(
+            #[inline(always)]
+            || forward_first_grouped(here, parameters, activations, data, in_batch),
+        );
+    } else if knows_zeros {
+        dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                for in_block in 0..data.order.len() {
+                    let at = here.outputs_at(in_batch + in_block, in_block);
+                    if let Some(inputs) = data.sparse(in_block) {
+                        let outputs = &mut activations[at..][..len];
+                        layer::forward_dense(layer, inputs, parameters, outputs);
+                    }
+                }
+            },
+        );
+    } else {
+        for in_block in 0..data.order.len() {
+            let at = here.outputs_at(in_batch + in_block, in_block);
+            let outputs = &mut activations[at..][..len];
+            layer::forward(layer, data.bytes(in_block), parameters, outputs);
+        }
+    }
+}
+
+/// The outputs of a narrow first layer, for samples whose zeros are known: for
+/// several at once that have about as many inputs each.
+#[inline(always)]
+fn forward_first_grouped<W: Weight>(
+    here: &LayerPlan<'_>,
+    parameters: &[W],
+    activations: &mut [W::Value],
+    data: &Data<'_, W>,
+    in_batch: usize,
+) {
+    let at = |in_block: usize| here.outputs_at(in_batch + in_block, in_block);
+    let len_of = |in_block: usize| data.sparse(in_block).map_or(0, |inputs| inputs.len());
+    // At most LANES, as blocks are. Sorted by insertion.
+    let mut by_len = [(0usize, 0usize); LANES];
+    let count = data.order.len().min(LANES);
+    for in_block in 0..count {
+        let entry = (len_of(in_block), in_block);
+        let mut place = in_block;
+        while place > 0 && by_len[place - 1] > entry {
+            by_len[place] = by_len[place - 1];
+            place -= 1;
+        }
+        by_len[place] = entry;
+    }
+    let (groups, rest) = by_len[..count].as_chunks::<GROUP_SAMPLES>();
+    for [a, b, c, d] in groups {
+        let samples = [a.1, b.1, c.1, d.1];
+        let [Some(a), Some(b), Some(c), Some(d)] = [
+            data.sparse(a.1),
+            data.sparse(b.1),
+            data.sparse(c.1),
+            data.sparse(d.1),
+        ] else {
+            continue;
+        };
+        let sums = layer::forward_dense_grouped(here.layer, [a, b, c, d], parameters);
+        for (sample, sums) in samples.into_iter().zip(&sums) {
+            activations[at(sample)..][..GROUP_WIDTH].copy_from_slice(sums);
+        }
+    }
+    for (_, sample) in rest {
+        if let Some(inputs) = data.sparse(*sample) {
+            let outputs = &mut activations[at(*sample)..][..GROUP_WIDTH];
+            layer::forward_dense(here.layer, inputs, parameters, outputs);
+        }
+    }
+}
+
+/// The outputs of a layer after another.
+fn forward_next<W: Weight>(
+    here: &LayerPlan<'_>,
+    before: &LayerPlan<'_>,
+    parameters: &[W],
+    activations: &mut [W::Value],
+    in_batch: usize,
+    block_len: usize,
+) {
+    // Outputs of a layer lie behind those of the layer before it.
+    let (head, tail) = activations.split_at_mut(here.outputs);
+    let (len, len_before) = (here.layer.output.len(), before.layer.output.len());
+    let from = |in_block| before.outputs_at(in_batch + in_block, in_block);
+    let to = |in_block| here.outputs_at(in_batch + in_block, in_block) - here.outputs;
+    if here.layer.kind == Kind::Dense {
+        dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                for in_block in 0..block_len {
+                    let values = &head[from(in_block)..][..len_before];
+                    let outputs = &mut tail[to(in_block)..][..len];
+                    layer::forward_dense_values(here.layer, values, parameters, outputs);
+                }
+            },
+        );
+    } else {
+        for in_block in 0..block_len {
+            let values = Values(&head[from(in_block)..][..len_before]);
+            let outputs = &mut tail[to(in_block)..][..len];
+            layer::forward(here.layer, values, parameters, outputs);
+        }
     }
 }
 
@@ -825,7 +886,6 @@ fn forward<W: Weight>(
 #[inline(always)]
 fn compare<W: Weight>(
     plan: &Plan,
-    model: &Model,
     activations: &mut [W::Value],
     target: Target<'_>,
     batch_len: usize,
@@ -841,7 +901,7 @@ fn compare<W: Weight>(
     // The layer after the last keeps nothing: the signals are in place.
     let outputs = &mut activations[last.signals_at(in_batch, in_block)..][..len];
     let is_out_of_range = outputs.iter().any(|output| W::is_out_of_range(*output));
-    let mut outcome = W::compare(model.loss(), outputs, target, batch_len);
+    let mut outcome = W::compare(plan.model.loss(), outputs, target, batch_len);
     if is_out_of_range {
         outcome.loss = f32::NAN;
     }
@@ -850,7 +910,6 @@ fn compare<W: Weight>(
 
 /// Backward pass of a block: signals are left in the workspace, gradients of
 /// the layers that do not keep are added up.
-#[inline(always)]
 fn backward<W: Weight>(
     plan: &Plan,
     parameters: &[W],
@@ -865,42 +924,30 @@ fn backward<W: Weight>(
         if !here.trains {
             return;
         }
-        let len = here.layer.output.len();
         if !here.keeps && here.layer.parameter_count() > 0 {
-            let count = here.layer.parameter_count();
-            let gradient = &mut parts.gradients[here.gradient..][..count];
-            for in_block in 0..block_len {
-                let signals = here.signals_at(in_batch + in_block, in_block);
-                let signals = &parts.activations[signals..][..len];
-                match before {
-                    None => match data.sparse(in_block) {
-                        Some(inputs) if here.layer.kind == Kind::Dense => {
-                            layer::add_gradient_dense(here.layer, inputs, signals, gradient);
-                        }
-                        _ => {
-                            let inputs = data.bytes(in_block);
-                            layer::add_gradient(here.layer, inputs, signals, gradient);
-                        }
-                    },
-                    Some(before) => {
-                        let from = before.outputs_at(in_batch + in_block, in_block);
-                        let inputs = &parts.activations[from..][..here.layer.input.len()];
-                        layer::add_gradient::<W, _>(here.layer, Values(inputs), signals, gradient);
-                    }
-                }
-            }
+            add_gradient(&here, before.as_ref(), parts, data, in_batch);
         }
         let Some(before) = before.filter(|before| before.trains) else {
             return;
         };
+        let has_lanes = IS_ROOMY && W::IS_VECTOR && plan.block > 1;
+        if has_lanes && Turned::<W>::suits(here.layer) {
+            dispatch::<W, _>(
+                #[inline(always)]
+                || {
+                    let at = (in_batch, block_len);
+                    backward_turned(&here, &before, parameters, parts.activations, at);
+                },
+            );
+            continue;
+        }
         let mut done = 0;
-        while HAS_LANES && done < block_len && plan.block > 1 {
+        while has_lanes && done < block_len {
             let at = (in_batch + done, done);
             let rest = block_len - done;
             let count = match rest {
                 9.. => backward_block::<W, 16>(&here, &before, parameters, parts, at, rest),
-                5.. => backward_block::<W, 8>(&here, &before, parameters, parts, at, rest),
-                _ => backward_block::<W, 4>(&here, &before, parameters, parts, at, rest),
+                _ => backward_block::<W, 8>(&here, &before, parameters, parts, at, rest),
             };
             if count == 0 {
                 break;
@@ -914,9 +961,88 @@ fn backward<W: Weight>(
     }
 }
 
+/// Adds a block's part to the gradient of a layer.
+fn add_gradient<W: Weight>(
+    here: &LayerPlan<'_>,
+    before: Option<&LayerPlan<'_>>,
+    parts: &mut Parts<'_, W::Value>,
+    data: &Data<'_, W>,
+    in_batch: usize,
+) {
+    let layer = here.layer;
+    let gradient = &mut parts.gradients[here.gradient..][..layer.parameter_count()];
+    let values = &*parts.activations;
+    let len = layer.output.len();
+    let samples = 0..data.order.len();
+    let signals = |in_block| &values[here.signals_at(in_batch + in_block, in_block)..][..len];
+    match before {
+        None if data.non_zero.is_some() && layer.kind == Kind::Dense => dispatch::<W, _>(
+            #[inline(always)]
+            || {
+                for in_block in samples {
+                    if let Some(inputs) = data.sparse(in_block) {
+                        layer::add_gradient_dense(layer, inputs, signals(in_block), gradient);
+                    }
+                }
+            },
+        ),
+        None => {
+            for in_block in samples {
+                let inputs = data.bytes(in_block);
+                layer::add_gradient(layer, inputs, signals(in_block), gradient);
+            }
+        }
+        Some(before) => {
+            let from = |in_block| before.outputs_at(in_batch + in_block, in_block);
+            let inputs = |in_block| Values::<W>(&values[from(in_block)..][..layer.input.len()]);
+            if layer.kind == Kind::Dense {
+                dispatch::<W, _>(
+                    #[inline(always)]
+                    || {
+                        for in_block in samples {
+                            let (inputs, signals) = (inputs(in_block), signals(in_block));
+                            layer::add_gradient_dense(layer, inputs, signals, gradient);
+                        }
+                    },
+                );
+            } else {
+                for in_block in samples {
+                    layer::add_gradient(layer, inputs(in_block), signals(in_block), gradient);
+                }
+            }
+        }
+    }
+}
+
+/// The signals of the layer before a small dense layer, for `count` samples.
+#[inline(always)]
+fn backward_turned<W: Weight>(
+    here: &LayerPlan<'_>,
+    before: &LayerPlan<'_>,
+    parameters: &[W],
+    activations: &mut [W::Value],
+    (in_batch, count): (usize, usize),
+) {
+    let turned = Turned::new(here.layer, parameters);
+    let (len, len_before) = (here.layer.output.len(), before.layer.output.len());
+    let mut sums = [W::ZERO; TURNED_INPUTS_MAX];
+    for in_block in 0..count {
+        let from = here.signals_at(in_batch + in_block, in_block);
+        let outputs = before.outputs_at(in_batch + in_block, in_block);
+        let signals = turned.backward(
+            here.layer,
+            before.layer,
+            &activations[from..][..len],
+            &activations[outputs..][..len_before],
+            &mut sums,
+        );
+        let to = before.signals_at(in_batch + in_block, in_block);
+        activations[to..][..len_before].copy_from_slice(signals);
+    }
+}
+
 /// The signals of the layer before, for up to `L` of `rest` samples; how many,
 /// 0 where the layer is not of a kind for it.
-#[inline(always)]
 fn backward_block<W: Weight, const L: usize>(
     here: &LayerPlan<'_>,
     before: &LayerPlan<'_>,
@@ -948,20 +1074,25 @@ fn backward_block<W: Weight, const L: usize>(
         signals_stride: stride,
         outputs_stride: stride,
     };
-    layer::backward_lanes::<W, L>(
-        here.layer,
-        before.layer,
-        parameters,
-        lanes,
-        parts.activations,
-        &below,
-        count,
+    let values = &mut *parts.activations;
+    dispatch::<W, _>(
+        #[inline(always)]
+        || {
+            layer::backward_lanes::<W, L>(
+                here.layer,
+                before.layer,
+                parameters,
+                lanes,
+                values,
+                &below,
+                count,
+            )
+        },
     );
     count
 }
 
 /// The signals of the layer before, for one sample.
-#[inline(always)]
 fn backward_sample<W: Weight>(
     here: &LayerPlan<'_>,
     before: &LayerPlan<'_>,

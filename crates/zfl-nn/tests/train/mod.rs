@@ -61,7 +61,11 @@ impl Case<'_> {
         #[cfg(feature = "std")]
         let mut non_zero = NonZeroBuffer::default();
         #[cfg(feature = "std")]
-        non_zero.find(self.samples, self.model.input_count())?;
+        non_zero.find(
+            self.samples,
+            self.model.input_count(),
+            &ValueTable::new(self.scale),
+        )?;
         loop {
             let mut memory = Memory {
                 parameters: &mut parameters,
