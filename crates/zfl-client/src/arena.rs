@@ -4,6 +4,9 @@ use zfl_nn::{Format, Task, WorkspaceLen};
 
 /// Regions begin at multiples of this, in bytes.
 const ALIGNMENT_BYTES: usize = 8;
+/// The same where more than one sample is processed at once: what vector
+/// instructions load does not straddle two lines of the cache then.
+const VECTOR_ALIGNMENT_BYTES: usize = 64;
 
 /// How much memory a client needs, as byte offsets into its arena.
 ///
@@ -22,10 +25,12 @@ pub struct Needs {
     pub parameters_bytes: usize,
     /// Bytes of gradients, activations and error signals.
     pub workspace_bytes: usize,
+    /// Samples processed at once.
+    block: usize,
 }
 
 impl Needs {
-    /// What a share needs before there is a model.
+    /// What a share needs before there is a model, on a device.
     pub fn of_share(sample_count: usize, input_count: usize) -> Self {
         Self {
             samples_bytes: sample_count.saturating_mul(input_count),
@@ -33,17 +38,23 @@ impl Needs {
             order_bytes: sample_count.saturating_mul(size_of::<u16>()),
             parameters_bytes: 0,
             workspace_bytes: 0,
+            block: 1,
         }
     }
 
-    /// What training the task on the share needs as well, when `block` samples
-    /// are processed together (devices: 1).
+    /// The same when `block` samples are processed at once: 1 on devices.
     #[must_use]
-    pub fn with_task(self, task: &Task, block: usize) -> Self {
+    pub fn with_block(self, block: usize) -> Self {
+        Self { block, ..self }
+    }
+
+    /// What training the task on the share needs as well.
+    #[must_use]
+    pub fn with_task(self, task: &Task) -> Self {
         Self {
             parameters_bytes: task.parameter_bytes(),
             workspace_bytes: self
-                .workspace(task, block)
+                .workspace(task)
                 .total()
                 .saturating_mul(size_of::<u32>()),
             ..self
@@ -51,8 +62,8 @@ impl Needs {
     }
 
     /// What the workspace consists of, in values of 4 bytes.
-    pub fn workspace(&self, task: &Task, block: usize) -> WorkspaceLen {
-        let (model, how) = (&task.model, &task.hyperparameters);
+    pub fn workspace(&self, task: &Task) -> WorkspaceLen {
+        let (model, how, block) = (&task.model, &task.hyperparameters, self.block);
         match task.format {
             Format::F32 => model.workspace_len::<f32>(self.labels_bytes, how, block),
             Format::Fixed32 => model.workspace_len::<i32>(self.labels_bytes, how, block),
@@ -63,6 +74,11 @@ impl Needs {
 
     /// The end of each region, in the order in which they lie.
     pub(crate) fn ends(&self) -> [usize; 5] {
+        let alignment_bytes = if self.block > 1 {
+            VECTOR_ALIGNMENT_BYTES
+        } else {
+            ALIGNMENT_BYTES
+        };
         let mut end = 0usize;
         [
             self.samples_bytes,
@@ -74,7 +90,7 @@ impl Needs {
         .map(|bytes| {
             end = end
                 .saturating_add(bytes)
-                .checked_next_multiple_of(ALIGNMENT_BYTES)
+                .checked_next_multiple_of(alignment_bytes)
                 .unwrap_or(usize::MAX);
             end
         })
@@ -132,7 +148,7 @@ mod tests {
     #[test]
     fn regions_lie_one_after_another() {
         let task = task(Format::Fixed16);
-        let needs = Needs::of_share(101, 784).with_task(&task, 1);
+        let needs = Needs::of_share(101, 784).with_task(&task);
         let total = needs.total_bytes();
         let mut arena = vec![0u64; total / 8];
         let regions = needs.cut(bytemuck::cast_slice_mut(&mut arena)).unwrap();
@@ -142,10 +158,19 @@ mod tests {
         assert_eq!(regions.parameters.len(), 12_730 * 2);
         assert_eq!(
             regions.workspace.len(),
-            needs.workspace(&task, 1).total() * 4
+            needs.workspace(&task).total() * 4
         );
         let mut small = vec![0u64; total / 8 - 1];
         assert!(needs.cut(bytemuck::cast_slice_mut(&mut small)).is_none());
+    }
+
+    #[test]
+    fn numbers_lie_where_vectors_load_them_at_once() {
+        let needs = Needs::of_share(101, 783).with_block(16);
+        let needs = needs.with_task(&task(Format::F32));
+        for end in needs.ends() {
+            assert_eq!(end % 64, 0);
+        }
     }
 
     #[test]

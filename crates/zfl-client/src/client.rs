@@ -437,9 +437,11 @@ impl<'m> Client<'m> {
             });
         }
         let needs = Needs::of_share(sample_count, as_usize(header.input_count));
+        let peak = needs.total_bytes();
+        let needs = needs.with_block(self.block);
         self.claim(&needs)?;
         self.training = None;
-        self.arena_peak_bytes = self.arena_peak_bytes.max(needs.total_bytes());
+        self.arena_peak_bytes = self.arena_peak_bytes.max(peak);
         self.share = Some(Share { needs, header });
         Ok((0, needs.samples_bytes))
     }
@@ -471,7 +473,7 @@ impl<'m> Client<'m> {
         if header.encoding != encoding(task.format) {
             return Err(Refusal::Encoding);
         }
-        let needs = share.needs.with_task(&task, self.block);
+        let needs = share.needs.with_task(&task);
         let (frozen_bytes, trained_bytes) = (
             needs.parameters_bytes - task.trained_bytes(),
             task.trained_bytes(),
@@ -495,7 +497,7 @@ impl<'m> Client<'m> {
             client: self.id.0,
             round: header.round.0,
         };
-        let peak = share.needs.with_task(&task, 1).total_bytes();
+        let peak = share.needs.with_block(1).with_task(&task).total_bytes();
         let training = Trainer::new(
             &task,
             share.needs.labels_bytes,

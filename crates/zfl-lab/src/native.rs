@@ -29,9 +29,33 @@ pub(crate) const KEPT_BYTES_MAX: usize = 256 << 20;
 /// Units of training between two looks whether the round still goes on.
 const TURN_UNITS: usize = 64;
 
+/// Words of memory that lie so that vectors load them at once.
+const LINE_WORDS: usize = 8;
+
+/// The memory of a client; what it is given begins with a line of the cache.
+#[derive(Default)]
+struct Arena(Vec<u64>);
+
+impl Arena {
+    /// Zeros straight from the system, which cost nothing until they are used.
+    fn new(words: usize) -> Self {
+        Self(vec![0; words + LINE_WORDS])
+    }
+
+    fn words(&mut self) -> &mut [u64] {
+        let start = self.0.as_ptr().align_offset(LINE_WORDS * size_of::<u64>());
+        let end = self.0.len().saturating_sub(LINE_WORDS) + start;
+        self.0.get_mut(start..end).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.0.as_slice())
+    }
+}
+
 /// A client between two rounds.
 struct Native {
-    arena: Vec<u64>,
+    arena: Arena,
     client: Parked,
     /// Where its samples are not 0.
     non_zero: NonZeroBuffer,
@@ -40,7 +64,7 @@ struct Native {
 impl Native {
     /// Bytes that it takes.
     fn bytes(&self) -> usize {
-        size_of_val(self.arena.as_slice()) + self.non_zero.bytes()
+        self.arena.bytes() + self.non_zero.bytes()
     }
 }
 
@@ -50,7 +74,7 @@ struct Kept {
     bytes: usize,
     bytes_max: usize,
     /// Of clients that were not kept, for the next that is made.
-    spare: Vec<(Vec<u64>, NonZeroBuffer)>,
+    spare: Vec<(Arena, NonZeroBuffer)>,
 }
 
 impl Kept {
@@ -224,7 +248,7 @@ impl Inner {
             Ok(native) => native,
             Err(refusal) => return call.refuse(refusal.to_string()),
         };
-        let mut client = client.resume(&mut arena);
+        let mut client = client.resume(arena.words());
         loop {
             match client.train_with(TURN_UNITS, Some(non_zero.view())) {
                 Ok(Progress::Done) => break,
@@ -280,7 +304,7 @@ impl Inner {
 
         let spare = lock(&self.kept).spare.pop();
         let (mut arena, mut non_zero) = spare.unwrap_or_default();
-        let client = Client::with_block(&mut arena, BLOCK_FAST).park();
+        let client = Client::with_block(arena.words(), BLOCK_FAST).park();
         let client = deliver(client, &mut arena, |client| {
             feed(client, Kind::Assignment, assignment.encode().as_slice(), [])
         })?;
@@ -290,7 +314,7 @@ impl Inner {
         let client = deliver(client, &mut arena, |client| {
             feed(client, Kind::Labels, label_header.as_slice(), [&*labels])
         })?;
-        let mut client = client.resume(&mut arena);
+        let mut client = client.resume(arena.words());
         let input_count = usize::try_from(shares.input_count()).unwrap_or(usize::MAX);
         let table = ValueTable::new(shares.value_scale());
         // Samples that are too wide for it are trained on without.
@@ -310,23 +334,23 @@ impl Inner {
 /// little: a host has no board to fit.
 fn deliver(
     client: Parked,
-    arena: &mut Vec<u64>,
+    arena: &mut Arena,
     message: impl Fn(&mut Client<'_>) -> Result<(), Refusal>,
 ) -> Result<Parked, Refusal> {
-    let mut client = client.resume(arena);
+    let mut client = client.resume(arena.words());
     let needed_bytes = match message(&mut client) {
         Ok(()) => return Ok(client.park()),
         Err(Refusal::DoesNotFit { needed_bytes, .. }) => needed_bytes,
         Err(refusal) => return Err(refusal),
     };
     let client = client.park();
-    // Zeros straight from the system, which costs nothing until they are used.
-    let mut larger = vec![0; needed_bytes.div_ceil(size_of::<u64>())];
-    if let Some(kept) = larger.get_mut(..arena.len()) {
-        kept.copy_from_slice(arena);
+    let mut larger = Arena::new(needed_bytes.div_ceil(size_of::<u64>()));
+    let kept = arena.words();
+    if let Some(copy) = larger.words().get_mut(..kept.len()) {
+        copy.copy_from_slice(kept);
     }
     *arena = larger;
-    let mut client = client.resume(arena);
+    let mut client = client.resume(arena.words());
     message(&mut client)?;
     Ok(client.park())
 }

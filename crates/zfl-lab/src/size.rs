@@ -347,8 +347,8 @@ impl Member {
 
 /// What a client needs, part by part.
 fn arena_size(task: &Task, samples: usize, inputs: usize) -> ArenaSize {
-    let needs = Needs::of_share(samples, inputs).with_task(task, BLOCK);
-    let workspace = needs.workspace(task, BLOCK);
+    let needs = Needs::of_share(samples, inputs).with_task(task);
+    let workspace = needs.workspace(task);
     let bytes = |values: usize| values.saturating_mul(VALUE_BYTES);
     let mut size = ArenaSize {
         samples_bytes: needs.samples_bytes,

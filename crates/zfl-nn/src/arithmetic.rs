@@ -7,6 +7,7 @@ use crate::evaluate;
 use crate::float;
 use crate::math;
 use crate::model::{Activation, Loss, Model};
+use crate::plan::{IS_ROOMY, LANES};
 use crate::sparse::NonZero;
 use crate::training::{Evaluation, Memory, Targets, Training};
 use crate::{ValueTable, Weight};
@@ -230,6 +231,39 @@ pub trait Arithmetic:
         target: Target<'_>,
         batch_len: usize,
     ) -> Outcome;
+
+    /// [`Arithmetic::compare`], with a loss of NaN where an output is out of
+    /// range.
+    #[inline(always)]
+    fn compare_checked(
+        loss: Loss,
+        outputs: &mut [Self::Value],
+        target: Target<'_>,
+        batch_len: usize,
+    ) -> Outcome {
+        let is_out_of_range = outputs.iter().any(|output| Self::is_out_of_range(*output));
+        let mut outcome = Self::compare(loss, outputs, target, batch_len);
+        if is_out_of_range {
+            outcome.loss = f32::NAN;
+        }
+        outcome
+    }
+
+    /// [`Arithmetic::compare_checked`] for samples whose outputs lie one after
+    /// another, `width` each; `put` is given what came of each in turn.
+    #[inline(always)]
+    fn compare_block<'t>(
+        loss: Loss,
+        outputs: &mut [Self::Value],
+        width: usize,
+        target: impl Fn(usize) -> Target<'t>,
+        batch_len: usize,
+        mut put: impl FnMut(Outcome),
+    ) {
+        for (sample, outputs) in outputs.chunks_exact_mut(width).enumerate() {
+            put(Self::compare_checked(loss, outputs, target(sample), batch_len));
+        }
+    }
 }
 
 /// What is not generic: the loops for one kind of weight.
@@ -284,15 +318,81 @@ fn map(values: &mut [f32], map: impl Fn(f32) -> f32) {
             *value = map(*value);
         }
     }
+    if rest.is_empty() {
+        return;
+    }
     let mut last = [0.0; MAPPED];
-    if let Some(part) = last.get_mut(..rest.len()) {
-        part.copy_from_slice(rest);
+    for (value, from) in last.iter_mut().zip(rest.iter()) {
+        *value = *from;
     }
     for value in &mut last {
         *value = map(*value);
     }
     for (value, mapped) in rest.iter_mut().zip(last) {
         *value = mapped;
+    }
+}
+
+/// Most classes that samples are compared side by side with.
+const CLASSES_ABREAST: usize = 16;
+
+/// [`Arithmetic::compare_block`] by cross-entropy for a whole block, a sample in
+/// each lane: the same operations in the same order as for one.
+#[inline(always)]
+fn compare_abreast<'t>(
+    outputs: &mut [f32],
+    width: usize,
+    target: impl Fn(usize) -> Target<'t>,
+    mut put: impl FnMut(Outcome),
+) {
+    let mut lanes = [[0.0f32; LANES]; CLASSES_ABREAST];
+    let Some(lanes) = lanes.get_mut(..width) else {
+        return;
+    };
+    for (sample, outputs) in outputs.chunks_exact(width).enumerate().take(LANES) {
+        for (lanes, output) in lanes.iter_mut().zip(outputs) {
+            lanes[sample] = *output;
+        }
+    }
+    let mut most = lanes.first().copied().unwrap_or_default();
+    let mut found = [0u32; LANES];
+    let mut is_out_of_range = [false; LANES];
+    for (class, outputs) in (0u32..).zip(lanes.iter()) {
+        for lane in 0..LANES {
+            let is_more = outputs[lane] > most[lane];
+            found[lane] = if is_more { class } else { found[lane] };
+            most[lane] = if is_more { outputs[lane] } else { most[lane] };
+            is_out_of_range[lane] |= !outputs[lane].is_finite();
+        }
+    }
+    let mut total = [0.0; LANES];
+    let mut exponents = [[0.0; LANES]; CLASSES_ABREAST];
+    for (outputs, exponents) in lanes.iter_mut().zip(&mut exponents) {
+        for lane in 0..LANES {
+            exponents[lane] = outputs[lane] - most[lane];
+            outputs[lane] = math::exp(exponents[lane]);
+            total[lane] += outputs[lane];
+        }
+    }
+    for outputs in lanes.iter_mut() {
+        for lane in 0..LANES {
+            outputs[lane] /= total[lane];
+        }
+    }
+    for (sample, outputs) in outputs.chunks_exact_mut(width).enumerate().take(LANES) {
+        for (lanes, output) in lanes.iter().zip(outputs.iter_mut()) {
+            *output = lanes[sample];
+        }
+        let class = target(sample).class().unwrap_or(0);
+        if let Some(output) = outputs.get_mut(class) {
+            *output -= 1.0;
+        }
+        let of_class = exponents.get(class).map_or(0.0, |lanes| lanes[sample]);
+        let loss = math::ln(total[sample]) - of_class;
+        put(Outcome {
+            loss: if is_out_of_range[sample] { f32::NAN } else { loss },
+            correct: found[sample] as usize == class,
+        });
     }
 }
 
@@ -500,6 +600,28 @@ impl Arithmetic for f32 {
                 };
             }
             *parameter -= optimiser.learning_rate * along;
+        }
+    }
+
+    #[inline(always)]
+    fn compare_block<'t>(
+        loss: Loss,
+        outputs: &mut [f32],
+        width: usize,
+        target: impl Fn(usize) -> Target<'t>,
+        batch_len: usize,
+        mut put: impl FnMut(Outcome),
+    ) {
+        let is_abreast = IS_ROOMY
+            && loss == Loss::CrossEntropy
+            && width <= CLASSES_ABREAST
+            && outputs.len() > width
+            && target(0).class().is_some();
+        if is_abreast {
+            return compare_abreast(outputs, width, target, put);
+        }
+        for (sample, outputs) in outputs.chunks_exact_mut(width).enumerate() {
+            put(f32::compare_checked(loss, outputs, target(sample), batch_len));
         }
     }
 

@@ -6,6 +6,7 @@
 //! order whatever the tile. Inputs that are 0 are passed over.
 
 use crate::arithmetic::Noise;
+use crate::sparse::Entry;
 use crate::{ValueTable, Weight};
 
 /// Bytes tested for zero at once.
@@ -72,10 +73,7 @@ impl<W: Weight> Clone for Values<'_, W> {
 impl<W: Weight> Copy for Values<'_, W> {}
 
 /// Inputs of the first layer as a list of those that are not 0.
-pub(crate) struct Sparse<'a, W: Weight> {
-    pub(crate) indices: &'a [u16],
-    pub(crate) values: &'a [W::Value],
-}
+pub(crate) struct Sparse<'a, W: Weight>(pub(crate) &'a [Entry<W::Value>]);
 
 impl<W: Weight> Clone for Sparse<'_, W> {
     fn clone(&self) -> Self {
@@ -84,33 +82,6 @@ impl<W: Weight> Clone for Sparse<'_, W> {
 }
 
 impl<W: Weight> Copy for Sparse<'_, W> {}
-
-impl<'a, W: Weight> Sparse<'a, W> {
-    #[inline(always)]
-    pub(crate) fn len(&self) -> usize {
-        self.indices.len().min(self.values.len())
-    }
-
-    /// The first `count` inputs and the rest.
-    #[inline(always)]
-    fn split(self, count: usize) -> (Self, Self) {
-        let (indices, more_indices) = self.indices.split_at(count);
-        let (values, more_values) = self.values.split_at(count);
-        (
-            Self { indices, values },
-            Self {
-                indices: more_indices,
-                values: more_values,
-            },
-        )
-    }
-
-    #[inline(always)]
-    fn iter(self) -> impl Iterator<Item = (usize, W::Value)> {
-        let inputs = self.indices.iter().zip(self.values);
-        inputs.map(|(index, value)| (usize::from(*index), *value))
-    }
-}
 
 #[inline(always)]
 fn is_zero(group: &[u8]) -> bool {
@@ -264,10 +235,11 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
-        for (index, value) in self.iter() {
-            if let Some(row) = first(rows, index * stride + column) {
-                visit(value, row);
-            }
+        for entry in self.0 {
+            let Some(row) = first(rows, entry.index as usize * stride + column) else {
+                return;
+            };
+            visit(entry.value, row);
         }
     }
 
@@ -282,17 +254,19 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         if stride == T {
             // One tile is a whole row.
             let (rows, _) = rows.as_chunks_mut::<T>();
-            for (index, value) in self.iter() {
-                if let Some(row) = rows.get_mut(index) {
-                    visit(value, row);
-                }
+            for entry in self.0 {
+                let Some(row) = rows.get_mut(entry.index as usize) else {
+                    return;
+                };
+                visit(entry.value, row);
             }
             return;
         }
-        for (index, value) in self.iter() {
-            if let Some(row) = first_mut(rows, index * stride + column) {
-                visit(value, row);
-            }
+        for entry in self.0 {
+            let Some(row) = first_mut(rows, entry.index as usize * stride + column) else {
+                return;
+            };
+            visit(entry.value, row);
         }
     }
 }
@@ -410,22 +384,32 @@ pub(crate) fn weighted_sums_grouped<W: Weight>(
     // Four times the same: an array of sums would not stay in registers.
     let (mut sums_a, mut sums_b) = (W::begin(bias), W::begin(bias));
     let (mut sums_c, mut sums_d) = (W::begin(bias), W::begin(bias));
-    let shared = a.len().min(b.len()).min(c.len()).min(d.len());
-    let (head_a, tail_a) = a.split(shared);
-    let (head_b, tail_b) = b.split(shared);
-    let (head_c, tail_c) = c.split(shared);
-    let (head_d, tail_d) = d.split(shared);
-    let heads = head_a.iter().zip(head_b.iter());
-    for ((in_a, in_b), (in_c, in_d)) in heads.zip(head_c.iter().zip(head_d.iter())) {
-        add_one(rows, &mut sums_a, in_a);
-        add_one(rows, &mut sums_b, in_b);
-        add_one(rows, &mut sums_c, in_c);
-        add_one(rows, &mut sums_d, in_d);
+    let shared = a.0.len().min(b.0.len()).min(c.0.len()).min(d.0.len());
+    let (head_a, tail_a) = a.0.split_at(shared);
+    let (head_b, tail_b) = b.0.split_at(shared);
+    let (head_c, tail_c) = c.0.split_at(shared);
+    let (head_d, tail_d) = d.0.split_at(shared);
+    let heads = head_a.iter().zip(head_b);
+    for ((in_a, in_b), (in_c, in_d)) in heads.zip(head_c.iter().zip(head_d)) {
+        // Out of the loop where a row is not there: it never happens, and
+        // leaves the loop without turns.
+        let Some(()) = add_one(rows, &mut sums_a, in_a) else {
+            break;
+        };
+        let Some(()) = add_one(rows, &mut sums_b, in_b) else {
+            break;
+        };
+        let Some(()) = add_one(rows, &mut sums_c, in_c) else {
+            break;
+        };
+        let Some(()) = add_one(rows, &mut sums_d, in_d) else {
+            break;
+        };
     }
-    tail_a.iter().for_each(|input| add_one(rows, &mut sums_a, input));
-    tail_b.iter().for_each(|input| add_one(rows, &mut sums_b, input));
-    tail_c.iter().for_each(|input| add_one(rows, &mut sums_c, input));
-    tail_d.iter().for_each(|input| add_one(rows, &mut sums_d, input));
+    add_all(rows, &mut sums_a, tail_a);
+    add_all(rows, &mut sums_b, tail_b);
+    add_all(rows, &mut sums_c, tail_c);
+    add_all(rows, &mut sums_d, tail_d);
     [
         W::end_all(&sums_a),
         W::end_all(&sums_b),
@@ -434,15 +418,27 @@ pub(crate) fn weighted_sums_grouped<W: Weight>(
     ]
 }
 
-/// Adds one input's row to sums.
+/// Adds one input's row to sums, if it is there.
 #[inline(always)]
 fn add_one<W: Weight>(
     rows: &[[W; GROUP_WIDTH]],
     sums: &mut W::Sums<GROUP_WIDTH>,
-    (index, value): (usize, W::Value),
+    entry: &Entry<W::Value>,
+) -> Option<()> {
+    W::add_row(sums, entry.value, rows.get(entry.index as usize)?);
+    Some(())
+}
+
+#[inline(always)]
+fn add_all<W: Weight>(
+    rows: &[[W; GROUP_WIDTH]],
+    sums: &mut W::Sums<GROUP_WIDTH>,
+    inputs: &[Entry<W::Value>],
 ) {
-    if let Some(row) = rows.get(index) {
-        W::add_row(sums, value, row);
+    for input in inputs {
+        if add_one(rows, sums, input).is_none() {
+            return;
+        }
     }
 }
 
@@ -691,20 +687,20 @@ mod tests {
                 })
                 .collect();
             let values: Vec<f32> = bytes.iter().map(|byte| table.value(*byte)).collect();
-            let indices: Vec<u16> = (0..=u16::MAX)
-                .take(len)
-                .filter(|index| bytes[usize::from(*index)] != 0)
+            let entries: Vec<Entry<f32>> = (0..)
+                .zip(&values)
+                .filter(|(_, value)| **value != 0.0)
+                .map(|(index, value)| Entry {
+                    index,
+                    value: *value,
+                })
                 .collect();
-            let not_zero: Vec<f32> = values.iter().copied().filter(|value| *value != 0.0).collect();
             let rows: Vec<usize> = (0..len * 3).collect();
             let dense = Bytes {
                 values: &bytes,
                 table: &table,
             };
-            let sparse = Sparse {
-                indices: &indices,
-                values: &not_zero,
-            };
+            let sparse = Sparse(&entries);
             let expected: Vec<(f32, [usize; 2])> = values
                 .iter()
                 .enumerate()

@@ -199,28 +199,24 @@ fn activate<W: Weight>(activation: Activation, values: &mut [W::Value]) {
     }
 }
 
-/// Turns sums behind an activation into signals before it, given what the
+/// Turns sums behind an activation into signals before it: `values` are what the
 /// activation gave.
 #[inline(always)]
-fn differentiate<W: Weight>(
-    activation: Activation,
-    outputs: &[W::Value],
-    signals: &mut [W::Value],
-) {
+fn differentiate<W: Weight>(activation: Activation, sums: &[W::Value], values: &mut [W::Value]) {
     match activation {
         Activation::Relu => {
-            for (signal, output) in signals.iter_mut().zip(outputs) {
-                *signal = W::differentiate(Activation::Relu, *output, *signal);
+            for (value, sum) in values.iter_mut().zip(sums) {
+                *value = W::differentiate(Activation::Relu, *value, *sum);
             }
         }
         activation => {
-            for (signal, output) in signals.iter_mut().zip(outputs) {
+            for (value, sum) in values.iter_mut().zip(sums) {
                 // As everywhere: +0 where nothing is let through, never −0.
-                let is_cut_off = W::differentiate(activation, *output, W::ONE) == W::ZERO;
-                *signal = if is_cut_off {
+                let is_cut_off = W::differentiate(activation, *value, W::ONE) == W::ZERO;
+                *value = if is_cut_off {
                     W::ZERO
                 } else {
-                    W::differentiate(activation, *output, *signal)
+                    W::differentiate(activation, *value, *sum)
                 };
             }
         }
@@ -260,28 +256,26 @@ impl<W: Weight> Turned<W> {
         Self { weights: turned }
     }
 
-    /// The signals before the layer, from those behind it: the sums of
-    /// [`backward`], in their order. `outputs` are those of the layer before.
+    /// Turns the outputs of the layer before into its signals, given those
+    /// behind this one: the sums of [`backward`], in their order.
     #[inline(always)]
-    pub(crate) fn backward<'s>(
+    pub(crate) fn backward(
         &self,
         layer: &Placed,
         before: &Placed,
         signals: &[W::Value],
-        outputs: &[W::Value],
-        sums: &'s mut [W::Value; TURNED_INPUTS_MAX],
-    ) -> &'s [W::Value] {
+        values: &mut [W::Value],
+    ) {
         let inputs = layer.input.len();
         let none = [W::default(); TURNED_INPUTS_MAX];
-        let sums = &mut sums[..inputs];
+        let mut sums = [W::ZERO; TURNED_INPUTS_MAX];
         weighted_sums(
             core::iter::once((Values(signals), 0)),
             &self.weights[..layer.weight_count()],
             &none[..inputs],
-            sums,
+            &mut sums[..inputs],
         );
-        differentiate::<W>(before.activation, outputs, sums);
-        sums
+        differentiate::<W>(before.activation, &sums[..inputs], values);
     }
 }
 

@@ -5,23 +5,29 @@
 #[derive(Clone, Copy, Debug)]
 pub struct NonZero<'a, V = f32> {
     starts: &'a [u32],
-    indices: &'a [u16],
-    values: &'a [V],
+    entries: &'a [Entry<V>],
+}
+
+/// An input that is not 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Entry<V> {
+    pub(crate) index: u32,
+    pub(crate) value: V,
 }
 
 impl<'a, V> NonZero<'a, V> {
     /// Those of a sample; `None` where there are fewer samples.
     #[inline(always)]
-    pub(crate) fn sample(&self, sample: usize) -> Option<(&'a [u16], &'a [V])> {
+    pub(crate) fn sample(&self, sample: usize) -> Option<&'a [Entry<V>]> {
         let from = *self.starts.get(sample)? as usize;
         let to = *self.starts.get(sample + 1)? as usize;
-        Some((self.indices.get(from..to)?, self.values.get(from..to)?))
+        self.entries.get(from..to)
     }
 }
 
 #[cfg(feature = "std")]
 mod owned {
-    use super::NonZero;
+    use super::{Entry, NonZero};
     use crate::{InputError, ValueTable, check_len};
 
     /// Bytes looked at together.
@@ -31,8 +37,7 @@ mod owned {
     #[derive(Clone, Debug, Default)]
     pub struct NonZeroBuffer {
         starts: Vec<u32>,
-        indices: Vec<u16>,
-        values: Vec<f32>,
+        entries: Vec<Entry<f32>>,
     }
 
     impl NonZeroBuffer {
@@ -40,8 +45,7 @@ mod owned {
         /// stand for what `table` says.
         ///
         /// # Errors
-        /// When the samples are not whole, have more than 65,536 inputs each,
-        /// or more than 2³² in all.
+        /// When the samples are not whole, or have more than 2³² inputs in all.
         pub fn find(
             &mut self,
             samples: &[u8],
@@ -52,30 +56,28 @@ mod owned {
             let input_count = input_count.max(1);
             let whole = samples.len() / input_count * input_count;
             check_len("samples", samples.len(), whole)?;
-            check_len("inputs", input_count.max(1 << 16), 1 << 16)?;
             let bound = u32::MAX as usize;
             check_len("samples", samples.len().max(bound), bound)?;
             let total = samples.iter().filter(|byte| **byte != 0).count();
             // One more, as each byte is written before it is known to count.
-            self.indices.resize(total + 1, 0);
-            self.values.resize(total + 1, 0.0);
+            self.entries.resize(total + 1, Entry::default());
             let mut count = 0;
             self.starts.push(0);
             for sample in samples.chunks_exact(input_count) {
-                let mut first = 0u16;
+                let mut first = 0u32;
                 for group in sample.chunks(GROUP) {
                     if group.iter().any(|byte| *byte != 0) {
-                        for (index, byte) in (first..=u16::MAX).zip(group) {
-                            if let (Some(slot), Some(value)) =
-                                (self.indices.get_mut(count), self.values.get_mut(count))
-                            {
-                                *slot = index;
-                                *value = table.value(*byte);
+                        for (index, byte) in (first..).zip(group) {
+                            if let Some(entry) = self.entries.get_mut(count) {
+                                *entry = Entry {
+                                    index,
+                                    value: table.value(*byte),
+                                };
                             }
                             count += usize::from(*byte != 0);
                         }
                     }
-                    first = first.wrapping_add(GROUP as u16);
+                    first = first.wrapping_add(GROUP as u32);
                 }
                 // Below 2³² as the samples are.
                 self.starts.push(u32::try_from(count).unwrap_or(u32::MAX));
@@ -87,14 +89,13 @@ mod owned {
         pub fn view(&self) -> NonZero<'_> {
             NonZero {
                 starts: &self.starts,
-                indices: &self.indices,
-                values: &self.values,
+                entries: &self.entries,
             }
         }
 
         /// Bytes that it takes.
         pub fn bytes(&self) -> usize {
-            self.starts.capacity() * 4 + self.indices.capacity() * 2 + self.values.capacity() * 4
+            self.starts.capacity() * 4 + self.entries.capacity() * size_of::<Entry<f32>>()
         }
     }
 }

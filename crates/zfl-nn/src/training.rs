@@ -9,7 +9,7 @@ use crate::error::{InputError, check_labels, check_len};
 use crate::kernel::{
     Bytes, GROUP_SAMPLES, GROUP_WIDTH, Sparse, Values, subtract_products, subtract_rows,
 };
-use crate::layer::{self, TURNED_INPUTS_MAX, Turned};
+use crate::layer::{self, Turned};
 use crate::model::{Kind, Model};
 use crate::plan::{IS_ROOMY, LANES, LayerPlan, Parts, Plan};
 use crate::sparse::NonZero;
@@ -552,24 +552,28 @@ impl<W: Weight> Training<W> {
         );
         let (has_diverged, evaluation) = (&mut self.has_diverged, &mut self.last_epoch);
         let (plan, targets) = (&self.plan, memory.targets);
-        let activations = &mut *parts.activations;
-        dispatch::<W, _>(
-            #[inline(always)]
-            || {
-                for in_block in 0..block_len {
-                    let sample = data.sample(in_block);
-                    let outcome = compare::<W>(
-                        plan,
-                        activations,
-                        targets.of(sample, plan.model.output_count()),
+        // The layer after the last keeps nothing: the signals are in place.
+        if let Some(last) = plan.layers().next_back() {
+            let width = last.layer.output.len();
+            let outputs = &mut parts.activations[last.signals_at(in_batch, 0)..];
+            let outputs = &mut outputs[..block_len * width];
+            dispatch::<W, _>(
+                #[inline(always)]
+                || {
+                    W::compare_block(
+                        plan.model.loss(),
+                        outputs,
+                        width,
+                        |in_block| targets.of(data.sample(in_block), width),
                         batch_len,
-                        (in_batch + in_block, in_block),
+                        |outcome| {
+                            *has_diverged |= !outcome.loss.is_finite();
+                            evaluation.add(outcome);
+                        },
                     );
-                    *has_diverged |= !outcome.loss.is_finite();
-                    evaluation.add(outcome);
-                }
-            },
-        );
+                },
+            );
+        }
         backward(&self.plan, memory.parameters, &mut parts, &data, in_batch);
         self.phase = if in_batch + block_len < batch_len {
             Phase::Pass {
@@ -736,8 +740,7 @@ impl<'a, W: Weight> Data<'a, W> {
 
     #[inline(always)]
     fn sparse(&self, in_block: usize) -> Option<Sparse<'a, W>> {
-        let (indices, values) = self.non_zero?.sample(self.sample(in_block))?;
-        Some(Sparse { indices, values })
+        Some(Sparse(self.non_zero?.sample(self.sample(in_block))?))
     }
 }
 
@@ -811,40 +814,56 @@ fn forward_first_grouped<W: Weight>(
     in_batch: usize,
 ) {
     let at = |in_block: usize| here.outputs_at(in_batch + in_block, in_block);
-    let len_of = |in_block: usize| data.sparse(in_block).map_or(0, |inputs| inputs.len());
-    // At most LANES, as blocks are. Sorted by insertion.
-    let mut by_len = [(0usize, 0usize); LANES];
+    let len_of = |in_block: usize| data.sparse(in_block).map_or(0, |inputs| inputs.0.len());
+    // At most LANES, as blocks are.
     let count = data.order.len().min(LANES);
-    for in_block in 0..count {
-        let entry = (len_of(in_block), in_block);
-        let mut place = in_block;
-        while place > 0 && by_len[place - 1] > entry {
-            by_len[place] = by_len[place - 1];
-            place -= 1;
-        }
-        by_len[place] = entry;
+    let mut by_len = [u32::MAX; LANES];
+    for (entry, in_block) in by_len.iter_mut().zip(0..count) {
+        *entry = (len_of(in_block) * LANES + in_block) as u32;
     }
+    sort(&mut by_len);
+    let by_len = by_len.map(|entry| entry as usize % LANES);
     let (groups, rest) = by_len[..count].as_chunks::<GROUP_SAMPLES>();
-    for [a, b, c, d] in groups {
-        let samples = [a.1, b.1, c.1, d.1];
-        let [Some(a), Some(b), Some(c), Some(d)] = [
-            data.sparse(a.1),
-            data.sparse(b.1),
-            data.sparse(c.1),
-            data.sparse(d.1),
-        ] else {
+    for samples in groups {
+        let [Some(a), Some(b), Some(c), Some(d)] = samples.map(|sample| data.sparse(sample)) else {
             continue;
         };
         let sums = layer::forward_dense_grouped(here.layer, [a, b, c, d], parameters);
-        for (sample, sums) in samples.into_iter().zip(&sums) {
-            activations[at(sample)..][..GROUP_WIDTH].copy_from_slice(sums);
+        for (sample, sums) in samples.iter().zip(&sums) {
+            activations[at(*sample)..][..GROUP_WIDTH].copy_from_slice(sums);
         }
     }
-    for (_, sample) in rest {
+    for sample in rest {
         if let Some(inputs) = data.sparse(*sample) {
             let outputs = &mut activations[at(*sample)..][..GROUP_WIDTH];
             layer::forward_dense(here.layer, inputs, parameters, outputs);
         }
+    }
+}
+
+/// Sorts without branches, which nobody could foresee: Batcher's odd–even merge
+/// sort (*Sorting networks and their applications*, 1968).
+#[inline(always)]
+fn sort(entries: &mut [u32; LANES]) {
+    let mut sorted = 1;
+    while sorted < LANES {
+        let mut distance = sorted;
+        while distance > 0 {
+            let mut start = distance % sorted;
+            while start + distance < LANES {
+                for low in start..(start + distance).min(LANES - distance) {
+                    let high = low + distance;
+                    if low / (sorted * 2) == high / (sorted * 2) {
+                        let (a, b) = (entries[low], entries[high]);
+                        entries[low] = a.min(b);
+                        entries[high] = a.max(b);
+                    }
+                }
+                start += distance * 2;
+            }
+            distance /= 2;
+        }
+        sorted *= 2;
     }
 }
 
@@ -880,32 +899,6 @@ fn forward_next<W: Weight>(
             layer::forward(here.layer, values, parameters, outputs);
         }
     }
-}
-
-/// Makes the last layer's outputs its error signals.
-#[inline(always)]
-fn compare<W: Weight>(
-    plan: &Plan,
-    activations: &mut [W::Value],
-    target: Target<'_>,
-    batch_len: usize,
-    (in_batch, in_block): (usize, usize),
-) -> Outcome {
-    let Some(last) = plan.layers().next_back() else {
-        return Outcome {
-            loss: 0.0,
-            correct: false,
-        };
-    };
-    let len = last.layer.output.len();
-    // The layer after the last keeps nothing: the signals are in place.
-    let outputs = &mut activations[last.signals_at(in_batch, in_block)..][..len];
-    let is_out_of_range = outputs.iter().any(|output| W::is_out_of_range(*output));
-    let mut outcome = W::compare(plan.model.loss(), outputs, target, batch_len);
-    if is_out_of_range {
-        outcome.loss = f32::NAN;
-    }
-    outcome
 }
 
 /// Backward pass of a block: signals are left in the workspace, gradients of
@@ -1025,19 +1018,18 @@ fn backward_turned<W: Weight>(
 ) {
     let turned = Turned::new(here.layer, parameters);
     let (len, len_before) = (here.layer.output.len(), before.layer.output.len());
-    let mut sums = [W::ZERO; TURNED_INPUTS_MAX];
+    // Signals of a layer lie behind all of the layer before it.
+    let (head, tail) = activations.split_at_mut(here.signals);
     for in_block in 0..count {
-        let from = here.signals_at(in_batch + in_block, in_block);
-        let outputs = before.outputs_at(in_batch + in_block, in_block);
-        let signals = turned.backward(
-            here.layer,
-            before.layer,
-            &activations[from..][..len],
-            &activations[outputs..][..len_before],
-            &mut sums,
-        );
-        let to = before.signals_at(in_batch + in_block, in_block);
-        activations[to..][..len_before].copy_from_slice(signals);
+        let sample = in_batch + in_block;
+        let signals = &tail[here.signals_at(sample, in_block) - here.signals..][..len];
+        let outputs = before.outputs_at(sample, in_block);
+        let to = before.signals_at(sample, in_block);
+        if to != outputs {
+            head.copy_within(outputs..outputs + len_before, to);
+        }
+        let values = &mut head[to..][..len_before];
+        turned.backward(here.layer, before.layer, signals, values);
     }
 }
 
