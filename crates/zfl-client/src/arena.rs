@@ -156,10 +156,7 @@ mod tests {
         assert_eq!(regions.labels.len(), 101);
         assert_eq!(regions.order.len(), 101);
         assert_eq!(regions.parameters.len(), 12_730 * 2);
-        assert_eq!(
-            regions.workspace.len(),
-            needs.workspace(&task).total() * 4
-        );
+        assert_eq!(regions.workspace.len(), needs.workspace(&task).total() * 4);
         let mut small = vec![0u64; total / 8 - 1];
         assert!(needs.cut(bytemuck::cast_slice_mut(&mut small)).is_none());
     }

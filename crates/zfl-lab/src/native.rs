@@ -318,7 +318,10 @@ impl Inner {
         let input_count = usize::try_from(shares.input_count()).unwrap_or(usize::MAX);
         let table = ValueTable::new(shares.value_scale());
         // Samples that are too wide for it are trained on without.
-        if non_zero.find(client.samples(), input_count, &table).is_err() {
+        if non_zero
+            .find(client.samples(), input_count, &table)
+            .is_err()
+        {
             non_zero = NonZeroBuffer::default();
         }
         let client = client.park();

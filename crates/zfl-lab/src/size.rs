@@ -25,9 +25,6 @@ use crate::firmware::{FirmwareError, FirmwareSource};
 use crate::run;
 use crate::task::{self, TaskError};
 
-/// Samples that a client processes together in what is counted here: devices
-/// do so, and native clients report the same.
-const BLOCK: usize = 1;
 /// Bytes of each value of a workspace.
 const VALUE_BYTES: usize = 4;
 

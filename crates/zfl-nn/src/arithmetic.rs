@@ -261,7 +261,12 @@ pub trait Arithmetic:
         mut put: impl FnMut(Outcome),
     ) {
         for (sample, outputs) in outputs.chunks_exact_mut(width).enumerate() {
-            put(Self::compare_checked(loss, outputs, target(sample), batch_len));
+            put(Self::compare_checked(
+                loss,
+                outputs,
+                target(sample),
+                batch_len,
+            ));
         }
     }
 }
@@ -390,7 +395,11 @@ fn compare_abreast<'t>(
         let of_class = exponents.get(class).map_or(0.0, |lanes| lanes[sample]);
         let loss = math::ln(total[sample]) - of_class;
         put(Outcome {
-            loss: if is_out_of_range[sample] { f32::NAN } else { loss },
+            loss: if is_out_of_range[sample] {
+                f32::NAN
+            } else {
+                loss
+            },
             correct: found[sample] as usize == class,
         });
     }
@@ -621,7 +630,12 @@ impl Arithmetic for f32 {
             return compare_abreast(outputs, width, target, put);
         }
         for (sample, outputs) in outputs.chunks_exact_mut(width).enumerate() {
-            put(f32::compare_checked(loss, outputs, target(sample), batch_len));
+            put(f32::compare_checked(
+                loss,
+                outputs,
+                target(sample),
+                batch_len,
+            ));
         }
     }
 

@@ -1,8 +1,11 @@
 //! How well a model does.
 
 use crate::error::{InputError, check_len};
-use crate::kernel::{Bytes, Values};
+use crate::kernel::{Bytes, Sparse, Values};
 use crate::layer;
+use crate::model::Kind;
+use crate::plan::IS_ROOMY;
+use crate::sparse::{self, Entry};
 use crate::training::{Evaluation, Targets};
 use crate::{Model, ValueTable, Weight, dispatch};
 
@@ -46,6 +49,9 @@ impl Model {
     }
 }
 
+/// Most inputs of a sample of which those that are not 0 are listed.
+const LISTED_MAX: usize = if IS_ROOMY { 4096 } else { 0 };
+
 /// Evaluates samples that were checked. Compiled once for each kind of weight,
 /// in [`crate::arithmetic::Arithmetic::evaluate`].
 #[inline(always)]
@@ -60,12 +66,29 @@ pub(crate) fn run<W: Weight>(
     let inputs = model.input_count();
     let mut evaluation = Evaluation::default();
     let (mut from, mut to) = scratch.split_at_mut(scratch.len() / 2);
+    let lists = IS_ROOMY && W::IS_VECTOR && inputs <= LISTED_MAX;
+    let mut entries = [Entry::default(); LISTED_MAX];
     for (sample, values) in samples.chunks_exact(inputs).enumerate() {
         let mut len = 0;
         for (index, layer) in model.placed().iter().enumerate() {
             let outputs = &mut to[..layer.output.len()];
-            if index == 0 {
+            if index == 0 && lists && layer.kind == Kind::Dense {
+                dispatch::<W, _>(
+                    #[inline(always)]
+                    || {
+                        let count = sparse::list(values, |byte| table.value(byte), &mut entries);
+                        let entries = Sparse(&entries[..count]);
+                        layer::forward_dense(layer, entries, parameters, outputs);
+                    },
+                );
+            } else if index == 0 {
                 layer::forward(layer, Bytes { values, table }, parameters, outputs);
+            } else if IS_ROOMY && layer.kind == Kind::Dense {
+                let values = &from[..len];
+                dispatch::<W, _>(
+                    #[inline(always)]
+                    || layer::forward_dense_values(layer, values, parameters, outputs),
+                );
             } else {
                 layer::forward(layer, Values(&from[..len]), parameters, outputs);
             }

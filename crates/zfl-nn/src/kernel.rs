@@ -586,7 +586,7 @@ pub(crate) fn subtract_products<W: Weight>(
 }
 
 /// `row[j] -= Σₛ input[s] × signals[s][j]`, one after another, of the samples s
-/// in `active`.
+/// in `active`: their inputs and where their signals begin.
 #[inline(always)]
 pub(crate) fn subtract_rows<W: Weight>(
     active: &[(W::Value, usize)],
@@ -601,16 +601,16 @@ pub(crate) fn subtract_rows<W: Weight>(
     impl<W: Weight> Tile for Update<'_, W> {
         #[inline(always)]
         fn run<const T: usize>(&mut self, column: usize) {
-            let width = self.row.len();
             let Some(row) = first_mut::<T, _>(self.row, column) else {
                 return;
             };
             let mut weights = *row;
             let mut noise = Noise::NEAREST;
-            for (value, sample) in self.active {
-                if let Some(signal) = first::<T, _>(self.signals, sample * width + column) {
-                    W::subtract_signals(&W::signals(signal), *value, &mut weights, &mut noise);
-                }
+            for (value, from) in self.active {
+                let Some(signal) = first::<T, _>(self.signals, from + column) else {
+                    break;
+                };
+                W::subtract_signals(&W::signals(signal), *value, &mut weights, &mut noise);
             }
             *row = weights;
         }
@@ -750,7 +750,7 @@ mod tests {
             let mut found = weights.clone();
             for (index, row) in found.chunks_mut(width).enumerate() {
                 let active: Vec<(f32, usize)> = (0..samples)
-                    .map(|sample| (values[sample * inputs + index], sample))
+                    .map(|sample| (values[sample * inputs + index], sample * width))
                     .filter(|(value, _)| *value != 0.0)
                     .collect();
                 subtract_rows(&active, &signals, row);

@@ -443,24 +443,28 @@ pub(crate) struct Below {
 }
 
 impl Below {
-    /// Turns the sum behind an output into a signal before it.
+    /// Turns the sums behind `R` outputs of each sample into signals before
+    /// them.
     #[inline(always)]
-    fn put<W: Weight, const L: usize>(
+    fn put<W: Weight, const R: usize, const L: usize>(
         &self,
         before: &Placed,
         values: &mut [W::Value],
         index: usize,
         count: usize,
-        sums: [W::Sum; L],
+        sums: [[W::Sum; L]; R],
     ) {
-        for (sample, sum) in sums.into_iter().enumerate().take(count) {
-            let output = values[self.outputs + sample * self.outputs_stride + index];
-            values[self.signals + sample * self.signals_stride + index] =
-                if is_cut_off::<W>(before, output) {
-                    W::ZERO
-                } else {
-                    W::differentiate(before.activation, output, W::end(sum))
-                };
+        for sample in 0..count.min(L) {
+            let outputs = self.outputs + sample * self.outputs_stride + index;
+            let signals = self.signals + sample * self.signals_stride + index;
+            let mut ended = [W::ZERO; R];
+            for (ended, sums) in ended.iter_mut().zip(&sums) {
+                *ended = W::end(sums[sample]);
+            }
+            let mut row = [W::ZERO; R];
+            row.copy_from_slice(&values[outputs..][..R]);
+            differentiate::<W>(before.activation, &ended, &mut row);
+            values[signals..][..R].copy_from_slice(&row);
         }
     }
 }
@@ -491,15 +495,13 @@ pub(crate) fn backward_lanes<W: Weight, const L: usize>(
                     width,
                     lanes,
                 );
-                for sums in sums {
-                    below.put::<W, L>(before, values, index, count, sums);
-                    index += 1;
-                }
+                below.put::<W, 4, L>(before, values, index, count, sums);
+                index += 4;
             }
             while index < layer.input.len() {
                 let row = &weights[index * width..][..width];
-                let [sums] = dots::<W, 1, L>([[W::nothing(); L]], row, width, lanes);
-                below.put::<W, L>(before, values, index, count, sums);
+                let sums = dots::<W, 1, L>([[W::nothing(); L]], row, width, lanes);
+                below.put::<W, 1, L>(before, values, index, count, sums);
                 index += 1;
             }
             true
@@ -520,16 +522,14 @@ pub(crate) fn backward_lanes<W: Weight, const L: usize>(
                 let mut channel = 0;
                 while channels - channel >= 4 {
                     let sums = pixel_dots::<W, 4, L>(layer, conv, weights, lanes, at, channel);
-                    for sums in sums {
-                        let index = pixel * channels + channel;
-                        below.put::<W, L>(before, values, index, count, sums);
-                        channel += 1;
-                    }
+                    let index = pixel * channels + channel;
+                    below.put::<W, 4, L>(before, values, index, count, sums);
+                    channel += 4;
                 }
                 while channel < channels {
-                    let [sums] = pixel_dots::<W, 1, L>(layer, conv, weights, lanes, at, channel);
+                    let sums = pixel_dots::<W, 1, L>(layer, conv, weights, lanes, at, channel);
                     let index = pixel * channels + channel;
-                    below.put::<W, L>(before, values, index, count, sums);
+                    below.put::<W, 1, L>(before, values, index, count, sums);
                     channel += 1;
                 }
             }

@@ -158,12 +158,7 @@ impl Plan {
             if trains && !keeps_here {
                 gradients_len = gradients_len.saturating_add(layer.parameter_count());
             }
-            if IS_ROOMY
-                && W::IS_VECTOR
-                && block > 1
-                && index > first_trained
-                && layer.width() > 0
-            {
+            if IS_ROOMY && W::IS_VECTOR && block > 1 && index > first_trained && layer.width() > 0 {
                 lanes_len = lanes_len.max(len.saturating_mul(LANES));
             }
             *slot = Place {

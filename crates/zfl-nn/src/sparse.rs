@@ -25,13 +25,37 @@ impl<'a, V> NonZero<'a, V> {
     }
 }
 
+/// Bytes looked at together.
+const GROUP: usize = 8;
+
+/// Lists what is not 0 in a sample from the beginning of `entries` on; how many
+/// there are. Where there is room for fewer than one more, the last are lost.
+#[inline(always)]
+pub(crate) fn list<V>(sample: &[u8], value: impl Fn(u8) -> V, entries: &mut [Entry<V>]) -> usize {
+    let mut count = 0;
+    let mut first = 0;
+    for group in sample.chunks(GROUP) {
+        if group.iter().any(|byte| *byte != 0) {
+            for (index, byte) in (first..).zip(group) {
+                // Written before it is known to count: nobody can foresee it.
+                if let Some(entry) = entries.get_mut(count) {
+                    *entry = Entry {
+                        index,
+                        value: value(*byte),
+                    };
+                }
+                count += usize::from(*byte != 0);
+            }
+        }
+        first = first.wrapping_add(GROUP as u32);
+    }
+    count
+}
+
 #[cfg(feature = "std")]
 mod owned {
-    use super::{Entry, NonZero};
+    use super::{Entry, NonZero, list};
     use crate::{InputError, ValueTable, check_len};
-
-    /// Bytes looked at together.
-    const GROUP: usize = 8;
 
     /// The memory of a [`NonZero`].
     #[derive(Clone, Debug, Default)]
@@ -64,21 +88,8 @@ mod owned {
             let mut count = 0;
             self.starts.push(0);
             for sample in samples.chunks_exact(input_count) {
-                let mut first = 0u32;
-                for group in sample.chunks(GROUP) {
-                    if group.iter().any(|byte| *byte != 0) {
-                        for (index, byte) in (first..).zip(group) {
-                            if let Some(entry) = self.entries.get_mut(count) {
-                                *entry = Entry {
-                                    index,
-                                    value: table.value(*byte),
-                                };
-                            }
-                            count += usize::from(*byte != 0);
-                        }
-                    }
-                    first = first.wrapping_add(GROUP as u32);
-                }
+                let room = self.entries.get_mut(count..).unwrap_or_default();
+                count += list(sample, |byte| table.value(byte), room);
                 // Below 2³² as the samples are.
                 self.starts.push(u32::try_from(count).unwrap_or(u32::MAX));
             }

@@ -652,7 +652,13 @@ impl<W: Weight> Training<W> {
                         || {
                             let before = before.as_ref();
                             apply_block(
-                                &plan, before, parameters, activations, &data, in_batch, rate,
+                                &plan,
+                                before,
+                                parameters,
+                                activations,
+                                &data,
+                                in_batch,
+                                rate,
                             );
                         },
                     );
@@ -1147,23 +1153,55 @@ fn apply_block<W: Weight>(
         let from = before.outputs_at(in_batch, 0);
         &head[from..][..block_len * layer.input.len()]
     });
-    let mut active = [(W::ZERO, 0usize); LANES];
-    for (index, row) in weights.chunks_exact_mut(width).enumerate() {
-        let mut count = 0;
-        for in_block in 0..block_len.min(LANES) {
-            let value = match inputs {
-                Some(inputs) => inputs[in_block * layer.input.len() + index],
-                None => {
-                    let from = data.sample(in_block) * data.input_count;
-                    data.table.value(data.samples[from + index])
+    // For some rows at a time: the inputs that are not 0, and where the signals
+    // of their samples begin.
+    let mut active = [[(W::ZERO, 0usize); LANES]; APPLIED_ROWS];
+    let mut taken = [0usize; LANES];
+    for (chunk, rows) in weights.chunks_mut(width * APPLIED_ROWS).enumerate() {
+        let first = chunk * APPLIED_ROWS;
+        let end = first + rows.len() / width;
+        let mut counts = [0usize; APPLIED_ROWS];
+        for (in_block, taken) in (0..block_len).zip(&mut taken) {
+            let mut note = |row: usize, value: W::Value| {
+                if let (Some(active), Some(count)) = (active.get_mut(row), counts.get_mut(row)) {
+                    if let Some(slot) = active.get_mut(*count) {
+                        *slot = (value, in_block * width);
+                    }
+                    *count += usize::from(!W::is_zero(value));
                 }
             };
-            active[count] = (value, in_block);
-            count += usize::from(!W::is_zero(value));
+            match (inputs, data.sparse(in_block)) {
+                (Some(inputs), _) => {
+                    let inputs = &inputs[in_block * layer.input.len()..][first..end];
+                    for (row, value) in inputs.iter().enumerate() {
+                        note(row, *value);
+                    }
+                }
+                (None, Some(Sparse(entries))) => {
+                    while let Some(entry) = entries.get(*taken)
+                        && (entry.index as usize) < end
+                    {
+                        note(entry.index as usize - first, entry.value);
+                        *taken += 1;
+                    }
+                }
+                (None, None) => {
+                    let from = data.sample(in_block) * data.input_count;
+                    for (row, byte) in data.samples[from..][first..end].iter().enumerate() {
+                        note(row, data.table.value(*byte));
+                    }
+                }
+            }
         }
-        subtract_rows(&active[..count], signals, row);
+        let active = active.iter().zip(counts);
+        for (row, (active, count)) in rows.chunks_exact_mut(width).zip(active) {
+            subtract_rows(active.get(..count).unwrap_or_default(), signals, row);
+        }
     }
 }
+
+/// Rows of weights whose inputs are noted together.
+const APPLIED_ROWS: usize = 32;
 
 /// The step of one layer that keeps signals, for one sample.
 #[inline(always)]
