@@ -12,6 +12,10 @@ use crate::{ValueTable, Weight};
 /// Bytes tested for zero at once.
 const GROUP: usize = size_of::<usize>();
 
+/// Outputs of a layer whose rows are passed over whole, with fewer instructions
+/// a row: a tile of processors with an FPU.
+const WHOLE_ROW: usize = 16;
+
 /// Whether activations of 0 are multiplied like others: where many are
 /// multiplied at once, a branch that cannot be foreseen costs more.
 const VISITS_ZEROS: bool = cfg!(feature = "std");
@@ -100,6 +104,27 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
+        if T == WHOLE_ROW && stride == T {
+            let (groups, last) = self.values.as_chunks::<GROUP>();
+            let (rows, _) = rows.as_chunks::<T>();
+            let (blocks, last_rows) = rows.as_chunks::<GROUP>();
+            for (group, block) in groups.iter().zip(blocks) {
+                if is_zero(group) {
+                    continue;
+                }
+                for (byte, row) in group.iter().zip(block) {
+                    if *byte != 0 {
+                        visit(self.table.value(*byte), row);
+                    }
+                }
+            }
+            for (byte, row) in last.iter().zip(last_rows) {
+                if *byte != 0 {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
         let whole = self.values.len() / GROUP * GROUP;
         let (head, tail) = self.values.split_at(whole);
         let (head_rows, tail_rows) = rows.split_at(whole * stride);
@@ -135,6 +160,27 @@ impl<W: Weight> Inputs<W> for Bytes<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &mut [R; T]),
     ) {
+        if T == WHOLE_ROW && stride == T {
+            let (groups, last) = self.values.as_chunks::<GROUP>();
+            let (rows, _) = rows.as_chunks_mut::<T>();
+            let (blocks, last_rows) = rows.as_chunks_mut::<GROUP>();
+            for (group, block) in groups.iter().zip(blocks) {
+                if is_zero(group) {
+                    continue;
+                }
+                for (byte, row) in group.iter().zip(block) {
+                    if *byte != 0 {
+                        visit(self.table.value(*byte), row);
+                    }
+                }
+            }
+            for (byte, row) in last.iter().zip(last_rows) {
+                if *byte != 0 {
+                    visit(self.table.value(*byte), row);
+                }
+            }
+            return;
+        }
         let whole = self.values.len() / GROUP * GROUP;
         let (head, tail) = self.values.split_at(whole);
         let (head_rows, tail_rows) = rows.split_at_mut(whole * stride);

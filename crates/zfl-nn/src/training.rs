@@ -541,7 +541,7 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero.filter(|_| IS_ROOMY).and_then(W::non_zero),
+            non_zero: memory.non_zero.and_then(W::non_zero),
         };
         forward(
             &self.plan,
@@ -632,7 +632,7 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero.filter(|_| IS_ROOMY).and_then(W::non_zero),
+            non_zero: memory.non_zero.and_then(W::non_zero),
         };
         // Sample by sample: the noise is drawn in the order of the updates,
         // which must not depend on the block. Without noise a layer can take
@@ -744,9 +744,16 @@ impl<'a, W: Weight> Data<'a, W> {
         }
     }
 
+    /// What is known of zeros; nothing, for the compiler to see, where there is
+    /// no room to make use of it.
+    #[inline(always)]
+    fn zeros(&self) -> Option<NonZero<'a, W::Value>> {
+        self.non_zero.filter(|_| IS_ROOMY && W::IS_VECTOR)
+    }
+
     #[inline(always)]
     fn sparse(&self, in_block: usize) -> Option<Sparse<'a, W>> {
-        Some(Sparse(self.non_zero?.sample(self.sample(in_block))?))
+        Some(Sparse(self.zeros()?.sample(self.sample(in_block))?))
     }
 }
 
@@ -781,7 +788,7 @@ fn forward_first<W: Weight>(
 ) {
     let layer = here.layer;
     let len = layer.output.len();
-    let knows_zeros = data.non_zero.is_some() && layer.kind == Kind::Dense;
+    let knows_zeros = data.zeros().is_some() && layer.kind == Kind::Dense;
     if knows_zeros && layer.width() == GROUP_WIDTH && data.order.len() >= GROUP_SAMPLES {
         dispatch::<W, _>(
             #[inline(always)]
@@ -975,7 +982,7 @@ fn add_gradient<W: Weight>(
     let samples = 0..data.order.len();
     let signals = |in_block| &values[here.signals_at(in_batch + in_block, in_block)..][..len];
     match before {
-        None if data.non_zero.is_some() && layer.kind == Kind::Dense => dispatch::<W, _>(
+        None if data.zeros().is_some() && layer.kind == Kind::Dense => dispatch::<W, _>(
             #[inline(always)]
             || {
                 for in_block in samples {
