@@ -788,7 +788,7 @@ macro_rules! fixed_point {
                 gradient: &mut [i32; T],
             ) {
                 for (slope, signal) in gradient.iter_mut().zip(signals) {
-                    *slope = slope.wrapping_add(fixed_product(value, *signal));
+                    *slope = slope.saturating_add(fixed_product(value, *signal));
                 }
             }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::runs::SMALL_HASH;
-use crate::support::{Place, Records, Running, finish};
+use crate::support::{Place, Records, Running, finish, idx};
 
 /// A run of [`crate::support::SMALL`] in one process, where no emulator can be
 /// found.
@@ -55,6 +55,72 @@ fn native_and_emulated_runs_are_equal() {
             assert!(records.events_named(name).is_empty(), "{name}");
         }
     }
+}
+
+/// A hundred thousand clients of one sample each, a hundred a round, in a
+/// quarter of the memory that is allowed them.
+#[test]
+fn clients_that_are_not_selected_take_no_memory() {
+    const CLIENTS: u32 = 100_000;
+    let place = Place::new();
+    let classes: Vec<u8> = (0..4).cycle().take(CLIENTS as usize).collect();
+    let samples: Vec<u8> = classes
+        .iter()
+        .flat_map(|class| {
+            let mut sample = [0; 16];
+            sample[usize::from(*class) * 4..][..4].fill(200);
+            sample
+        })
+        .collect();
+    place.write("samples", idx(&[CLIENTS, 4, 4], &samples));
+    place.write("labels", idx(&[CLIENTS], &classes));
+    place.write(
+        "experiment.toml",
+        r#"
+name = "many"
+seed = 1
+rounds = 20
+
+[data.idx]
+train-images = "samples"
+train-labels = "labels"
+test-images = "samples"
+test-labels = "labels"
+
+[partition.iid]
+
+[model.mlp]
+hidden = [16]
+
+[training]
+epochs = 5
+batch-size = 1
+learning-rate = 0.2
+
+[strategy.fed-avg]
+
+[coordinator]
+clients-per-round = 100
+
+[[fleet]]
+fidelity = "native"
+count = 100_000
+"#,
+    );
+    let zfl = place.run("out", &["name=many"]);
+    // In KiB: anonymous memory, the heap included.
+    let mut limited = std::process::Command::new("/bin/sh");
+    limited
+        .args(["-c", r#"ulimit -d 262144 && exec "$@""#, "sh"])
+        .arg(zfl.get_program())
+        .args(zfl.get_args())
+        .current_dir(place.path(""));
+    finish(limited).succeeded();
+    let records = Records::new(&place.path("out"));
+    let summary = records.summary();
+    assert_eq!(summary["clients"], CLIENTS);
+    assert_eq!(summary["updates_ok"], 2000);
+    assert_eq!(summary["accuracy"], 1.0);
 }
 
 /// Every kind of layer, optimiser and arithmetic: five rounds on emulated

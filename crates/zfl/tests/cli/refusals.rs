@@ -8,7 +8,7 @@ use std::process::Command;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::support::{Place, Running, SMALL, finish};
+use crate::support::{Place, Running, SMALL, finish, idx};
 
 /// Checks that `zfl` fails with 1 and these words, and has started nothing:
 /// there is no folder of a run.
@@ -107,14 +107,6 @@ fn a_folder_that_is_taken() {
     assert_eq!(std::fs::read_to_string(file).unwrap(), "mine");
     let left = std::fs::read_dir(place.path("taken")).unwrap().count();
     assert_eq!(left, 1);
-}
-
-/// An IDX file of bytes: its magic, its shape, its values.
-fn idx(shape: &[u32], values: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0, 0, 8, shape.len() as u8];
-    bytes.extend(shape.iter().flat_map(|length| length.to_be_bytes()));
-    bytes.extend(values);
-    bytes
 }
 
 #[test]

@@ -40,6 +40,14 @@ board = "mps2-an386"
 count = 4
 "#;
 
+/// An IDX file of bytes: its magic, its shape, its values.
+pub(crate) fn idx(shape: &[u32], values: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, shape.len() as u8];
+    bytes.extend(shape.iter().flat_map(|length| length.to_be_bytes()));
+    bytes.extend(values);
+    bytes
+}
+
 /// A folder with an experiment file, for one test.
 pub(crate) struct Place {
     folder: TempDir,
