@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
+use zfl_machine::board::InstructionCounting;
 use zfl_machine::console::DeviceEvent;
 use zfl_machine::fleet::FleetError;
 use zfl_machine::limits::DescriptorLimitError;
@@ -28,6 +29,7 @@ use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
 use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
 
+use crate::experiment::Counting;
 use crate::firmware::{FirmwareError, FirmwareSource};
 
 /// A call to the coordinator takes no longer.
@@ -38,6 +40,10 @@ const TELL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How often a fleet host looks whether its coordinator is still there.
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
+
+/// An instruction takes 2 to this of nanoseconds by the clocks of devices: more
+/// than two ticks of them, so that the device knows its instructions exactly.
+const INSTRUCTION_SHIFT: u8 = 7;
 
 /// What a fleet host is to start.
 pub struct FleetPlan {
@@ -57,6 +63,8 @@ pub struct FleetPlan {
     pub launcher: LauncherProgram,
     /// Where console logs and images go.
     pub folder: PathBuf,
+    /// Whether their instructions are counted.
+    pub counting: Counting,
     /// From the start of a device to its prompt.
     pub boot_deadline: Duration,
     /// From the `run` command until a device has its data.
@@ -432,6 +440,10 @@ fn member(
         prefix_bits: addresses.prefix_length(),
         coordinator: addresses.coordinator(),
         token,
+        instruction_ns: match plan.counting {
+            Counting::Instructions => Some(1 << INSTRUCTION_SHIFT),
+            Counting::Off => None,
+        },
     });
     FleetMember {
         machine: MachineSpec {
@@ -447,7 +459,12 @@ fn member(
                 ready: plan.ready_deadline,
                 ..Deadlines::default()
             },
-            instruction_counting: zfl_machine::board::InstructionCounting::default(),
+            instruction_counting: match plan.counting {
+                Counting::Instructions => InstructionCounting::On {
+                    shift: INSTRUCTION_SHIFT,
+                },
+                Counting::Off => InstructionCounting::Off,
+            },
         },
         run,
     }

@@ -87,6 +87,8 @@ pub(crate) struct ClientRow<'a> {
     /// Training by the device's own clock, which without instruction counting
     /// follows the host's.
     pub(crate) device_clock_seconds: f64,
+    pub(crate) instructions_training: Option<u64>,
+    pub(crate) instructions_other: Option<u64>,
     /// Frames towards the device in this round, in bytes.
     pub(crate) nic_bytes_in: u64,
     /// Frames from the device in this round, in bytes.

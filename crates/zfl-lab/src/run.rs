@@ -314,6 +314,7 @@ pub async fn run(
             firmware: fleet.firmware,
             launcher: fleet.launcher,
             folder: recorder.folder.path().to_owned(),
+            counting: experiment.time.counting,
             boot_deadline: experiment.deadlines.boot,
             ready_deadline: experiment.deadlines.ready,
         };
@@ -885,6 +886,11 @@ fn cpu_seconds(usage: &[Usage]) -> f64 {
     usage.iter().map(Usage::cpu_seconds).sum()
 }
 
+/// What was counted; `None` where nothing was.
+fn counted(instructions: u64) -> Option<u64> {
+    (instructions > 0).then_some(instructions)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a training")]
 fn client_row(round: u32, client: &ClientRecord, frames: Frames) -> ClientRow<'_> {
     let metrics = &client.metrics;
@@ -898,6 +904,8 @@ fn client_row(round: u32, client: &ClientRecord, frames: Frames) -> ClientRow<'_
         train_accuracy: metrics.accuracy_last_epoch,
         host_seconds: client.host_seconds,
         device_clock_seconds: metrics.device.training_us as f64 / 1e6,
+        instructions_training: counted(metrics.device.training_instructions),
+        instructions_other: counted(metrics.device.other_instructions),
         nic_bytes_in: frames.bytes_in,
         nic_bytes_out: frames.bytes_out,
         nic_frames_in: frames.frames_in,

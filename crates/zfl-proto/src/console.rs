@@ -19,7 +19,7 @@ pub const COMMAND_BYTES_MAX: usize = 160;
 /// What the commands are, for `help`.
 pub const HELP: &str = "\
 help                                   this text\n\
-run <ipv4>/<prefix> coordinator=<ipv4>:<port> token=<32 hex digits>\n\
+run <ipv4>/<prefix> coordinator=<ipv4>:<port> token=<32 hex digits> [instruction-ns=<n>]\n\
                                        join the network and learn\n\
 stats                                  counters and memory\n\
 crash panic|fault|hang                 end this device on purpose";
@@ -61,7 +61,14 @@ pub struct RunOptions {
     pub coordinator: SocketAddrV4,
     /// The client's secret.
     pub token: Token,
+    /// How long an instruction takes by the device's clock, in nanoseconds, 1
+    /// to [`INSTRUCTION_NS_MAX`]; `None` where time does not follow the
+    /// instructions.
+    pub instruction_ns: Option<u32>,
 }
+
+/// An instruction takes no longer, in nanoseconds.
+pub const INSTRUCTION_NS_MAX: u32 = 1 << 20;
 
 impl fmt::Display for RunOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +76,11 @@ impl fmt::Display for RunOptions {
             f,
             "run {}/{} coordinator={} token={}",
             self.address, self.prefix_bits, self.coordinator, self.token
-        )
+        )?;
+        match self.instruction_ns {
+            Some(instruction_ns) => write!(f, " instruction-ns={instruction_ns}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -167,11 +178,22 @@ impl RunOptions {
             .strip_prefix("token=")
             .and_then(|value| value.parse().ok())
             .ok_or(expected(column, "token=<32 hexadecimal digits>"))?;
+        let (column, word) = words.next();
+        let instruction_ns = match word {
+            "" => None,
+            word => Some(
+                word.strip_prefix("instruction-ns=")
+                    .and_then(|value| value.parse().ok())
+                    .filter(|ns| (1..=INSTRUCTION_NS_MAX).contains(ns))
+                    .ok_or(expected(column, "instruction-ns=<1 to 1048576> or the end"))?,
+            ),
+        };
         Ok(Self {
             address,
             prefix_bits,
             coordinator,
             token,
+            instruction_ns,
         })
     }
 }

@@ -642,6 +642,10 @@ pub struct DeviceMetrics {
     pub training_us: u64,
     /// Instructions executed in training; 0 where they are not counted.
     pub training_instructions: u64,
+    /// Instructions executed for the network and all else since the round's
+    /// message began to arrive, until the update was made; 0 where they are
+    /// not counted.
+    pub other_instructions: u64,
     /// Bytes received by the network interface since boot, as frames.
     pub nic_bytes_in: u64,
     /// Bytes sent by the network interface since boot, as frames.
@@ -664,8 +668,8 @@ pub struct DeviceMetrics {
 /// | 20 | 4 | round |
 /// | 24 | 4 | samples trained on |
 /// | 28 | 4 each | loss in first and last epoch, accuracy in first and last epoch, `f32` |
-/// | 44 | 8 each | training time in µs, instructions, NIC bytes in, NIC bytes out |
-/// | 76 | 4 each | NIC frames in, frames out, stack peak, arena peak in bytes |
+/// | 44 | 8 each | training time in µs, instructions in training, others, NIC bytes in, NIC bytes out |
+/// | 84 | 4 each | NIC frames in, frames out, stack peak, arena peak in bytes |
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UpdateHeader {
     /// Who trained.
@@ -717,6 +721,7 @@ impl UpdateHeader {
         for value in [
             device.training_us,
             device.training_instructions,
+            device.other_instructions,
             device.nic_bytes_in,
             device.nic_bytes_out,
         ] {
@@ -755,6 +760,7 @@ impl UpdateHeader {
                 device: DeviceMetrics {
                     training_us: reader.u64(),
                     training_instructions: reader.u64(),
+                    other_instructions: reader.u64(),
                     nic_bytes_in: reader.u64(),
                     nic_bytes_out: reader.u64(),
                     nic_frames_in: reader.u32(),
@@ -800,6 +806,7 @@ mod tests {
                 device: DeviceMetrics {
                     training_us: 1,
                     training_instructions: 2,
+                    other_instructions: 9,
                     nic_bytes_in: 3,
                     nic_bytes_out: 4,
                     nic_frames_in: 5,

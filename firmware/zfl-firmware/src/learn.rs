@@ -19,7 +19,8 @@ use zfl_proto::http::{PATH_ID, PATH_RESULTS, PATH_TRAINING_DATA, PATH_TRAINING_L
 use zfl_proto::message::{DeviceMetrics, Kind};
 use zfl_proto::{RoundIndex, Token};
 
-use crate::drivers::memory;
+use crate::counting::InstructionClock;
+use crate::drivers::{cpu, executor, memory, timer};
 use crate::http::request::{Coordinator, RequestError};
 use crate::meter::{Counters, SharedTally};
 use crate::net::{self, SERVER_SOCKETS};
@@ -47,6 +48,43 @@ pub(crate) struct Node {
     joined: Signal<NoopRawMutex, RunOptions>,
     started: Signal<NoopRawMutex, ()>,
     tally: Option<&'static SharedTally>,
+    /// How long an instruction takes, if that is known.
+    instruction_ns: Cell<Option<u32>>,
+    /// When the round's message began to arrive.
+    round_begin: Cell<Mark>,
+}
+
+/// A moment, in ticks of the clock.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    ticks: u64,
+    /// How many of them the device had slept.
+    slept_ticks: u64,
+}
+
+impl Mark {
+    fn now() -> Self {
+        Self {
+            ticks: timer::ticks(),
+            slept_ticks: executor::slept_ticks(),
+        }
+    }
+
+    /// Ticks since then in which the device did something.
+    fn busy_ticks(&self) -> u64 {
+        let now = Self::now();
+        let slept = now.slept_ticks.saturating_sub(self.slept_ticks);
+        now.ticks.saturating_sub(self.ticks).saturating_sub(slept)
+    }
+}
+
+/// What a training took.
+#[derive(Clone, Copy, Default)]
+struct Effort {
+    /// From its beginning to its end.
+    us: u64,
+    /// In training alone; 0 where they are not counted.
+    instructions: u64,
 }
 
 impl Node {
@@ -59,6 +97,11 @@ impl Node {
             joined: Signal::new(),
             started: Signal::new(),
             tally,
+            instruction_ns: Cell::new(None),
+            round_begin: Cell::new(Mark {
+                ticks: 0,
+                slept_ticks: 0,
+            }),
         }
     }
 
@@ -73,6 +116,7 @@ impl Node {
             return false;
         }
         self.token.set(Some(options.token));
+        self.instruction_ns.set(options.instruction_ns);
         self.joined.signal(options);
         true
     }
@@ -108,12 +152,17 @@ impl Node {
             .map_or_else(Counters::default, |tally| tally.borrow().counters())
     }
 
+    fn instruction_clock(&self) -> InstructionClock {
+        InstructionClock::new(timer::tick_hz(), self.instruction_ns.get())
+    }
+
     /// What an update says of its device, without the training's own figures.
     pub(crate) fn device_metrics(&self) -> DeviceMetrics {
         let counters = self.counters();
         DeviceMetrics {
             training_us: 0,
             training_instructions: 0,
+            other_instructions: 0,
             nic_bytes_in: counters.bytes_in,
             nic_bytes_out: counters.bytes_out,
             nic_frames_in: counters.frames_in,
@@ -134,6 +183,7 @@ impl Node {
         let mut client = self.client.try_borrow_mut().map_err(|_| Refusal::Busy)?;
         client.receive(Kind::Start)?;
         self.is_receiving.set(true);
+        self.round_begin.set(Mark::now());
         Ok(IncomingStart { node: self })
     }
 }
@@ -183,13 +233,13 @@ pub(crate) async fn run(stack: Stack<'static>, node: &'static Node, spawner: Spa
         }
     }
     let mut coordinator = Coordinator::new(stack, options.coordinator, options.token);
-    let mut training_us = 0;
+    let mut effort = Effort::default();
     loop {
         let request = node.client.borrow().next_request();
         match request {
             Some(Request::Results(id)) => {
                 let path = Text::<48>::of(format_args!("{PATH_RESULTS}?id={id}"));
-                report(node, &mut coordinator, path.as_str(), training_us).await;
+                report(node, &mut coordinator, path.as_str(), effort).await;
             }
             Some(request) => {
                 let mut retry_after = RETRY_FIRST;
@@ -206,7 +256,7 @@ pub(crate) async fn run(stack: Stack<'static>, node: &'static Node, spawner: Spa
                 }
                 if node.state() == State::Training {
                     console::tell(Event::Training(node.round())).await;
-                    training_us = train(node).await;
+                    effort = train(node).await;
                 }
             }
         }
@@ -270,20 +320,26 @@ async fn announce(node: &Node, request: Request) {
     }
 }
 
-/// Trains to the end of the round, giving way between turns; tells how long
-/// it took in microseconds.
-async fn train(node: &Node) -> u64 {
+/// Trains to the end of the round, giving way between turns.
+async fn train(node: &Node) -> Effort {
     let begin = Instant::now();
+    let clock = node.instruction_clock();
     let mut budget = TURN_UNITS_FIRST;
+    let mut instructions = 0u64;
     while node.state() == State::Training {
-        let turn_begin = Instant::now();
-        let turn = node.client.borrow_mut().train(budget);
+        // Undisturbed, so that what is counted is training and nothing else.
+        let (turn, turn_ticks) = cpu::undisturbed(|| {
+            let begin = timer::ticks();
+            let turn = node.client.borrow_mut().train(budget);
+            (turn, timer::ticks().saturating_sub(begin))
+        });
+        instructions = instructions.saturating_add(clock.instructions(turn_ticks));
         if let Err(refusal) = turn {
             console::tell_failed(format_args!("training: {refusal}")).await;
         }
         // The speed of the turn just done gives the size of the next. The
         // result does not depend on how the work is divided.
-        let turn_us = turn_begin.elapsed().as_micros();
+        let turn_us = clock.microseconds(turn_ticks);
         if turn_us < TURN_US / 2 {
             budget = (budget * 2).min(TURN_UNITS_MAX);
         } else if turn_us > TURN_US {
@@ -291,7 +347,10 @@ async fn train(node: &Node) -> u64 {
         }
         yield_now().await;
     }
-    begin.elapsed().as_micros()
+    Effort {
+        us: begin.elapsed().as_micros(),
+        instructions,
+    }
 }
 
 /// Sends the update once, from where the weights lie.
@@ -313,12 +372,16 @@ async fn send_update(
 }
 
 /// Sends the update until the coordinator took or refused it.
-async fn report(node: &Node, coordinator: &mut Coordinator, path: &str, training_us: u64) {
+async fn report(node: &Node, coordinator: &mut Coordinator, path: &str, effort: Effort) {
     let round = node.round();
+    let busy_ticks = node.round_begin.get().busy_ticks();
+    let busy_instructions = node.instruction_clock().instructions(busy_ticks);
     let mut retry_after = RETRY_FIRST;
     for _ in 0..REPORT_ATTEMPTS_MAX {
         let device = DeviceMetrics {
-            training_us,
+            training_us: effort.us,
+            training_instructions: effort.instructions,
+            other_instructions: busy_instructions.saturating_sub(effort.instructions),
             ..node.device_metrics()
         };
         let sent = send_update(node, coordinator, path, device).await;

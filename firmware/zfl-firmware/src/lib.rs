@@ -11,6 +11,7 @@
 //! | `http` | requests to the coordinator; the server for its requests |
 //! | `learn` | moves bytes between HTTP and the client, trains in between |
 //! | `console` | prompt, commands, event lines |
+//! | `counting` | instructions from the ticks of a clock |
 //! | `fault` | the last words of a device |
 //!
 //! Everything runs in one thread on one executor; training gives way every
@@ -20,12 +21,14 @@
 //! A board is a binary that calls [`run`] with the constants that its build
 //! script made of `boards/NAME.toml`.
 //!
-//! On the host this library contains only what needs no hardware (`line`,
-//! `meter`, `text`), for its tests.
+//! On the host this library contains only what needs no hardware (`counting`,
+//! `line`, `meter`, `text`), for its tests.
 #![cfg_attr(target_os = "none", no_std)]
 
 #[cfg(target_os = "none")]
 mod console;
+#[cfg(any(target_os = "none", test))]
+mod counting;
 #[cfg(target_os = "none")]
 mod drivers;
 #[cfg(target_os = "none")]

@@ -271,6 +271,8 @@ pub(super) const KEYS: &[Key] = &[
     key("deadlines.boot-s", "seconds from 0.001 to 604800"),
     key("deadlines.ready-s", "seconds from 0.001 to 604800"),
     key("deadlines.round-s", "seconds from 0.001 to 604800"),
+    table("time", "a table with the key counting"),
+    key("time.counting", "\"instructions\" or \"off\""),
     table(
         "fleet",
         "a list of tables, [[fleet]], each with board, fidelity and count",

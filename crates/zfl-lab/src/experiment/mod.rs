@@ -85,6 +85,8 @@ pub struct Experiment {
     pub coordinator: Coordinator,
     /// How long anything may take.
     pub deadlines: Deadlines,
+    /// What the devices' clocks follow.
+    pub time: Time,
     /// The devices, in the order of the file; together at most
     /// [`CLIENTS_MAX`], and [`EMULATED_DEVICES_MAX`] emulated. Empty where clients come from elsewhere.
     pub fleet: Vec<FleetGroup>,
@@ -263,6 +265,35 @@ pub struct Deadlines {
     pub ready: Duration,
     /// From the start of a round until its answers are no longer waited for.
     pub round: Duration,
+}
+
+/// What the clocks of emulated devices follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Whether instructions are counted.
+    pub counting: Counting,
+}
+
+/// Whether instructions are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// They are, and the devices' clocks follow them.
+    #[default]
+    Instructions,
+    /// They are not; the devices' clocks are the host's.
+    Off,
+}
+
+impl Counting {
+    const ALL: &'static [Self] = &[Self::Instructions, Self::Off];
+
+    /// As the file spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// How much of a device there is.

@@ -13,9 +13,9 @@ use super::model::{RawModel, check_model};
 use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
 use super::{
-    BOARD_DEFAULT, CLIENTS_MAX, Coordinator, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines,
+    BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines,
     EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData, NAME_BYTES_MAX,
-    NATIVE_BOARD, Network, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX, Strategy, keys,
+    NATIVE_BOARD, Network, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX, Strategy, Time, keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -104,6 +104,8 @@ pub(super) struct RawExperiment {
     #[serde(default)]
     deadlines: RawDeadlines,
     #[serde(default)]
+    time: RawTime,
+    #[serde(default)]
     fleet: Vec<Spanned<RawFleetGroup>>,
 }
 
@@ -182,6 +184,12 @@ struct RawDeadlines {
     boot_s: Option<Spanned<Number>>,
     ready_s: Option<Spanned<Number>>,
     round_s: Option<Spanned<Number>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawTime {
+    counting: Option<Spanned<String>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -385,6 +393,14 @@ impl RawExperiment {
             ready: context.duration("deadlines.ready-s", self.deadlines.ready_s.as_ref(), 120)?,
             round: context.duration("deadlines.round-s", self.deadlines.round_s.as_ref(), 300)?,
         };
+        let time = Time {
+            counting: context.word(
+                "time.counting",
+                self.time.counting.as_ref(),
+                Counting::ALL,
+                Counting::name,
+            )?,
+        };
         let fleet = check_fleet(&self.fleet, context)?;
         let coordinator = check_coordinator(&self.coordinator, &fleet, context)?;
         Ok(Experiment {
@@ -399,6 +415,7 @@ impl RawExperiment {
             strategy,
             coordinator,
             deadlines,
+            time,
             fleet,
         })
     }

@@ -2061,6 +2061,12 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                     strategy: super::Strategy::FedAvg,
                     coordinator: fleet.1,
                     deadlines: Deadlines { boot, ready, round },
+                    time: Time {
+                        counting: match rounds % 3 {
+                            0 => Counting::Off,
+                            _ => Counting::Instructions,
+                        },
+                    },
                     fleet: fleet.0,
                 }
             },

@@ -121,6 +121,10 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     write!(out, "{}", Line("ready-s", &seconds(deadlines.ready)))?;
     write!(out, "{}", Line("round-s", &seconds(deadlines.round)))?;
 
+    writeln!(out, "\n[time]")?;
+    let counting = quoted(experiment.time.counting.name());
+    write!(out, "{}", Line("counting", &counting))?;
+
     for group in &experiment.fleet {
         writeln!(out, "\n[[fleet]]")?;
         write!(out, "{}", Line("board", &quoted(&group.board)))?;

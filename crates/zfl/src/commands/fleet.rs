@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use tokio::sync::{broadcast, mpsc, watch};
+use zfl_lab::experiment::Counting;
 use zfl_lab::host::{FleetHost, FleetNetwork, FleetPlan, HostError, make_folders};
 use zfl_machine::{Board, FleetProgress};
 
@@ -38,6 +39,7 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         firmware: firmware(arguments.firmware_dir.as_deref()),
         launcher: launcher()?,
         folder: folder.clone(),
+        counting: Counting::default(),
         boot_deadline: std::time::Duration::from_secs(60),
         ready_deadline: std::time::Duration::from_secs(120),
     };

@@ -230,6 +230,11 @@ impl FaultStatus {
     }
 }
 
+/// Runs `work` without interruption; what comes meanwhile waits.
+pub(crate) fn undisturbed<R>(work: impl FnOnce() -> R) -> R {
+    cortex_m::interrupt::free(|_| work())
+}
+
 /// Interrupts off, for good: the last words are not to be interrupted.
 pub(crate) fn mask_interrupts() {
     cortex_m::interrupt::disable();

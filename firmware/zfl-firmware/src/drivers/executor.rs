@@ -4,14 +4,27 @@
 //! as a pause and not as sleep: an idle device would use a whole core of the
 //! host. This one sleeps with `WFI`.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
+
+use critical_section::Mutex;
 
 use embassy_executor::{Spawner, raw};
 use static_cell::StaticCell;
 
+use super::timer;
+
 static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
 /// Whether a task was woken since the last poll.
 static WORK: AtomicBool = AtomicBool::new(false);
+
+/// Ticks of the clock spent asleep.
+static SLEPT: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
+
+/// Ticks of the clock that the device has slept since boot.
+pub(crate) fn slept_ticks() -> u64 {
+    critical_section::with(|section| SLEPT.borrow(section).get())
+}
 
 #[unsafe(export_name = "__pender")]
 fn pender(_: *mut ()) {
@@ -30,7 +43,13 @@ pub(crate) fn run(init: impl FnOnce(Spawner)) -> ! {
         // sleep is not lost: a pending interrupt ends WFI even when masked.
         cortex_m::interrupt::disable();
         if !WORK.load(Ordering::Acquire) {
+            let begin = timer::ticks();
             cortex_m::asm::wfi();
+            let slept = timer::ticks().wrapping_sub(begin);
+            critical_section::with(|section| {
+                let total = SLEPT.borrow(section);
+                total.set(total.get().wrapping_add(slept));
+            });
         }
         // SAFETY: no critical section is open here.
         unsafe { cortex_m::interrupt::enable() };

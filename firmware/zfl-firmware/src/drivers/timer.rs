@@ -57,11 +57,17 @@ embassy_time_driver::time_driver_impl!(static DRIVER: ClockDriver = ClockDriver 
 });
 
 impl Hardware {
-    /// Microseconds since [`init`].
-    fn now_us(&mut self) -> u64 {
+    /// Ticks of the counter since [`init`].
+    fn ticks(&mut self) -> u64 {
         let counter = self.counter.read(0);
         self.counter_total += u64::from(counter.wrapping_sub(self.counter_last));
         self.counter_last = counter;
+        self.counter_total
+    }
+
+    /// Microseconds since [`init`].
+    fn now_us(&mut self) -> u64 {
+        self.ticks();
         // In two steps, for the product would overflow after eight days.
         let seconds = self.counter_total / self.counter_clock_hz;
         let rest = self.counter_total % self.counter_clock_hz;
@@ -116,6 +122,25 @@ impl Driver for ClockDriver {
             self.advance();
         }
     }
+}
+
+/// Ticks of the counter since [`init`]; it ticks [`tick_hz`] times a second.
+pub(crate) fn ticks() -> u64 {
+    critical_section::with(|section| {
+        DRIVER.with(section, |state| {
+            state.hardware.as_mut().map_or(0, Hardware::ticks)
+        })
+    })
+}
+
+/// How often the counter ticks in a second; at least 1.
+pub(crate) fn tick_hz() -> u64 {
+    critical_section::with(|section| {
+        DRIVER.with(section, |state| {
+            let hardware = state.hardware.as_ref();
+            hardware.map_or(1, |hardware| hardware.counter_clock_hz.max(1))
+        })
+    })
 }
 
 /// Starts the clock at zero. To be called once, before any waiting.
