@@ -690,7 +690,7 @@ pub struct UpdateHeader {
 
 impl UpdateHeader {
     /// Length of the header, in bytes.
-    pub const HEADER_BYTES: usize = PREFIX_BYTES + 72;
+    pub const HEADER_BYTES: usize = PREFIX_BYTES + 80;
 
     /// Writes the header.
     pub fn encode(&self) -> HeaderBytes {

@@ -96,6 +96,9 @@ fn an_empty_file_is_all_defaults() {
     boot-s = 60
     ready-s = 120
     round-s = 300
+
+    [time]
+    counting = "instructions"
     "#);
 }
 
@@ -153,7 +156,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `round` at the top
     | round = 3
     | ^^^^^
-    help: did you mean `rounds`? allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, fleet
+    help: did you mean `rounds`? allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     ");
     assert_snapshot!(refused("[training]\nbatch_size = 3\n"), @r"
     trial.toml:2:1: unknown key `batch_size` in `training`
@@ -165,7 +168,7 @@ fn unknown_keys() {
     trial.toml:1:1: unknown key `epochs` at the top
     | epochs = 3
     | ^^^^^^
-    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, fleet
+    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     ");
     assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
     trial.toml:2:1: unknown key `optimiser` in `training`
@@ -195,13 +198,13 @@ fn unknown_keys() {
     trial.toml:1:2: unknown key `zzz` at the top
     | [zzz.training]
     |  ^^^
-    help: allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, fleet
+    help: allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     ");
     assert_snapshot!(refused("\"\" = 1\n"), @r#"
     trial.toml:1:1: unknown key `` at the top
     | "" = 1
     | ^^
-    help: allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, fleet
+    help: allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     "#);
 }
 
@@ -1233,6 +1236,9 @@ fn sets_change_the_file() {
     ready-s = 120
     round-s = 300
 
+    [time]
+    counting = "instructions"
+
     [[fleet]]
     board = "mps2-an386"
     fidelity = "emulated"
@@ -1699,7 +1705,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 35);
+    assert_eq!(checked, 36);
 }
 
 /// What stands at a path; of a list, the first entry that has it.

@@ -309,3 +309,63 @@ fn feed(client: &mut Client<'_>, kind: Kind, header: &[u8], payload: &[u8]) {
     client.receive_bytes(payload).unwrap();
     client.receive_end().unwrap();
 }
+
+/// Instructions in training are the same in every run, whatever the devices
+/// beside it do; network and system are not.
+#[test]
+fn instructions_are_counted() {
+    let place = Place::new();
+    let counted = |out: &str, sets: &[&str]| -> Vec<u64> {
+        let rows = place.completed_run(out, sets).clients();
+        rows.iter()
+            .map(|row| {
+                let other: u64 = row["instructions_other"].parse().unwrap();
+                assert!((10_000..100_000_000).contains(&other), "{row:?}");
+                let clock: f64 = row["device_clock_seconds"].parse().unwrap();
+                let training: u64 = row["instructions_training"].parse().unwrap();
+                // 128 ns each, and there is more than training.
+                assert!(clock > training as f64 * 128e-9, "{row:?}");
+                training
+            })
+            .collect()
+    };
+    let first = counted("first", &[]);
+    assert_eq!(first.len(), 12);
+    assert_eq!(counted("second", &[]), first);
+    // The same training, and a different one beside it.
+    let half = "fleet=[{board=\"mps2-an386\",count=2},{board=\"mps2-an385\",count=2}]";
+    let mixed = counted("mixed", &[half]);
+    assert_eq!(mixed[..2], first[..2]);
+    assert!(mixed[2] > 4 * first[2]);
+
+    let rows = place.completed_run("off", &["time.counting=off"]).clients();
+    for row in rows {
+        assert_eq!(row["instructions_training"], "");
+        assert_eq!(row["instructions_other"], "");
+    }
+}
+
+const EPOCHS_PAST_THE_WRAP: u32 = 20;
+
+/// The counter of the boards has 32 bits: at 25 MHz it wraps after 172 s.
+#[test]
+fn counting_survives_the_wrap_of_the_counter() {
+    let place = Place::new();
+    let trained = |out: &str, epochs: u32| -> (u64, f64) {
+        let epochs = format!("training.epochs={epochs}");
+        let one = "fleet=[{board=\"mps2-an385\",count=1}]";
+        let rows = place
+            .completed_run(out, &[&epochs, one, "rounds=1"])
+            .clients();
+        let number = |column: &str| rows[0][column].clone();
+        (
+            number("instructions_training").parse().unwrap(),
+            number("device_clock_seconds").parse().unwrap(),
+        )
+    };
+    let (few, _) = trained("few", 1);
+    let (many, seconds) = trained("many", EPOCHS_PAST_THE_WRAP);
+    assert!(seconds > 180.0, "{seconds}");
+    let ratio = many as f64 / few as f64 / f64::from(EPOCHS_PAST_THE_WRAP);
+    assert!((0.9..1.1).contains(&ratio), "{ratio}");
+}
