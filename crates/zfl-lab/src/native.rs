@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use zfl_client::{Client, Parked, Refusal};
-use zfl_nn::{BLOCK_FAST, NonZeroBuffer, Progress, ValueTable};
+use zfl_nn::{BLOCK_FAST, NonZeroBuffer, Progress};
 use zfl_proto::ClientId;
 use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind};
 use zfl_server::{LocalCall, LocalClients, LocalRound, Shares};
@@ -316,12 +316,8 @@ impl Inner {
         })?;
         let mut client = client.resume(arena.words());
         let input_count = usize::try_from(shares.input_count()).unwrap_or(usize::MAX);
-        let table = ValueTable::new(shares.value_scale());
         // Samples that are too wide for it are trained on without.
-        if non_zero
-            .find(client.samples(), input_count, &table)
-            .is_err()
-        {
+        if non_zero.find(client.samples(), input_count).is_err() {
             non_zero = NonZeroBuffer::default();
         }
         let client = client.park();

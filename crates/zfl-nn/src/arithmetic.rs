@@ -8,7 +8,6 @@ use crate::float;
 use crate::math;
 use crate::model::{Activation, Loss, Model};
 use crate::plan::{IS_ROOMY, LANES};
-use crate::sparse::NonZero;
 use crate::training::{Evaluation, Memory, Targets, Training};
 use crate::{ValueTable, Weight};
 
@@ -177,8 +176,6 @@ pub trait Arithmetic:
         weights: &mut [Self; T],
         noise: &mut Noise,
     );
-    /// What is known of zeros, where it saves anything.
-    fn non_zero(known: NonZero<'_>) -> Option<NonZero<'_, Self::Value>>;
     fn add(a: Self::Value, b: Self::Value) -> Self::Value;
     fn multiply(a: Self::Value, b: Self::Value) -> Self::Value;
 
@@ -509,11 +506,6 @@ impl Arithmetic for f32 {
     }
 
     #[inline(always)]
-    fn non_zero(known: NonZero<'_>) -> Option<NonZero<'_>> {
-        Some(known)
-    }
-
-    #[inline(always)]
     fn add(a: f32, b: f32) -> f32 {
         a + b
     }
@@ -826,11 +818,6 @@ macro_rules! fixed_point {
             #[inline(always)]
             fn end(sum: i64) -> i32 {
                 saturate(sum >> Self::FRACTION_BITS)
-            }
-
-            #[inline(always)]
-            fn non_zero(_: NonZero<'_>) -> Option<NonZero<'_, i32>> {
-                None
             }
 
             #[inline(always)]

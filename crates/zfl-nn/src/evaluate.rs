@@ -76,9 +76,10 @@ pub(crate) fn run<W: Weight>(
                 dispatch::<W, _>(
                     #[inline(always)]
                     || {
-                        let count = sparse::list(values, |byte| table.value(byte), &mut entries);
-                        let entries = Sparse(&entries[..count]);
-                        layer::forward_dense(layer, entries, parameters, outputs);
+                        let count = sparse::list(values, &mut entries);
+                        let entries = &entries[..count];
+                        let inputs = Sparse { entries, table };
+                        layer::forward_dense(layer, inputs, parameters, outputs);
                     },
                 );
             } else if index == 0 {

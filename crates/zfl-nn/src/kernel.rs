@@ -77,7 +77,10 @@ impl<W: Weight> Clone for Values<'_, W> {
 impl<W: Weight> Copy for Values<'_, W> {}
 
 /// Inputs of the first layer as a list of those that are not 0.
-pub(crate) struct Sparse<'a, W: Weight>(pub(crate) &'a [Entry<W::Value>]);
+pub(crate) struct Sparse<'a, W: Weight> {
+    pub(crate) entries: &'a [Entry],
+    pub(crate) table: &'a ValueTable<W>,
+}
 
 impl<W: Weight> Clone for Sparse<'_, W> {
     fn clone(&self) -> Self {
@@ -281,11 +284,11 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         column: usize,
         mut visit: impl FnMut(W::Value, &[R; T]),
     ) {
-        for entry in self.0 {
-            let Some(row) = first(rows, entry.index as usize * stride + column) else {
+        for entry in self.entries {
+            let Some(row) = first(rows, entry.index() * stride + column) else {
                 return;
             };
-            visit(entry.value, row);
+            visit(self.table.value(entry.byte()), row);
         }
     }
 
@@ -300,19 +303,19 @@ impl<W: Weight> Inputs<W> for Sparse<'_, W> {
         if stride == T {
             // One tile is a whole row.
             let (rows, _) = rows.as_chunks_mut::<T>();
-            for entry in self.0 {
-                let Some(row) = rows.get_mut(entry.index as usize) else {
+            for entry in self.entries {
+                let Some(row) = rows.get_mut(entry.index()) else {
                     return;
                 };
-                visit(entry.value, row);
+                visit(self.table.value(entry.byte()), row);
             }
             return;
         }
-        for entry in self.0 {
-            let Some(row) = first_mut(rows, entry.index as usize * stride + column) else {
+        for entry in self.entries {
+            let Some(row) = first_mut(rows, entry.index() * stride + column) else {
                 return;
             };
-            visit(entry.value, row);
+            visit(self.table.value(entry.byte()), row);
         }
     }
 }
@@ -430,32 +433,33 @@ pub(crate) fn weighted_sums_grouped<W: Weight>(
     // Four times the same: an array of sums would not stay in registers.
     let (mut sums_a, mut sums_b) = (W::begin(bias), W::begin(bias));
     let (mut sums_c, mut sums_d) = (W::begin(bias), W::begin(bias));
-    let shared = a.0.len().min(b.0.len()).min(c.0.len()).min(d.0.len());
-    let (head_a, tail_a) = a.0.split_at(shared);
-    let (head_b, tail_b) = b.0.split_at(shared);
-    let (head_c, tail_c) = c.0.split_at(shared);
-    let (head_d, tail_d) = d.0.split_at(shared);
+    let table = a.table;
+    let lists = [a.entries, b.entries, c.entries, d.entries];
+    let shared = lists.map(<[Entry]>::len).into_iter().min().unwrap_or(0);
+    let [a, b, c, d] = lists.map(|list| list.split_at(shared));
+    let ((head_a, tail_a), (head_b, tail_b)) = (a, b);
+    let ((head_c, tail_c), (head_d, tail_d)) = (c, d);
     let heads = head_a.iter().zip(head_b);
     for ((in_a, in_b), (in_c, in_d)) in heads.zip(head_c.iter().zip(head_d)) {
         // Out of the loop where a row is not there: it never happens, and
         // leaves the loop without turns.
-        let Some(()) = add_one(rows, &mut sums_a, in_a) else {
+        let Some(()) = add_one(rows, table, &mut sums_a, *in_a) else {
             break;
         };
-        let Some(()) = add_one(rows, &mut sums_b, in_b) else {
+        let Some(()) = add_one(rows, table, &mut sums_b, *in_b) else {
             break;
         };
-        let Some(()) = add_one(rows, &mut sums_c, in_c) else {
+        let Some(()) = add_one(rows, table, &mut sums_c, *in_c) else {
             break;
         };
-        let Some(()) = add_one(rows, &mut sums_d, in_d) else {
+        let Some(()) = add_one(rows, table, &mut sums_d, *in_d) else {
             break;
         };
     }
-    add_all(rows, &mut sums_a, tail_a);
-    add_all(rows, &mut sums_b, tail_b);
-    add_all(rows, &mut sums_c, tail_c);
-    add_all(rows, &mut sums_d, tail_d);
+    add_all(rows, table, &mut sums_a, tail_a);
+    add_all(rows, table, &mut sums_b, tail_b);
+    add_all(rows, table, &mut sums_c, tail_c);
+    add_all(rows, table, &mut sums_d, tail_d);
     [
         W::end_all(&sums_a),
         W::end_all(&sums_b),
@@ -468,21 +472,23 @@ pub(crate) fn weighted_sums_grouped<W: Weight>(
 #[inline(always)]
 fn add_one<W: Weight>(
     rows: &[[W; GROUP_WIDTH]],
+    table: &ValueTable<W>,
     sums: &mut W::Sums<GROUP_WIDTH>,
-    entry: &Entry<W::Value>,
+    entry: Entry,
 ) -> Option<()> {
-    W::add_row(sums, entry.value, rows.get(entry.index as usize)?);
+    W::add_row(sums, table.value(entry.byte()), rows.get(entry.index())?);
     Some(())
 }
 
 #[inline(always)]
 fn add_all<W: Weight>(
     rows: &[[W; GROUP_WIDTH]],
+    table: &ValueTable<W>,
     sums: &mut W::Sums<GROUP_WIDTH>,
-    inputs: &[Entry<W::Value>],
+    inputs: &[Entry],
 ) {
     for input in inputs {
-        if add_one(rows, sums, input).is_none() {
+        if add_one(rows, table, sums, *input).is_none() {
             return;
         }
     }
@@ -733,20 +739,20 @@ mod tests {
                 })
                 .collect();
             let values: Vec<f32> = bytes.iter().map(|byte| table.value(*byte)).collect();
-            let entries: Vec<Entry<f32>> = (0..)
-                .zip(&values)
-                .filter(|(_, value)| **value != 0.0)
-                .map(|(index, value)| Entry {
-                    index,
-                    value: *value,
-                })
+            let entries: Vec<Entry> = (0..)
+                .zip(&bytes)
+                .filter(|(_, byte)| **byte != 0)
+                .map(|(index, byte)| Entry::new(index, *byte))
                 .collect();
             let rows: Vec<usize> = (0..len * 3).collect();
             let dense = Bytes {
                 values: &bytes,
                 table: &table,
             };
-            let sparse = Sparse(&entries);
+            let sparse = Sparse {
+                entries: &entries,
+                table: &table,
+            };
             let expected: Vec<(f32, [usize; 2])> = values
                 .iter()
                 .enumerate()

@@ -223,37 +223,37 @@ fn differentiate<W: Weight>(activation: Activation, sums: &[W::Value], values: &
     }
 }
 
-/// Most weights of a layer that are turned round for going backward.
-pub(crate) const TURNED_MAX: usize = 1024;
 /// Most inputs of such a layer.
 pub(crate) const TURNED_INPUTS_MAX: usize = 64;
 
-/// The weights of a small dense layer as `[outputs][inputs]`, so that a sample's
+/// The weights of a small dense layer, at most `N`, as `[outputs][inputs]`, so that a sample's
 /// signals before it are sums over rows, side by side.
-pub(crate) struct Turned<W> {
-    weights: [W; TURNED_MAX],
+pub(crate) struct Turned<W, const N: usize> {
+    weights: [W; N],
 }
 
-impl<W: Weight> Turned<W> {
-    /// Whether a layer is small enough.
+impl<W: Weight, const N: usize> Turned<W, N> {
+    /// Whether a layer has room in it.
     #[inline(always)]
     pub(crate) fn suits(layer: &Placed) -> bool {
         layer.kind == Kind::Dense
-            && layer.weight_count() <= TURNED_MAX
+            && layer.weight_count() <= N
             && layer.input.len() <= TURNED_INPUTS_MAX
     }
 
     #[inline(always)]
     pub(crate) fn new(layer: &Placed, parameters: &[W]) -> Self {
-        let mut turned = [W::default(); TURNED_MAX];
+        let mut turned = Self {
+            weights: [W::default(); N],
+        };
         let (weights, _) = layer.split(parameters);
         let inputs = layer.input.len();
         for (input, row) in weights.chunks_exact(layer.width()).enumerate() {
             for (output, weight) in row.iter().enumerate() {
-                turned[output * inputs + input] = *weight;
+                turned.weights[output * inputs + input] = *weight;
             }
         }
-        Self { weights: turned }
+        turned
     }
 
     /// Turns the outputs of the layer before into its signals, given those

@@ -541,7 +541,7 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero.and_then(W::non_zero),
+            non_zero: memory.non_zero,
         };
         forward(
             &self.plan,
@@ -632,7 +632,7 @@ impl<W: Weight> Training<W> {
             samples: memory.samples,
             input_count: self.plan.model.input_count(),
             table: memory.table,
-            non_zero: memory.non_zero.and_then(W::non_zero),
+            non_zero: memory.non_zero,
         };
         // Sample by sample: the noise is drawn in the order of the updates,
         // which must not depend on the block. Without noise a layer can take
@@ -726,7 +726,7 @@ struct Data<'a, W: Weight> {
     samples: &'a [u8],
     input_count: usize,
     table: &'a ValueTable<W>,
-    non_zero: Option<NonZero<'a, W::Value>>,
+    non_zero: Option<NonZero<'a>>,
 }
 
 impl<'a, W: Weight> Data<'a, W> {
@@ -747,13 +747,16 @@ impl<'a, W: Weight> Data<'a, W> {
     /// What is known of zeros; nothing, for the compiler to see, where there is
     /// no room to make use of it.
     #[inline(always)]
-    fn zeros(&self) -> Option<NonZero<'a, W::Value>> {
+    fn zeros(&self) -> Option<NonZero<'a>> {
         self.non_zero.filter(|_| IS_ROOMY && W::IS_VECTOR)
     }
 
     #[inline(always)]
     fn sparse(&self, in_block: usize) -> Option<Sparse<'a, W>> {
-        Some(Sparse(self.zeros()?.sample(self.sample(in_block))?))
+        Some(Sparse {
+            entries: self.zeros()?.sample(self.sample(in_block))?,
+            table: self.table,
+        })
     }
 }
 
@@ -827,7 +830,9 @@ fn forward_first_grouped<W: Weight>(
     in_batch: usize,
 ) {
     let at = |in_block: usize| here.outputs_at(in_batch + in_block, in_block);
-    let len_of = |in_block: usize| data.sparse(in_block).map_or(0, |inputs| inputs.0.len());
+    let len_of = |in_block: usize| data
+            .sparse(in_block)
+            .map_or(0, |inputs| inputs.entries.len());
     // At most LANES, as blocks are.
     let count = data.order.len().min(LANES);
     let mut by_len = [u32::MAX; LANES];
@@ -937,14 +942,15 @@ fn backward<W: Weight>(
             return;
         };
         let has_lanes = IS_ROOMY && W::IS_VECTOR && plan.block > 1;
-        if has_lanes && Turned::<W>::suits(here.layer) {
-            dispatch::<W, _>(
-                #[inline(always)]
-                || {
-                    let at = (in_batch, block_len);
-                    backward_turned(&here, &before, parameters, parts.activations, at);
-                },
-            );
+        let at = (in_batch, block_len);
+        let values = &mut *parts.activations;
+        // Memory is cleared for each block, so there is no more than need be.
+        if has_lanes && Turned::<W, 256>::suits(here.layer) {
+            backward_turned::<W, 256>(&here, &before, parameters, values, at);
+            continue;
+        }
+        if has_lanes && Turned::<W, 1024>::suits(here.layer) {
+            backward_turned::<W, 1024>(&here, &before, parameters, values, at);
             continue;
         }
         let mut done = 0;
@@ -1021,29 +1027,33 @@ fn add_gradient<W: Weight>(
 }
 
 /// The signals of the layer before a small dense layer, for `count` samples.
-#[inline(always)]
-fn backward_turned<W: Weight>(
+fn backward_turned<W: Weight, const N: usize>(
     here: &LayerPlan<'_>,
     before: &LayerPlan<'_>,
     parameters: &[W],
     activations: &mut [W::Value],
     (in_batch, count): (usize, usize),
 ) {
-    let turned = Turned::new(here.layer, parameters);
-    let (len, len_before) = (here.layer.output.len(), before.layer.output.len());
-    // Signals of a layer lie behind all of the layer before it.
-    let (head, tail) = activations.split_at_mut(here.signals);
-    for in_block in 0..count {
-        let sample = in_batch + in_block;
-        let signals = &tail[here.signals_at(sample, in_block) - here.signals..][..len];
-        let outputs = before.outputs_at(sample, in_block);
-        let to = before.signals_at(sample, in_block);
-        if to != outputs {
-            head.copy_within(outputs..outputs + len_before, to);
-        }
-        let values = &mut head[to..][..len_before];
-        turned.backward(here.layer, before.layer, signals, values);
-    }
+    dispatch::<W, _>(
+        #[inline(always)]
+        || {
+            let turned = Turned::<W, N>::new(here.layer, parameters);
+            let (len, len_before) = (here.layer.output.len(), before.layer.output.len());
+            // Signals of a layer lie behind all of the layer before it.
+            let (head, tail) = activations.split_at_mut(here.signals);
+            for in_block in 0..count {
+                let sample = in_batch + in_block;
+                let signals = &tail[here.signals_at(sample, in_block) - here.signals..][..len];
+                let outputs = before.outputs_at(sample, in_block);
+                let to = before.signals_at(sample, in_block);
+                if to != outputs {
+                    head.copy_within(outputs..outputs + len_before, to);
+                }
+                let values = &mut head[to..][..len_before];
+                turned.backward(here.layer, before.layer, signals, values);
+            }
+        },
+    );
 }
 
 /// The signals of the layer before, for up to `L` of `rest` samples; how many,
@@ -1184,11 +1194,11 @@ fn apply_block<W: Weight>(
                         note(row, *value);
                     }
                 }
-                (None, Some(Sparse(entries))) => {
+                (None, Some(Sparse { entries, table })) => {
                     while let Some(entry) = entries.get(*taken)
-                        && (entry.index as usize) < end
+                        && entry.index() < end
                     {
-                        note(entry.index as usize - first, entry.value);
+                        note(entry.index() - first, table.value(entry.byte()));
                         *taken += 1;
                     }
                 }

@@ -61,11 +61,7 @@ impl Case<'_> {
         #[cfg(feature = "std")]
         let mut non_zero = NonZeroBuffer::default();
         #[cfg(feature = "std")]
-        non_zero.find(
-            self.samples,
-            self.model.input_count(),
-            &ValueTable::new(self.scale),
-        )?;
+        non_zero.find(self.samples, self.model.input_count())?;
         loop {
             let mut memory = Memory {
                 parameters: &mut parameters,
