@@ -177,6 +177,14 @@ impl<'m> Client<'m> {
         }
     }
 
+    /// Leaves it no more than `bytes` of its arena, whole words of 8. What it
+    /// holds beyond is lost, so it is to be asked before anything arrived.
+    pub fn limit(&mut self, bytes: usize) {
+        let arena = core::mem::take(&mut self.arena);
+        let words = arena.len().min(bytes / size_of::<u64>());
+        (self.arena, _) = arena.split_at_mut(words);
+    }
+
     /// What it is doing.
     pub fn state(&self) -> State {
         match self.phase {

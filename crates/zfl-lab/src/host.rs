@@ -18,8 +18,8 @@ use zfl_machine::limits::DescriptorLimitError;
 use zfl_machine::machine::{Deadlines, MachineReport};
 use zfl_machine::usage::Usage;
 use zfl_machine::{
-    Board, Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram,
-    MachineError, MachineSpec, Nic,
+    Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram, MachineError,
+    MachineSpec, Nic,
 };
 use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
@@ -31,6 +31,7 @@ use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
 
 use crate::experiment::Counting;
 use crate::firmware::{FirmwareError, FirmwareSource};
+use crate::kind::Kind;
 
 /// A call to the coordinator takes no longer.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -47,8 +48,8 @@ const INSTRUCTION_SHIFT: u8 = 7;
 
 /// What a fleet host is to start.
 pub struct FleetPlan {
-    /// The boards, one for each device.
-    pub boards: Vec<Board>,
+    /// What each device is.
+    pub devices: Vec<Kind>,
     /// The seed of the MAC addresses.
     pub seed: u64,
     /// The coordinator's address on this host.
@@ -202,7 +203,7 @@ impl FleetHost {
         losses: &mpsc::UnboundedSender<(u32, String)>,
     ) -> Result<Self, HostError> {
         let settings = FleetSettings::default();
-        let count = plan.boards.len();
+        let count = plan.devices.len();
         let addresses = AddressPlan::for_fleet(count)?;
         zfl_machine::limits::ensure_descriptors(settings.descriptors_needed(count))?;
         let images = place_images(&plan)?;
@@ -212,12 +213,12 @@ impl FleetHost {
         let members = join(&http, &plan, &wire).await?;
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
         let machines = (0u32..)
-            .zip(&plan.boards)
+            .zip(&plan.devices)
             .zip(nics)
             .zip(images)
             .zip(&members)
-            .map(|((((device, board), nic), firmware), (_, token))| {
-                member(&plan, addresses, device, board, nic, firmware, *token)
+            .map(|((((device, kind), nic), firmware), (_, token))| {
+                member(&plan, addresses, device, kind, nic, firmware, *token)
             })
             .collect();
         let fleet = Fleet::boot(&launcher, machines, settings, events, progress).await?;
@@ -321,7 +322,7 @@ fn place_images(plan: &FleetPlan) -> Result<Vec<PathBuf>, HostError> {
     let folder = plan.folder.join("firmware");
     let mut placed: Vec<(&str, PathBuf)> = Vec::new();
     let mut images = Vec::new();
-    for board in &plan.boards {
+    for Kind { board, .. } in &plan.devices {
         let known = placed.iter().find(|(name, _)| *name == board.name);
         let image = match known {
             Some((_, image)) => image.clone(),
@@ -380,11 +381,11 @@ async fn join(
         source,
     };
     let devices = plan
-        .boards
+        .devices
         .iter()
         .enumerate()
-        .map(|(device, board)| FleetDevice {
-            board: board.name.clone(),
+        .map(|(device, kind)| FleetDevice {
+            board: kind.board.name.clone(),
             endpoint: endpoint(wire, device)
                 .map(|endpoint| endpoint.to_string())
                 .unwrap_or_default(),
@@ -428,7 +429,7 @@ fn member(
     plan: &FleetPlan,
     addresses: AddressPlan,
     device: u32,
-    board: &Board,
+    kind: &Kind,
     nic: Nic,
     firmware: PathBuf,
     token: Token,
@@ -444,11 +445,12 @@ fn member(
             Counting::Instructions => Some(1 << INSTRUCTION_SHIFT),
             Counting::Off => None,
         },
+        arena_bytes: kind.arena_limit_bytes(),
     });
     FleetMember {
         machine: MachineSpec {
             device,
-            board: board.clone(),
+            board: kind.board.clone(),
             firmware,
             nic,
             mac: zfl_machine::MacAddress(mac.0),

@@ -5,6 +5,7 @@
 //!   coordinator and the fleet, and writes the run's folder.
 //! - [`host`] is the fleet's half: devices, their network and their place at a
 //!   coordinator, in this process or another.
+//! - [`kind`] is what the devices are: boards, and microcontrollers that they stand for.
 //! - `native` plays clients in this process, without a fleet.
 //! - [`size`] says what it takes on each board, without running it.
 //! - [`firmware`] is where images come from.
@@ -13,6 +14,8 @@ mod data;
 pub mod experiment;
 pub mod firmware;
 pub mod host;
+pub mod kind;
+mod learnt;
 mod native;
 mod records;
 pub mod run;

@@ -89,6 +89,13 @@ pub(crate) struct ClientRow<'a> {
     pub(crate) device_clock_seconds: f64,
     pub(crate) instructions_training: Option<u64>,
     pub(crate) instructions_other: Option<u64>,
+    /// The microcontroller that the device stands for.
+    pub(crate) mcu: Option<&'a str>,
+    /// Device time and energy of the round on it, by its profile.
+    pub(crate) device_seconds: Option<f64>,
+    pub(crate) energy_mj: Option<f64>,
+    /// What the two rest on.
+    pub(crate) device_basis: Option<&'static str>,
     /// Frames towards the device in this round, in bytes.
     pub(crate) nic_bytes_in: u64,
     /// Frames from the device in this round, in bytes.
@@ -99,6 +106,8 @@ pub(crate) struct ClientRow<'a> {
     pub(crate) bytes_up: u64,
     pub(crate) stack_peak_bytes: u32,
     pub(crate) arena_peak_bytes: u32,
+    /// Of the firmware's image.
+    pub(crate) flash_bytes: Option<u64>,
     /// Why, where the outcome is not ok.
     pub(crate) detail: &'a str,
 }

@@ -15,10 +15,12 @@ use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, Schem
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
 use zfl_machine::launch::find_program;
+use zfl_machine::mcu::Cycles;
 use zfl_machine::usage::Usage;
-use zfl_machine::{Board, FleetProgress, LauncherProgram};
+use zfl_machine::{FleetProgress, LauncherProgram, Mcu};
 use zfl_net::AddressPlan;
 use zfl_net::bridge::Bridge;
+use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_server::{
     ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options, Outcome,
@@ -26,11 +28,14 @@ use zfl_server::{
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup};
+use crate::experiment::{self, Arithmetic, Data, Experiment, Fidelity, OnMisfit};
 use crate::firmware::FirmwareSource;
 use crate::host::{FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
+use crate::kind::{Effort, Estimate, Kind, KindError, Part};
+use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
 use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
+use crate::size::arena_size;
 use crate::task::{self, TaskError};
 
 /// Events of devices that may wait to be recorded.
@@ -145,9 +150,40 @@ pub enum RunError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A board is not known.
+    /// A board or microcontroller is not known.
     #[error(transparent)]
-    Board(#[from] zfl_machine::board::BoardError),
+    Kind(#[from] KindError),
+    /// What was learnt of instructions cannot be read.
+    #[error(transparent)]
+    Learnt(#[from] LearntError),
+    /// A device that must take part has too little memory.
+    #[error(
+        "client {client} {reason}; `on-misfit = \"skip\"` in its [[fleet]] table leaves it out, \
+         `zfl size` says what takes how much"
+    )]
+    Misfit {
+        /// Which.
+        client: u32,
+        /// What is too small, and by how much.
+        reason: String,
+    },
+    /// Too few devices have the memory that it takes.
+    #[error(
+        "{fitting} of {clients} clients have the memory, the quorum is {quorum}; client {first} \
+         {reason}; `zfl size` says what takes how much"
+    )]
+    TooFewFit {
+        /// Clients that can take part.
+        fitting: u32,
+        /// Clients of the fleet.
+        clients: u32,
+        /// Updates that are needed.
+        quorum: u32,
+        /// The first that cannot.
+        first: u32,
+        /// Why.
+        reason: String,
+    },
     /// The run's folder cannot be written.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -184,6 +220,8 @@ pub struct Summary {
     pub rounds: u32,
     /// Clients of the run.
     pub clients: u32,
+    /// Devices whose memory is too small: they take no part.
+    pub misfits: Vec<Misfit>,
     /// Updates in the means of all rounds.
     pub updates_ok: u64,
     /// Updates that were expected and are in none.
@@ -216,6 +254,15 @@ pub struct Summary {
     pub emulators: Option<EmulatorUsage>,
 }
 
+/// A device that takes no part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Misfit {
+    /// Its client.
+    pub client: u32,
+    /// What is too small, and by how much.
+    pub reason: String,
+}
+
 /// What the emulators of a fleet used, in host time.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EmulatorUsage {
@@ -244,11 +291,11 @@ pub async fn run(
 ) -> Result<Summary, RunError> {
     // Everything that can be wrong with the experiment is found before
     // anything is started.
-    let boards = match &context.fleet {
+    let groups = match &context.fleet {
         Some(fleet) => {
-            let boards = boards(experiment)?;
-            check_installed(&boards, &fleet.firmware)?;
-            boards
+            let groups = groups(experiment, &fleet.firmware)?;
+            check_installed(&groups, &fleet.firmware)?;
+            groups
         }
         None => Vec::new(),
     };
@@ -260,13 +307,19 @@ pub async fn run(
     };
     let native_count = native.iter().map(|range| range.end - range.start).sum();
     let remote_count = client_count.saturating_sub(native_count);
-    let (coordinator, mut events) = prepare(experiment, client_count, native, &context)?;
+    let Prepared {
+        coordinator,
+        mut events,
+        misfits,
+        parts,
+    } = prepare(experiment, client_count, native, &groups, &context)?;
+    let devices = devices(groups, &misfits);
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
-    if experiment.network == experiment::Network::Bridge && !boards.is_empty() {
+    if experiment.network == experiment::Network::Bridge && !devices.is_empty() {
         // The coordinator's address exists only once the bridge does.
-        let plan = AddressPlan::for_fleet(boards.len()).map_err(HostError::from)?;
+        let plan = AddressPlan::for_fleet(devices.len()).map_err(HostError::from)?;
         let bridge = Bridge::set_up(plan, experiment.seed).map_err(HostError::from)?;
         address = SocketAddr::V4(bridge.coordinator());
         network = FleetNetwork::Bridge(bridge);
@@ -281,12 +334,18 @@ pub async fn run(
     let model = *coordinator.model();
     let mut recorder = Recorder::new(
         experiment,
+        parts,
         client_count,
-        remote_count,
+        remote_count.saturating_sub(saturate(misfits.len())),
         model,
         folder,
         progress,
     );
+    for misfit in &misfits {
+        coordinator.client_lost(misfit.client, &misfit.reason);
+        recorder.warn(misfit.client, misfit.reason.clone());
+    }
+    recorder.summary.misfits = misfits;
     let server = match listener {
         Some(listener) => {
             address = listener.local_addr().unwrap_or(address);
@@ -303,10 +362,10 @@ pub async fn run(
     let (fleet_progress, mut fleet_states) = watch::channel(FleetProgress::default());
     let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     let (losses, mut lost) = mpsc::unbounded_channel();
-    let fleet = context.fleet.filter(|_| !boards.is_empty());
+    let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
-            boards,
+            devices,
             seed: experiment.seed,
             coordinator: address,
             fleet_key: coordinator.fleet_key(),
@@ -385,21 +444,45 @@ async fn join<T>(task: &mut Option<AbortOnDrop<T>>) -> Result<T, tokio::task::Jo
     }
 }
 
-/// A board for each emulated device of the experiment.
-fn boards(experiment: &Experiment) -> Result<Vec<Board>, RunError> {
-    let is_emulated = |group: &&FleetGroup| group.fidelity == Fidelity::Emulated;
-    let mut boards = Vec::new();
-    for group in experiment.fleet.iter().filter(is_emulated) {
-        let board = Board::find(&group.board)?;
-        boards.extend((0..group.count).map(|_| board.clone()));
+/// The devices of one entry of the fleet.
+struct Group {
+    clients: Range<u32>,
+    kind: Kind,
+    on_misfit: OnMisfit,
+}
+
+/// The emulated part of the fleet.
+fn groups(experiment: &Experiment, firmware: &FirmwareSource) -> Result<Vec<Group>, KindError> {
+    let mut end = 0;
+    let mut groups = Vec::new();
+    for group in &experiment.fleet {
+        let clients = end..end + group.count;
+        end = clients.end;
+        if let Some(kind) = Kind::of(group, firmware)? {
+            groups.push(Group {
+                clients,
+                kind,
+                on_misfit: group.on_misfit,
+            });
+        }
     }
-    Ok(boards)
+    Ok(groups)
+}
+
+/// What is booted: a kind for each device that can take part.
+fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> Vec<Kind> {
+    let is_misfit = |client: &u32| misfits.iter().any(|misfit| misfit.client == *client);
+    let of_group = |Group { clients, kind, .. }: Group| {
+        let count = clients.filter(|client| !is_misfit(client)).count();
+        std::iter::repeat_n(kind, count)
+    };
+    groups.into_iter().flat_map(of_group).collect()
 }
 
 /// Checks that each board has its emulator and its firmware.
-fn check_installed(boards: &[Board], firmware: &FirmwareSource) -> Result<(), HostError> {
+fn check_installed(groups: &[Group], firmware: &FirmwareSource) -> Result<(), HostError> {
     let mut checked: Vec<&str> = Vec::new();
-    for board in boards {
+    for Kind { board, .. } in groups.iter().map(|group| &group.kind) {
         if !checked.contains(&board.name.as_str()) {
             checked.push(&board.name);
             find_program(&board.qemu.binary).map_err(FleetError::from)?;
@@ -409,17 +492,40 @@ fn check_installed(boards: &[Board], firmware: &FirmwareSource) -> Result<(), Ho
     Ok(())
 }
 
-/// Loads and shares out the data, builds the coordinator.
+/// What a run begins with.
+struct Prepared {
+    coordinator: Coordinator,
+    events: mpsc::UnboundedReceiver<Event>,
+    misfits: Vec<Misfit>,
+    parts: Vec<Part>,
+}
+
+/// Loads and shares out the data, finds who can take part, builds the
+/// coordinator.
 fn prepare(
     experiment: &Experiment,
     client_count: u32,
     native: Vec<Range<u32>>,
+    groups: &[Group],
     context: &Context,
-) -> Result<(Coordinator, mpsc::UnboundedReceiver<Event>), RunError> {
+) -> Result<Prepared, RunError> {
     let data = load(experiment, &context.search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
     let partition = partition(experiment, &data.train, client_count)?;
     let task = task::task(experiment, &data.train)?;
+    let misfits = misfits(groups, &task, &partition, data.train.input_count())?;
+    let fitting = client_count.saturating_sub(saturate(misfits.len()));
+    let participation = experiment::Coordinator::among(participation, fitting);
+    if let Some(first) = misfits.first().filter(|_| participation.quorum > fitting) {
+        return Err(RunError::TooFewFit {
+            fitting,
+            clients: client_count,
+            quorum: participation.quorum,
+            first: first.client,
+            reason: first.reason.clone(),
+        });
+    }
+    let parts = parts(experiment, &task, context)?;
     let options = Options {
         plan: Plan {
             seed: experiment.seed,
@@ -447,7 +553,86 @@ fn prepare(
             clients: Box::new(native_clients(shares.clone(), context.threads)?),
         }),
     };
-    Ok(Coordinator::with_local(options, shares, test, local)?)
+    let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
+    Ok(Prepared {
+        coordinator,
+        events,
+        misfits,
+        parts,
+    })
+}
+
+/// The devices that have too little memory.
+fn misfits(
+    groups: &[Group],
+    task: &Task,
+    partition: &Partition,
+    inputs: usize,
+) -> Result<Vec<Misfit>, RunError> {
+    let mut misfits = Vec::new();
+    for group in groups {
+        // By the size of the share: there are few.
+        let mut known: BTreeMap<usize, Option<String>> = BTreeMap::new();
+        for client in group.clients.clone() {
+            let index = usize::try_from(client).unwrap_or(usize::MAX);
+            let samples = partition.client(index).unwrap_or_default().len();
+            let reason = known.entry(samples).or_insert_with(|| {
+                let needed = arena_size(task, samples, inputs).needed_bytes;
+                group.kind.misfit(u64::try_from(needed).unwrap_or(u64::MAX))
+            });
+            let Some(reason) = reason.clone() else {
+                continue;
+            };
+            match group.on_misfit {
+                OnMisfit::Skip => misfits.push(Misfit { client, reason }),
+                OnMisfit::Fail => return Err(RunError::Misfit { client, reason }),
+            }
+        }
+    }
+    Ok(misfits)
+}
+
+/// What the clients of each entry of the fleet would cost.
+fn parts(experiment: &Experiment, task: &Task, context: &Context) -> Result<Vec<Part>, RunError> {
+    let Some(fleet) = &context.fleet else {
+        return Ok(Vec::new());
+    };
+    let book = Book::open(&context.search_path)?;
+    let mut end = 0;
+    let mut parts = Vec::new();
+    for group in &experiment.fleet {
+        let clients = end..end + group.count;
+        end = clients.end;
+        let mcu = group.mcu.as_deref().map(Mcu::find).transpose();
+        let mcu = mcu.map_err(KindError::from)?;
+        let learnt = mcu.as_ref().filter(|_| group.fidelity == Fidelity::Native);
+        let learnt = learnt.and_then(|mcu| {
+            let image = fleet.firmware.image(&mcu.board).ok()?;
+            book.get(&learnt::key(
+                &mcu.board,
+                &image,
+                &data_name(experiment),
+                task,
+            ))
+        });
+        let kind = Kind::of(group, &fleet.firmware)?;
+        parts.push(Part {
+            clients,
+            mcu,
+            flash_bytes: kind.and_then(|kind| Some(kind.image?.flash_bytes)),
+            learnt,
+        });
+    }
+    Ok(parts)
+}
+
+/// What tells the data of experiments apart.
+pub(crate) fn data_name(experiment: &Experiment) -> String {
+    match &experiment.data {
+        Data::Digits { .. } => "digits".to_owned(),
+        Data::Mnist { .. } => "mnist".to_owned(),
+        Data::Idx(idx) => idx.train_images.display().to_string(),
+    }
 }
 
 /// Which of so many clients holds which sample.
@@ -521,6 +706,11 @@ struct Recorder {
     target_accuracy: Option<f64>,
     round: u32,
     provisioned: u32,
+    /// What the clients of each entry of the fleet cost.
+    parts: Vec<Part>,
+    /// Whose instructions are counted.
+    cycles: Cycles,
+    epochs: u32,
     /// Frames of each client's device when the round began.
     frames: BTreeMap<u32, Frames>,
     /// The counters that devices without a local network reported last.
@@ -533,6 +723,7 @@ struct Recorder {
 impl Recorder {
     fn new(
         experiment: &Experiment,
+        parts: Vec<Part>,
         clients: u32,
         remote: u32,
         model: zfl_nn::Model,
@@ -559,6 +750,12 @@ impl Recorder {
             target_accuracy: experiment.coordinator.target_accuracy,
             round: 0,
             provisioned: 0,
+            parts,
+            epochs: experiment.training.epochs,
+            cycles: match experiment.training.arithmetic {
+                Arithmetic::F32 => Cycles::F32,
+                Arithmetic::Fixed { .. } => Cycles::Fixed,
+            },
             frames: BTreeMap::new(),
             reported: BTreeMap::new(),
             cpu_seconds: 0.0,
@@ -793,9 +990,22 @@ impl Recorder {
                     let before = self.frames.get(&client.client).copied();
                     now.since(&before.unwrap_or_default())
                 }
-                None => self.reported_frames(client),
+                None => reported_frames(&mut self.reported, client),
             };
-            rows.push(client_row(round, client, frames));
+            let of_client = |part: &&Part| part.clients.contains(&client.client);
+            let part = self.parts.iter().find(of_client);
+            let device = &client.metrics.device;
+            let effort = Effort {
+                instructions: device
+                    .training_instructions
+                    .saturating_add(device.other_instructions),
+                samples: client.sample_count,
+                epochs: self.epochs,
+                bytes_sent: frames.bytes_out.max(client.bytes_up),
+                bytes_received: frames.bytes_in.max(client.bytes_down),
+            };
+            let estimate = part.and_then(|part| part.estimate(&effort, self.cycles));
+            rows.push(client_row(round, client, frames, part, estimate));
         }
         self.folder.clients(rows)?;
         // The next round counts from here, and not from when its beginning is
@@ -804,23 +1014,6 @@ impl Recorder {
             self.frames.clone_from(frames);
         }
         Ok(())
-    }
-
-    /// What a device without a local network says of its frames since its
-    /// last report.
-    fn reported_frames(&mut self, client: &ClientRecord) -> Frames {
-        let device = &client.metrics.device;
-        if client.outcome != Outcome::Ok {
-            return Frames::default();
-        }
-        let now = Frames {
-            bytes_in: device.nic_bytes_in,
-            bytes_out: device.nic_bytes_out,
-            frames_in: u64::from(device.nic_frames_in),
-            frames_out: u64::from(device.nic_frames_out),
-        };
-        let before = self.reported.insert(client.client, now);
-        now.since(&before.unwrap_or_default())
     }
 
     fn device_event(&mut self, event: &DeviceEvent) -> Result<(), RecordError> {
@@ -882,6 +1075,23 @@ impl Recorder {
     }
 }
 
+/// What a device without a local network says of its frames since its last
+/// report.
+fn reported_frames(reported: &mut BTreeMap<u32, Frames>, client: &ClientRecord) -> Frames {
+    let device = &client.metrics.device;
+    if client.outcome != Outcome::Ok {
+        return Frames::default();
+    }
+    let now = Frames {
+        bytes_in: device.nic_bytes_in,
+        bytes_out: device.nic_bytes_out,
+        frames_in: u64::from(device.nic_frames_in),
+        frames_out: u64::from(device.nic_frames_out),
+    };
+    let before = reported.insert(client.client, now);
+    now.since(&before.unwrap_or_default())
+}
+
 fn cpu_seconds(usage: &[Usage]) -> f64 {
     usage.iter().map(Usage::cpu_seconds).sum()
 }
@@ -892,7 +1102,13 @@ fn counted(instructions: u64) -> Option<u64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a training")]
-fn client_row(round: u32, client: &ClientRecord, frames: Frames) -> ClientRow<'_> {
+fn client_row<'c>(
+    round: u32,
+    client: &'c ClientRecord,
+    frames: Frames,
+    part: Option<&'c Part>,
+    estimate: Option<Estimate>,
+) -> ClientRow<'c> {
     let metrics = &client.metrics;
     ClientRow {
         round,
@@ -906,6 +1122,10 @@ fn client_row(round: u32, client: &ClientRecord, frames: Frames) -> ClientRow<'_
         device_clock_seconds: metrics.device.training_us as f64 / 1e6,
         instructions_training: counted(metrics.device.training_instructions),
         instructions_other: counted(metrics.device.other_instructions),
+        mcu: part.and_then(|part| Some(part.mcu.as_ref()?.name.as_str())),
+        device_seconds: estimate.map(|estimate| estimate.device_seconds),
+        energy_mj: estimate.map(|estimate| estimate.energy_joules * 1e3),
+        device_basis: estimate.map(|estimate| estimate.basis),
         nic_bytes_in: frames.bytes_in,
         nic_bytes_out: frames.bytes_out,
         nic_frames_in: frames.frames_in,
@@ -914,6 +1134,7 @@ fn client_row(round: u32, client: &ClientRecord, frames: Frames) -> ClientRow<'_
         bytes_up: client.bytes_up,
         stack_peak_bytes: metrics.device.stack_peak_bytes,
         arena_peak_bytes: metrics.device.arena_peak_bytes,
+        flash_bytes: part.and_then(|part| part.flash_bytes),
         detail: &client.detail,
     }
 }

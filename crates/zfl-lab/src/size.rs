@@ -13,15 +13,14 @@ use object::{Endianness, elf};
 use serde::Serialize;
 use zfl_client::Needs;
 use zfl_data::{LoadError, Partition, PartitionError, SearchPath};
-use zfl_machine::Board;
-use zfl_machine::board::BoardError;
 use zfl_nn::{Format, SAMPLES_MAX, Task};
 use zfl_proto::message::{Encoding, StartHeader, UpdateHeader};
 use zfl_proto::{ClientId, RoundIndex};
 
 use crate::data::saturate;
 use crate::experiment::{Experiment, Fidelity, ParticipationError};
-use crate::firmware::{FirmwareError, FirmwareSource};
+use crate::firmware::FirmwareSource;
+use crate::kind::{Kind, KindError};
 use crate::run;
 use crate::task::{self, TaskError};
 
@@ -51,20 +50,9 @@ pub enum SizeError {
     /// There is no such model on these data.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// A board is not known.
+    /// A board or a microcontroller is not known, or an image is damaged.
     #[error(transparent)]
-    Board(#[from] BoardError),
-    /// The image of a board cannot be read.
-    #[error(transparent)]
-    Firmware(#[from] FirmwareError),
-    /// The image of a board is damaged.
-    #[error("firmware of board {board}: {source}")]
-    Image {
-        /// The board.
-        board: String,
-        /// What is wrong.
-        source: object::Error,
-    },
+    Kind(#[from] KindError),
 }
 
 /// What an experiment takes.
@@ -92,7 +80,7 @@ pub struct Sizes {
 /// What it takes on one board.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BoardSize {
-    /// The board's name, or `native`.
+    /// The name of the microcontroller, else of the board; or `native`.
     pub board: String,
     /// `emulated` or `native`.
     pub fidelity: &'static str,
@@ -230,9 +218,9 @@ pub fn sizes(
     let partition = run::partition(experiment, &data.train, client_count)?;
     let task = task::task(experiment, &data.train)?;
     let inputs = data.train.input_count();
-    let boards: Vec<BoardSize> = members(experiment)?
+    let boards: Vec<BoardSize> = members(experiment, firmware)?
         .into_iter()
-        .map(|member| member.size(&task, inputs, &partition, firmware))
+        .map(|member| member.size(&task, inputs, &partition))
         .collect::<Result<_, _>>()?;
     Ok(Sizes {
         name: experiment.name.clone(),
@@ -251,28 +239,25 @@ pub fn sizes(
     })
 }
 
-/// All clients of a fleet on one kind of board.
+/// All clients of a fleet on one kind of device.
 struct Member {
     /// `None`: native.
-    board: Option<Board>,
+    kind: Option<Kind>,
     clients: Vec<Range<u32>>,
 }
 
-/// The fleet by boards. Clients are numbered through its groups.
-fn members(experiment: &Experiment) -> Result<Vec<Member>, BoardError> {
+/// The fleet by kinds. Clients are numbered through its groups.
+fn members(experiment: &Experiment, firmware: &FirmwareSource) -> Result<Vec<Member>, KindError> {
     let mut members: Vec<Member> = Vec::new();
     let mut end = 0;
     for group in &experiment.fleet {
-        let board = match group.fidelity {
-            Fidelity::Emulated => Some(Board::find(&group.board)?),
-            Fidelity::Native => None,
-        };
+        let kind = Kind::of(group, firmware)?;
         let clients = end..end + group.count;
         end = clients.end;
-        match members.iter_mut().find(|member| member.board == board) {
+        match members.iter_mut().find(|member| member.kind == kind) {
             Some(member) => member.clients.push(clients),
             None => members.push(Member {
-                board,
+                kind,
                 clients: vec![clients],
             }),
         }
@@ -286,7 +271,6 @@ impl Member {
         task: &Task,
         inputs: usize,
         partition: &Partition,
-        firmware: &FirmwareSource,
     ) -> Result<BoardSize, SizeError> {
         let mut sample_counts = BTreeSet::new();
         for client in self.clients.iter().cloned().flatten() {
@@ -307,11 +291,11 @@ impl Member {
             .max_by_key(|(samples, arena)| (arena.needed_bytes, *samples))
             .unwrap_or_else(|| (0, arena_size(task, 0, inputs)));
         let mut size = BoardSize {
-            board: self.board.as_ref().map_or_else(
+            board: self.kind.as_ref().map_or_else(
                 || Fidelity::Native.name().to_owned(),
-                |board| board.name.clone(),
+                |kind| kind.name().to_owned(),
             ),
-            fidelity: match self.board {
+            fidelity: match self.kind {
                 Some(_) => Fidelity::Emulated.name(),
                 None => Fidelity::Native.name(),
             },
@@ -326,16 +310,8 @@ impl Member {
             flash: None,
             fits: false,
         };
-        if let Some(board) = &self.board {
-            let image = match firmware.image(&board.name) {
-                Ok(bytes) => Some(image_size(&bytes).map_err(|source| SizeError::Image {
-                    board: board.name.clone(),
-                    source,
-                })?),
-                Err(FirmwareError::Missing { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
-            add_board(&mut size, board, image);
+        if let Some(kind) = &self.kind {
+            add_kind(&mut size, kind);
         }
         size.fits = size.excesses().next().is_none();
         Ok(size)
@@ -343,7 +319,7 @@ impl Member {
 }
 
 /// What a client needs, part by part.
-fn arena_size(task: &Task, samples: usize, inputs: usize) -> ArenaSize {
+pub(crate) fn arena_size(task: &Task, samples: usize, inputs: usize) -> ArenaSize {
     let needs = Needs::of_share(samples, inputs).with_task(task);
     let workspace = needs.workspace(task);
     let bytes = |values: usize| values.saturating_mul(VALUE_BYTES);
@@ -375,34 +351,34 @@ fn arena_size(task: &Task, samples: usize, inputs: usize) -> ArenaSize {
 }
 
 /// Sets what the board has, and what its firmware takes of it.
-fn add_board(size: &mut BoardSize, board: &Board, image: Option<ImageSize>) {
-    let memory = &board.memory;
-    let stack_bytes = u64::from(memory.stack_bytes);
-    size.arena.available_bytes = usize::try_from(memory.arena.size_bytes).ok();
+fn add_kind(size: &mut BoardSize, kind: &Kind) {
+    let image = kind.image;
+    let stack_bytes = u64::from(kind.board.memory.stack_bytes);
+    size.arena.available_bytes = usize::try_from(kind.limits.arena_bytes).ok();
     size.ram = Some(RamSize {
         stack_bytes,
         statics_bytes: image.map(|image| image.ram_bytes),
         needed_bytes: stack_bytes + image.map_or(0, |image| image.ram_bytes),
-        available_bytes: memory.ram.size_bytes.into(),
+        available_bytes: kind.limits.ram_bytes,
     });
     size.flash = Some(FlashSize {
         needed_bytes: image.map(|image| image.flash_bytes),
-        available_bytes: memory.flash.size_bytes.into(),
+        available_bytes: kind.limits.flash_bytes,
     });
 }
 
 /// What a firmware image takes, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct ImageSize {
+pub struct ImageSize {
     /// Code, constants, and the initial values of statics.
-    flash_bytes: u64,
+    pub flash_bytes: u64,
     /// Statics.
-    ram_bytes: u64,
+    pub ram_bytes: u64,
 }
 
 /// Adds up the sections of an image: those that may be written are in RAM, all
 /// that have contents are in flash.
-fn image_size(bytes: &[u8]) -> Result<ImageSize, object::Error> {
+pub(crate) fn image_size(bytes: &[u8]) -> Result<ImageSize, object::Error> {
     let header = elf::FileHeader32::<Endianness>::parse(bytes)?;
     let endian = header.endian()?;
     let mut size = ImageSize::default();

@@ -291,13 +291,13 @@ struct RawStackRegion {
 }
 
 /// A fault and where in the text it is.
-struct Fault {
-    span: Range<usize>,
-    message: String,
+pub(crate) struct Fault {
+    pub(crate) span: Range<usize>,
+    pub(crate) message: String,
 }
 
 impl Fault {
-    fn at<T>(value: &Spanned<T>, message: impl Into<String>) -> Self {
+    pub(crate) fn at<T>(value: &Spanned<T>, message: impl Into<String>) -> Self {
         Self {
             span: value.span(),
             message: message.into(),
@@ -572,7 +572,7 @@ fn region(base: u32, size: &Spanned<u32>) -> Result<Region, Fault> {
 
 /// A word of letters, digits and `others`: it becomes part of a file name or
 /// of an emulator's argument, where a comma or a slash has a meaning.
-fn word(value: Spanned<String>, key: &str, others: &str) -> Result<String, Fault> {
+pub(crate) fn word(value: Spanned<String>, key: &str, others: &str) -> Result<String, Fault> {
     let text = value.get_ref();
     let fits = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -591,7 +591,7 @@ fn word(value: Spanned<String>, key: &str, others: &str) -> Result<String, Fault
 }
 
 /// Line and column, from 1, of a byte of `text`.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = before.matches('\n').count() + 1;
@@ -599,7 +599,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// The candidate that differs from `name` least, if that is by a slip.
-fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
     candidates
         .iter()
         .map(|candidate| (distance(name, candidate), candidate.as_str()))

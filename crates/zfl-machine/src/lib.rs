@@ -4,7 +4,8 @@
 //! process that emulates it: started by the [`Launcher`], watched by a
 //! supervisor task that keeps its console, and told apart as booting, ready,
 //! crashed, hung or exited. A [`Fleet`] is many of them. [`doctor`] says what
-//! this host lacks to run one.
+//! this host lacks to run one. An [`Mcu`] is a microcontroller that one can buy:
+//! what its time and its energy are, which the emulator does not know.
 //!
 //! What a device learns, and what its frames carry, is not known here: a
 //! machine takes one descriptor for its network and hands out the lines of its
@@ -22,6 +23,7 @@ pub mod launch;
 pub mod limits;
 mod mac;
 pub mod machine;
+pub mod mcu;
 pub mod usage;
 
 pub use board::Board;
@@ -29,3 +31,4 @@ pub use fleet::{Fleet, FleetMember, FleetProgress, FleetSettings};
 pub use launch::{Launcher, LauncherProgram, exec_machine};
 pub use mac::MacAddress;
 pub use machine::{Machine, MachineError, MachineReport, MachineSpec, MachineState, Nic};
+pub use mcu::Mcu;

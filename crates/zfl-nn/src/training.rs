@@ -830,9 +830,10 @@ fn forward_first_grouped<W: Weight>(
     in_batch: usize,
 ) {
     let at = |in_block: usize| here.outputs_at(in_batch + in_block, in_block);
-    let len_of = |in_block: usize| data
-            .sparse(in_block)
-            .map_or(0, |inputs| inputs.entries.len());
+    let len_of = |in_block: usize| {
+        data.sparse(in_block)
+            .map_or(0, |inputs| inputs.entries.len())
+    };
     // At most LANES, as blocks are.
     let count = data.order.len().min(LANES);
     let mut by_len = [u32::MAX; LANES];

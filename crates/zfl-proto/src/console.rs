@@ -14,12 +14,13 @@ pub const PROMPT: &str = "zfl> ";
 /// How a line begins that a program is meant to read.
 pub const EVENT_PREFIX: &str = "@zfl ";
 /// No command is longer, in bytes.
-pub const COMMAND_BYTES_MAX: usize = 160;
+pub const COMMAND_BYTES_MAX: usize = 192;
 
 /// What the commands are, for `help`.
 pub const HELP: &str = "\
 help                                   this text\n\
 run <ipv4>/<prefix> coordinator=<ipv4>:<port> token=<32 hex digits> [instruction-ns=<n>]\n\
+    [arena-bytes=<n>]\n\
                                        join the network and learn\n\
 stats                                  counters and memory\n\
 crash panic|fault|hang                 end this device on purpose";
@@ -65,6 +66,9 @@ pub struct RunOptions {
     /// to [`INSTRUCTION_NS_MAX`]; `None` where time does not follow the
     /// instructions.
     pub instruction_ns: Option<u32>,
+    /// How much of its arena the device may use, in bytes: less than there is
+    /// where it stands for a part with less memory. `None`: all.
+    pub arena_bytes: Option<u32>,
 }
 
 /// An instruction takes no longer, in nanoseconds.
@@ -77,10 +81,13 @@ impl fmt::Display for RunOptions {
             "run {}/{} coordinator={} token={}",
             self.address, self.prefix_bits, self.coordinator, self.token
         )?;
-        match self.instruction_ns {
-            Some(instruction_ns) => write!(f, " instruction-ns={instruction_ns}"),
-            None => Ok(()),
+        if let Some(instruction_ns) = self.instruction_ns {
+            write!(f, " instruction-ns={instruction_ns}")?;
         }
+        if let Some(arena_bytes) = self.arena_bytes {
+            write!(f, " arena-bytes={arena_bytes}")?;
+        }
+        Ok(())
     }
 }
 
@@ -178,22 +185,33 @@ impl RunOptions {
             .strip_prefix("token=")
             .and_then(|value| value.parse().ok())
             .ok_or(expected(column, "token=<32 hexadecimal digits>"))?;
-        let (column, word) = words.next();
-        let instruction_ns = match word {
-            "" => None,
-            word => Some(
-                word.strip_prefix("instruction-ns=")
-                    .and_then(|value| value.parse().ok())
-                    .filter(|ns| (1..=INSTRUCTION_NS_MAX).contains(ns))
-                    .ok_or(expected(column, "instruction-ns=<1 to 1048576> or the end"))?,
-            ),
-        };
+        let (mut instruction_ns, mut arena_bytes) = (None, None);
+        loop {
+            let (column, word) = words.next();
+            if word.is_empty() {
+                break;
+            }
+            if let Some(value) = word.strip_prefix("instruction-ns=") {
+                let value = value.parse().ok();
+                instruction_ns = Some(
+                    value
+                        .filter(|ns| (1..=INSTRUCTION_NS_MAX).contains(ns))
+                        .ok_or(expected(column, "instruction-ns=<1 to 1048576>"))?,
+                );
+            } else if let Some(value) = word.strip_prefix("arena-bytes=") {
+                let value = value.parse().ok();
+                arena_bytes = Some(value.ok_or(expected(column, "arena-bytes=<0 to 4294967295>"))?);
+            } else {
+                return Err(expected(column, "instruction-ns=, arena-bytes= or the end"));
+            }
+        }
         Ok(Self {
             address,
             prefix_bits,
             coordinator,
             token,
             instruction_ns,
+            arena_bytes,
         })
     }
 }

@@ -513,7 +513,7 @@ fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer
     let free: Vec<u32> = state
         .remote
         .iter()
-        .filter(|client| !client.joined)
+        .filter(|client| !client.joined && client.lost.is_none())
         .map(|client| client.id)
         .take(asked.devices.len())
         .collect();

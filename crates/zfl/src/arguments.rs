@@ -170,9 +170,12 @@ pub(crate) struct FleetArguments {
     /// The fleet key that the coordinator has written to tokens.csv.
     #[arg(long)]
     pub(crate) key: Token,
-    /// The board of the devices.
-    #[arg(long, default_value = "mps2-an386")]
-    pub(crate) board: String,
+    /// The board of the devices; else mps2-an386.
+    #[arg(long, conflicts_with = "mcu")]
+    pub(crate) board: Option<String>,
+    /// The microcontroller that they stand for.
+    #[arg(long)]
+    pub(crate) mcu: Option<String>,
     /// Number of devices.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) count: u32,

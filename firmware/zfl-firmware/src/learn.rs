@@ -117,6 +117,11 @@ impl Node {
         }
         self.token.set(Some(options.token));
         self.instruction_ns.set(options.instruction_ns);
+        if let Some(bytes) = options.arena_bytes {
+            // Wider than 32 bits nowhere.
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            self.client.borrow_mut().limit(bytes);
+        }
         self.joined.signal(options);
         true
     }

@@ -275,18 +275,30 @@ pub(super) const KEYS: &[Key] = &[
     key("time.counting", "\"instructions\" or \"off\""),
     table(
         "fleet",
-        "a list of tables, [[fleet]], each with board, fidelity and count",
+        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes and on-misfit",
     ),
-    table("fleet.*", "a table with board, fidelity and count"),
+    table(
+        "fleet.*",
+        "a table with board or mcu, fidelity, count, ram-bytes and on-misfit",
+    ),
     key(
         "fleet.*.board",
         "the name of a board (`zfl boards` lists them) or the path of a board file, in quotes",
+    ),
+    key(
+        "fleet.*.mcu",
+        "the name of a microcontroller (`zfl boards` lists them) or the path of a profile, in quotes",
     ),
     key("fleet.*.fidelity", "\"emulated\" or \"native\""),
     key(
         "fleet.*.count",
         "a whole number from 1; at most 10000 emulated devices and 1000000 clients in all",
     ),
+    key(
+        "fleet.*.ram-bytes",
+        "RAM of an emulated device in all: a whole number from 1 to 4294967295",
+    ),
+    key("fleet.*.on-misfit", "\"skip\" or \"fail\""),
 ];
 
 /// Whether `path` is that of the pattern, whose `*` is any number.

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
+use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
 pub use model::{
@@ -253,6 +254,21 @@ impl Coordinator {
             quorum: at_most(keys::QUORUM, self.quorum, clients_per_round)?,
         })
     }
+
+    /// The same where only `fitting` of the clients can take part: a round
+    /// selects no more, and a quorum of all is one of all that it selects.
+    #[must_use]
+    pub fn among(participation: Participation, fitting: u32) -> Participation {
+        let clients_per_round = participation.clients_per_round.min(fitting);
+        let is_all = participation.quorum == participation.clients_per_round;
+        Participation {
+            clients_per_round,
+            quorum: match is_all {
+                true => clients_per_round.max(1),
+                false => participation.quorum,
+            },
+        }
+    }
 }
 
 /// How long anything may take; each from [`DEADLINE_MIN`] to [`DEADLINE_MAX`],
@@ -330,10 +346,40 @@ pub struct FleetGroup {
     /// Name of a board of the catalogue, or path of a board file;
     /// [`NATIVE_BOARD`] for native clients, whatever the file says.
     pub board: String,
+    /// The microcontroller that the devices stand for: a name of the catalogue,
+    /// or the path of a profile.
+    pub mcu: Option<String>,
     /// Emulated or native.
     pub fidelity: Fidelity,
     /// How many; at least 1.
     pub count: u32,
+    /// RAM of an emulated device in all, where it is less than its board or
+    /// microcontroller has.
+    pub ram_bytes: Option<u32>,
+    /// What happens where the model does not fit an emulated device.
+    pub on_misfit: OnMisfit,
+}
+
+/// What happens where a model does not fit an emulated device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMisfit {
+    /// The device takes no part, and the records say why.
+    #[default]
+    Skip,
+    /// The run ends before it begins.
+    Fail,
+}
+
+impl OnMisfit {
+    const ALL: &'static [Self] = &[Self::Skip, Self::Fail];
+
+    /// As the file spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Fail => "fail",
+        }
+    }
 }
 
 impl Experiment {
@@ -426,15 +472,18 @@ impl Experiment {
     }
 
     /// Plays all clients of the fleet with this fidelity, whatever the file
-    /// says. Native ones become devices of the default board, where devices
-    /// are asked for.
+    /// says. Native ones become devices of their microcontroller's board, or of
+    /// the default one, where devices are asked for.
     pub fn set_fidelity(&mut self, fidelity: Fidelity) {
         for group in &mut self.fleet {
             if group.fidelity != fidelity {
                 group.fidelity = fidelity;
-                group.board = match fidelity {
-                    Fidelity::Emulated => BOARD_DEFAULT.to_owned(),
-                    Fidelity::Native => NATIVE_BOARD.to_owned(),
+                // It was found when the experiment was read.
+                let mcu = group.mcu.as_deref().and_then(|mcu| Mcu::find(mcu).ok());
+                group.board = match (fidelity, mcu) {
+                    (Fidelity::Native, _) => NATIVE_BOARD.to_owned(),
+                    (Fidelity::Emulated, Some(mcu)) => mcu.board,
+                    (Fidelity::Emulated, None) => BOARD_DEFAULT.to_owned(),
                 };
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::Spanned;
+use zfl_machine::Mcu;
 
 use super::error::{Fault, Sources};
 use super::model::{RawModel, check_model};
@@ -15,7 +16,8 @@ use super::training::{RawTraining, check_training};
 use super::{
     BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines,
     EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData, NAME_BYTES_MAX,
-    NATIVE_BOARD, Network, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX, Strategy, Time, keys,
+    NATIVE_BOARD, Network, OnMisfit, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX, Strategy, Time,
+    keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -196,8 +198,11 @@ struct RawTime {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
 struct RawFleetGroup {
     board: Option<Spanned<String>>,
+    mcu: Option<Spanned<String>>,
     fidelity: Option<Spanned<String>>,
     count: Option<Spanned<Whole>>,
+    ram_bytes: Option<Spanned<Whole>>,
+    on_misfit: Option<Spanned<String>>,
 }
 
 /// What checking needs to know beside the file.
@@ -549,8 +554,14 @@ fn check_fleet(
             let message = format!("{client_count} devices up to here");
             return Err(context.fault(&path("count"), count_span, message));
         }
+        let mcu = match &raw.mcu {
+            None => None,
+            Some(mcu) => Some(check_mcu(&path("mcu"), mcu, context)?),
+        };
         let board = match &raw.board {
-            None => BOARD_DEFAULT.to_owned(),
+            None => mcu
+                .as_ref()
+                .map_or_else(|| BOARD_DEFAULT.to_owned(), |(_, board)| board.clone()),
             Some(board) if board.get_ref() == NATIVE_BOARD => {
                 if fidelity != Fidelity::Native {
                     return Err(Fault {
@@ -565,16 +576,68 @@ fn check_fleet(
             }
             Some(board) => check_board(&path("board"), board, context)?,
         };
+        if let (Some((_, of_mcu)), Some(given)) = (&mcu, &raw.board)
+            && ![of_mcu.as_str(), NATIVE_BOARD].contains(&board.as_str())
+        {
+            return Err(Fault {
+                span: given.span(),
+                message: format!(
+                    "`{}` is {}, but the microcontroller stands on {of_mcu}",
+                    path("board"),
+                    context.sources.quote(&given.span())
+                ),
+                help: Some("leave the board out: the microcontroller says which".into()),
+            });
+        }
         fleet.push(FleetGroup {
+            mcu: mcu.map(|(name, _)| name),
             board: match fidelity {
                 Fidelity::Emulated => board,
                 Fidelity::Native => NATIVE_BOARD.to_owned(),
             },
             fidelity,
             count,
+            ram_bytes: match &raw.ram_bytes {
+                None => None,
+                bytes => {
+                    Some(context.whole(&path("ram-bytes"), bytes.as_ref(), 1..=u32::MAX, 1)?)
+                }
+            },
+            on_misfit: context.word(
+                &path("on-misfit"),
+                raw.on_misfit.as_ref(),
+                OnMisfit::ALL,
+                OnMisfit::name,
+            )?,
         });
     }
     Ok(fleet)
+}
+
+/// The microcontroller as the experiment keeps it, and its board.
+fn check_mcu(
+    path: &str,
+    name: &Spanned<String>,
+    context: &Context<'_>,
+) -> Result<(String, String), Fault> {
+    let given = name.get_ref();
+    let is_file = given.contains('/') || given.ends_with(".toml");
+    let kept = if is_file {
+        context.path(path, name)?.to_string_lossy().into_owned()
+    } else {
+        given.clone()
+    };
+    match Mcu::find(&kept) {
+        Ok(mcu) => Ok((kept, mcu.board)),
+        Err(error) => Err(Fault {
+            span: name.span(),
+            message: error.to_string(),
+            help: Some(
+                "the name of a microcontroller that `zfl boards` lists, or the path of a profile"
+                    .into(),
+            ),
+        }),
+    }
 }
 
 fn check_board(

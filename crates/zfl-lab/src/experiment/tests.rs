@@ -192,7 +192,7 @@ fn unknown_keys() {
     trial.toml:4:1: unknown key `bord` in `fleet.1`
     | bord = "x"
     | ^^^^
-    help: did you mean `board`? allowed in `fleet.1`: board, fidelity, count
+    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit
     "#);
     assert_snapshot!(refused("[zzz.training]\nepochs = 1\n"), @r"
     trial.toml:1:2: unknown key `zzz` at the top
@@ -244,7 +244,7 @@ fn wrong_types() {
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
     | [fleet]
     | ^^^^^^^
-    help: `fleet`: a list of tables, [[fleet]], each with board, fidelity and count
+    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes and on-misfit
     ");
     assert_snapshot!(refused("[model.mlp]\nhidden = 16\n"), @r"
     trial.toml:2:10: `model.mlp.hidden`: invalid type: integer `16`, expected a list
@@ -1243,11 +1243,13 @@ fn sets_change_the_file() {
     board = "mps2-an386"
     fidelity = "emulated"
     count = 5
+    on-misfit = "skip"
 
     [[fleet]]
     board = "mps2-an500"
     fidelity = "emulated"
     count = 1
+    on-misfit = "skip"
     "#);
 }
 
@@ -1705,7 +1707,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 36);
+    assert_eq!(checked, 37);
 }
 
 /// What stands at a path; of a list, the first entry that has it.
@@ -1741,6 +1743,7 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[training.schedule.exponential]\nfactor = 1\n",
         "[training.schedule.cosine]\n",
         "[training.schedule.warm-up]\nrounds = 1\n",
+        "[[fleet]]\nmcu = \"nrf52840\"\nram-bytes = 100000\n",
     ];
     for text in texts {
         let written = experiment(text, &[]).to_toml();
@@ -2013,12 +2016,19 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
     )
         .prop_map(|(board, native, count)| FleetGroup {
             board: if native { NATIVE_BOARD } else { board }.to_owned(),
+            mcu: (board == "mps2-an386" && count % 2 == 0).then(|| "nrf52840".to_owned()),
             fidelity: if native {
                 Fidelity::Native
             } else {
                 Fidelity::Emulated
             },
             count,
+            ram_bytes: (count % 3 == 0).then_some(count * 1000),
+            on_misfit: if count % 5 == 0 {
+                OnMisfit::Fail
+            } else {
+                OnMisfit::Skip
+            },
         });
     let fleet = prop::collection::vec(group, 0..6).prop_flat_map(|fleet| {
         let size = fleet.iter().map(|group| group.count).sum();

@@ -128,8 +128,19 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     for group in &experiment.fleet {
         writeln!(out, "\n[[fleet]]")?;
         write!(out, "{}", Line("board", &quoted(&group.board)))?;
+        if let Some(mcu) = &group.mcu {
+            write!(out, "{}", Line("mcu", &quoted(mcu)))?;
+        }
         write!(out, "{}", Line("fidelity", &quoted(group.fidelity.name())))?;
         write!(out, "{}", Line("count", &group.count))?;
+        if let Some(bytes) = group.ram_bytes {
+            write!(out, "{}", Line("ram-bytes", &bytes))?;
+        }
+        write!(
+            out,
+            "{}",
+            Line("on-misfit", &quoted(group.on_misfit.name()))
+        )?;
     }
     Ok(())
 }

@@ -4,8 +4,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use zfl_lab::experiment::Counting;
+use zfl_lab::firmware::FirmwareSource;
 use zfl_lab::host::{FleetHost, FleetNetwork, FleetPlan, HostError, make_folders};
-use zfl_machine::{Board, FleetProgress};
+use zfl_lab::kind::{Kind, KindError};
+use zfl_machine::{Board, FleetProgress, Mcu, board};
 
 use super::run::interruption;
 use super::{Done, Failure, firmware, launcher, next_folder, runtime};
@@ -22,7 +24,8 @@ enum Ended {
 
 /// `zfl fleet`
 pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
-    let board = Board::find(&arguments.board).map_err(|error| Failure::run(&error))?;
+    let firmware = firmware(arguments.firmware_dir.as_deref());
+    let kind = kind(arguments, &firmware).map_err(|error| Failure::run(&error))?;
     let count = usize::try_from(arguments.count).unwrap_or(usize::MAX);
     let folder = arguments
         .out
@@ -31,12 +34,12 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
     make_folders(&folder)
         .map_err(|error| Failure::Run(format!("failed to make {}: {error}", folder.display())))?;
     let plan = FleetPlan {
-        boards: vec![board; count],
+        devices: vec![kind; count],
         seed: arguments.seed,
         coordinator: address(&arguments.coordinator)?,
         fleet_key: arguments.key,
         network: FleetNetwork::Switch,
-        firmware: firmware(arguments.firmware_dir.as_deref()),
+        firmware,
         launcher: launcher()?,
         folder: folder.clone(),
         counting: Counting::default(),
@@ -79,6 +82,15 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
             folder.display()
         ))),
     }
+}
+
+/// What the devices are.
+fn kind(arguments: &FleetArguments, firmware: &FirmwareSource) -> Result<Kind, KindError> {
+    let mcu = arguments.mcu.as_deref().map(Mcu::find).transpose()?;
+    let of_mcu = mcu.as_ref().map(|mcu| mcu.board.as_str());
+    let board = of_mcu.or(arguments.board.as_deref());
+    let board = Board::find(board.unwrap_or(board::DEFAULT_NAME))?;
+    Kind::find(board, mcu, None, firmware)
 }
 
 /// The address in a URL `http://host:port`.
