@@ -8,8 +8,11 @@
 //! - [`kind`] is what the devices are: boards, and microcontrollers that they stand for.
 //! - `native` plays clients in this process, without a fleet.
 //! - [`size`] says what it takes on each board, without running it.
+//! - [`probe`] lets one device do one client-round; [`platforms`] compares boards and
+//!   microcontrollers by it, [`calibrate`] learns from it.
 //! - [`firmware`] is where images come from.
 
+pub mod calibrate;
 mod data;
 pub mod experiment;
 pub mod firmware;
@@ -17,6 +20,8 @@ pub mod host;
 pub mod kind;
 mod learnt;
 mod native;
+pub mod platforms;
+pub mod probe;
 mod records;
 pub mod run;
 pub mod size;

@@ -346,6 +346,18 @@ pub async fn run(
         recorder.warn(misfit.client, misfit.reason.clone());
     }
     recorder.summary.misfits = misfits;
+    for (group, part) in experiment.fleet.iter().zip(&recorder.parts) {
+        if let Some(mcu) = &part.mcu
+            && group.fidelity == Fidelity::Native
+            && part.learnt.is_none()
+        {
+            recorder.show(Progress::Warning(format!(
+                "native clients of {} have no device time: `zfl calibrate FILE --emulate` counts \
+                 their instructions on an emulated device",
+                mcu.name
+            )));
+        }
+    }
     let server = match listener {
         Some(listener) => {
             address = listener.local_addr().unwrap_or(address);

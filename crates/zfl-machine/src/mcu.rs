@@ -364,6 +364,27 @@ impl Mcu {
         ]
     }
 
+    /// The profile as a file; reading it gives an equal profile.
+    pub fn to_toml(&self) -> String {
+        let text = |text: &str| toml::Value::from(text).to_string();
+        let mut out = format!(
+            "name = {}\ndescription = {}\nboard = {}\nlink = {}\n",
+            text(&self.name),
+            text(&self.description),
+            text(&self.board),
+            text(&self.link)
+        );
+        for (key, figure) in self.figures() {
+            let value = toml::Value::from(figure.value);
+            let source = text(&figure.source);
+            out.push_str(&format!("\n[{key}]\nvalue = {value}\nsource = {source}\n"));
+            if !figure.is_verified {
+                out.push_str("unverified = true\n");
+            }
+        }
+        out
+    }
+
     /// The names of the figures that nobody has looked up, in the file's order.
     pub fn unverified(&self) -> impl Iterator<Item = &'static str> {
         self.figures()
@@ -664,6 +685,13 @@ mod tests {
         ] {
             let joules = mcu.energy_joules(active, sleeping, sent, received);
             assert_eq!(joules, expected, "{active} {sleeping} {sent} {received}");
+        }
+    }
+
+    #[test]
+    fn a_profile_that_is_written_can_be_read() {
+        for mcu in Mcu::all().map(Result::unwrap) {
+            assert_eq!(Mcu::parse("m.toml", &mcu.to_toml()).unwrap(), mcu);
         }
     }
 

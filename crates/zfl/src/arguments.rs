@@ -43,7 +43,25 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  zfl size examples/digits.toml\n  \
         zfl size examples/digits.toml --set model.mlp.hidden=[200] --json")]
     Size(SizeArguments),
-    /// Lists the boards that can be emulated.
+    /// Compares boards and microcontrollers: what an experiment takes on each.
+    ///
+    /// Boots one device of each, lets it do one round as the experiment's first
+    /// client, and prints memory, instructions, device time, energy and the hash of
+    /// the model. A ? marks what rests on a figure that nobody has looked up in its
+    /// source, or on an estimate (docs/device-time.md).
+    #[command(after_help = "Examples:\n  zfl platforms examples/digits.toml\n  \
+        zfl platforms examples/digits.toml --only nrf52840 --only stm32h743 --csv")]
+    Platforms(PlatformsArguments),
+    /// Scales a microcontroller's profile to a measurement, or counts instructions
+    /// for native clients.
+    #[command(
+        after_help = "Examples:\n  zfl calibrate examples/digits.toml --mcu nrf52840 \
+        --measured seconds=0.41\n  zfl calibrate examples/digits.toml --emulate \
+        --set fleet.0.mcu=nrf52840"
+    )]
+    Calibrate(CalibrateArguments),
+    /// Lists the boards that can be emulated, and the microcontrollers that they
+    /// stand for.
     Boards,
     /// Says what is installed, what is missing, and the command that mends it.
     Doctor(DoctorArguments),
@@ -109,6 +127,64 @@ pub(crate) struct SizeArguments {
     /// Prints JSON, for scripts.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ProbeArguments {
+    /// The experiment file (docs/experiment-file.md).
+    pub(crate) file: PathBuf,
+    /// Changes a key of the experiment, e.g. `training.epochs=1`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Folder of the devices' runs; else the next free runs/NAME-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct PlatformsArguments {
+    #[command(flatten)]
+    pub(crate) probe: ProbeArguments,
+    /// Only this board or microcontroller, by name or path; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Prints CSV.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CalibrateArguments {
+    #[command(flatten)]
+    pub(crate) probe: ProbeArguments,
+    /// The microcontroller whose profile is scaled, by name or path.
+    #[arg(long, value_name = "NAME", requires = "measured")]
+    pub(crate) mcu: Option<String>,
+    /// How long training took on the part, for client 0's share and one round.
+    #[arg(long, value_name = "seconds=S", requires = "mcu", value_parser = measured_seconds)]
+    pub(crate) measured: Option<f64>,
+    /// Where the scaled profile goes; else NAME-measured.toml.
+    #[arg(long, value_name = "FILE", requires = "mcu")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Counts on one emulated device of each board, for native clients.
+    #[arg(long, conflicts_with = "mcu", required_unless_present = "mcu")]
+    pub(crate) emulate: bool,
+}
+
+/// Reads `seconds=S`.
+fn measured_seconds(text: &str) -> Result<f64, String> {
+    text.strip_prefix("seconds=")
+        .and_then(|seconds| seconds.parse().ok())
+        .filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
+        .ok_or_else(|| format!("`{text}`: expected seconds=S with S above 0"))
 }
 
 /// How clients are played.

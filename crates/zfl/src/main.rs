@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         Command::Serve(serve) => commands::run::serve(&serve),
         Command::Fleet(fleet) => commands::fleet::fleet(&fleet),
         Command::Size(size) => commands::size::size(&size),
+        Command::Platforms(platforms) => commands::platforms::platforms(&platforms),
+        Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
         Command::Boards => commands::boards(),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),

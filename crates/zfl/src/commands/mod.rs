@@ -1,7 +1,9 @@
 //! The commands.
 
+pub(crate) mod calibrate;
 pub(crate) mod data;
 pub(crate) mod fleet;
+pub(crate) mod platforms;
 pub(crate) mod run;
 pub(crate) mod size;
 
@@ -14,7 +16,8 @@ use zfl_lab::experiment::ExperimentError;
 use zfl_lab::firmware::{FirmwareImage, FirmwareSource};
 use zfl_lab::run::RunError;
 use zfl_machine::doctor::{self, Status};
-use zfl_machine::{Board, FleetSettings, LauncherProgram};
+use zfl_machine::mcu::Figure;
+use zfl_machine::{Board, FleetSettings, LauncherProgram, Mcu};
 
 use crate::arguments::{DataDir, DoctorArguments};
 
@@ -150,6 +153,30 @@ pub(crate) fn boards() -> Done {
             (board.memory.ram.size_bytes + board.memory.arena.size_bytes) / 1024,
             board.memory.flash.size_bytes / 1024,
             board.description
+        );
+    }
+    say!(
+        "\n{:<12} {:<11} {:>8} {:>9} {:>9}  description (docs/device-time.md: figures and sources)",
+        "mcu",
+        "board",
+        "MHz",
+        "RAM KiB",
+        "flash KiB"
+    );
+    for mcu in Mcu::all() {
+        let mcu = mcu.map_err(|error| Failure::run(&error))?;
+        let cell = |figure: &Figure, unit: f64| {
+            let mark = if figure.is_verified { "" } else { "?" };
+            format!("{}{mark}", figure.value / unit)
+        };
+        say!(
+            "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
+            mcu.name,
+            mcu.board,
+            cell(&mcu.clock_hz, 1e6),
+            cell(&mcu.ram_bytes, 1024.0),
+            cell(&mcu.flash_bytes, 1024.0),
+            mcu.description
         );
     }
     Ok(())
