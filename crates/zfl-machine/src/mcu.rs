@@ -758,8 +758,9 @@ mod tests {
 
     #[test]
     fn the_example_of_the_document_is_right() {
-        let (_, rest) = DOCUMENT.split_once("```toml\n").unwrap();
-        let (example, _) = rest.split_once("```").unwrap();
+        let blocks = DOCUMENT.split("```toml\n").skip(1);
+        let mut blocks = blocks.map(|rest| rest.split_once("```").unwrap().0);
+        let example = blocks.find(|block| block.contains("my-part")).unwrap();
         assert_eq!(Mcu::parse("example", example).unwrap().name, "my-part");
     }
 

@@ -657,15 +657,15 @@ async fn a_command_must_be_one_line() {
     for (line, expected) in [
         (
             "",
-            "device 7: a command of 0 bytes that is not printable; allowed are 160 printable bytes",
+            "device 7: a command of 0 bytes that is not printable; allowed are 192 printable bytes",
         ),
         (
             "help\nrun",
-            "device 7: a command of 8 bytes that is not printable; allowed are 160 printable bytes",
+            "device 7: a command of 8 bytes that is not printable; allowed are 192 printable bytes",
         ),
         (
-            &"x".repeat(161),
-            "device 7: a command of 161 bytes that is too long; allowed are 160 printable bytes",
+            &"x".repeat(193),
+            "device 7: a command of 193 bytes that is too long; allowed are 192 printable bytes",
         ),
     ] {
         let error = machine.command(line).await.unwrap_err();

@@ -52,16 +52,19 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  zfl platforms examples/digits.toml\n  \
         zfl platforms examples/digits.toml --only nrf52840 --only stm32h743 --csv")]
     Platforms(PlatformsArguments),
-    /// Scales a microcontroller's profile to a measurement, or counts instructions
-    /// for native clients.
+    /// Scales a part's profile to a measurement; counts for native clients.
+    ///
+    /// With --measured: counts the instructions of a round on an emulated device of
+    /// the part's board and writes a profile by which they take as long as was
+    /// measured. With --emulate: counts for each board of the experiment's parts, so
+    /// that native clients have device time (docs/device-time.md).
     #[command(
         after_help = "Examples:\n  zfl calibrate examples/digits.toml --mcu nrf52840 \
         --measured seconds=0.41\n  zfl calibrate examples/digits.toml --emulate \
         --set fleet.0.mcu=nrf52840"
     )]
     Calibrate(CalibrateArguments),
-    /// Lists the boards that can be emulated, and the microcontrollers that they
-    /// stand for.
+    /// Lists boards that can be emulated, and microcontrollers that they stand for.
     Boards,
     /// Says what is installed, what is missing, and the command that mends it.
     Doctor(DoctorArguments),

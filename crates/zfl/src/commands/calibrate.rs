@@ -54,14 +54,11 @@ pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Done {
         say!("kept in {}", file.display());
         return Ok(());
     };
-    let calibrated = runtime.block_on(calibrate::to_measurement(
-        &experiment,
-        mcu,
-        seconds,
-        &folder,
-        &context,
-        interruption(),
-    ))?;
+    let calibrated = runtime.block_on(async {
+        let interrupted = interruption();
+        let measured = calibrate::to_measurement;
+        measured(&experiment, mcu, seconds, &folder, &context, interrupted).await
+    })?;
     let path = match &arguments.profile {
         Some(path) => path.clone(),
         None => PathBuf::from(format!("{}.toml", calibrated.mcu.name)),

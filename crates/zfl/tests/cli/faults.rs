@@ -180,16 +180,20 @@ fn devices_that_never_answer_are_hung() {
 #[test]
 fn a_model_too_large_for_the_board_is_rejected() {
     let place = Place::new();
-    let sets = [
-        "model.mlp.hidden=[46000]",
-        r#"fleet=[{board="mps2-an385",count=1}]"#,
-    ];
-    let said = finish(place.run("out", &sets)).failed(1);
+    // A coordinator that does not know what the devices are.
+    let [server, fleet] = place.halves(&["--set", "model.mlp.hidden=[46000]"]);
+    let said = server.finish().failed(1);
     let reason = "does not fit: needs ";
     assert!(
         said.contains(reason) && said.contains(" bytes of 16777216"),
         "{said}"
     );
-    check_row(&Records::new(&place.path("out")), "0", "rejected", reason);
-    check_none_left(&place.path("out"));
+    fleet.finish().succeeded();
+    check_row(
+        &Records::new(&place.path("server")),
+        "0",
+        "rejected",
+        reason,
+    );
+    check_none_left(&place.path("fleet"));
 }

@@ -9,6 +9,7 @@
 mod endings;
 mod faults;
 mod native;
+mod platforms;
 mod refusals;
 mod runs;
 mod sizes;
