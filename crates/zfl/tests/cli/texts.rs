@@ -128,14 +128,16 @@ fn help() {
     Usage: zfl <COMMAND>
 
     Commands:
-      run     Boots a fleet, plays the rounds of an experiment, writes the records
-      serve   The coordinator alone: others bring the devices
-      fleet   The devices alone, for a coordinator that `zfl serve` started
-      size    Says how much memory an experiment takes on each board, before it is run
-      boards  Lists the boards that can be emulated
-      doctor  Says what is installed, what is missing, and the command that mends it
-      data    Data sets: show, fetch
-      help    Print this message or the help of the given subcommand(s)
+      run        Boots a fleet, plays the rounds of an experiment, writes the records
+      serve      The coordinator alone: others bring the devices
+      fleet      The devices alone, for a coordinator that `zfl serve` started
+      size       Says how much memory an experiment takes on each board, before it is run
+      platforms  Compares boards and microcontrollers: what an experiment takes on each
+      calibrate  Scales a part's profile to a measurement; counts for native clients
+      boards     Lists boards that can be emulated, and microcontrollers that they stand for
+      doctor     Says what is installed, what is missing, and the command that mends it
+      data       Data sets: show, fetch
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
