@@ -18,7 +18,7 @@ use crate::MacAddress;
 pub const DEFAULT_NAME: &str = "mps2-an386";
 
 /// The boards of this program: file name and text.
-const EMBEDDED: [(&str, &str); 3] = [
+const EMBEDDED: [(&str, &str); 5] = [
     (
         "boards/mps2-an385.toml",
         include_str!("../../../boards/mps2-an385.toml"),
@@ -30,6 +30,14 @@ const EMBEDDED: [(&str, &str); 3] = [
     (
         "boards/mps2-an500.toml",
         include_str!("../../../boards/mps2-an500.toml"),
+    ),
+    (
+        "boards/mps2-an505.toml",
+        include_str!("../../../boards/mps2-an505.toml"),
+    ),
+    (
+        "boards/mps3-an547.toml",
+        include_str!("../../../boards/mps3-an547.toml"),
     ),
 ];
 
@@ -673,7 +681,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known() {
-        let known = "known boards: mps2-an385, mps2-an386, mps2-an500";
+        let known = "known boards: mps2-an385, mps2-an386, mps2-an500, mps2-an505, mps3-an547";
         assert_eq!(
             Board::named("mps2-386").unwrap_err().to_string(),
             format!("no board `mps2-386`, did you mean `mps2-an386`?; {known}")

@@ -154,6 +154,22 @@ fn crash(how: Crash) {
     match how {
         Crash::Panic => panic!("asked for on the console"),
         Crash::Fault => memory::touch_guard(),
+        Crash::Stack => {
+            fill_stack(0);
+        }
         Crash::Hang => cpu::hang(),
     }
+}
+
+/// Calls itself until the stack is full.
+#[inline(never)]
+fn fill_stack(depth: u32) -> u32 {
+    let frame = core::hint::black_box([depth; 32]);
+    if depth == u32::MAX {
+        return 0;
+    }
+    let deeper = fill_stack(depth + 1);
+    frame
+        .iter()
+        .fold(deeper, |sum, word| sum.wrapping_add(*word))
 }

@@ -60,7 +60,7 @@ pub(crate) fn on_fault(registers: &Registers, status: &FaultStatus) -> ! {
         None => {
             let _ = write!(
                 message,
-                " stack overflow: sp={:#010x} below {:#010x}",
+                " (stack overflow: sp={:#010x}, the stack begins at {:#010x})",
                 registers.sp,
                 memory::stack_low_address()
             );
@@ -78,7 +78,7 @@ pub(crate) fn unexpected_exception(irqn: i16) -> ! {
 
 /// The bits of CFSR and HFSR by name (DDI 0403E, B3.2.15 and B3.2.16).
 fn cause(status: &FaultStatus) -> &'static str {
-    const CAUSES: [(u32, &str); 16] = [
+    const CAUSES: [(u32, &str); 17] = [
         (1, "memory fault: instruction fetch not allowed"),
         (1 << 4, "memory fault: exception frame not allowed"),
         (1 << 1, "memory fault: access not allowed"),
@@ -93,6 +93,7 @@ fn cause(status: &FaultStatus) -> &'static str {
         (1 << 16, "usage fault: undefined instruction"),
         (1 << 17, "usage fault: invalid state"),
         (1 << 18, "usage fault: invalid return"),
+        (1 << 20, "usage fault: below the limit of the stack"),
         (1 << 24, "usage fault: unaligned access"),
         (1 << 25, "usage fault: division by zero"),
     ];

@@ -15,7 +15,13 @@ use zfl_server::strategy::{Update, fed_avg};
 
 use crate::support::{Place, Records, SMALL, check_none_left, finish};
 
-const BOARDS: [&str; 3] = ["mps2-an385", "mps2-an386", "mps2-an500"];
+const BOARDS: [&str; 5] = [
+    "mps2-an385",
+    "mps2-an386",
+    "mps2-an500",
+    "mps2-an505",
+    "mps3-an547",
+];
 
 /// The final model of [`SMALL`] as the host computes it, as a hash.
 pub(crate) static SMALL_HASH: LazyLock<String> =

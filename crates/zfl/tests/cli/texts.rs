@@ -170,6 +170,8 @@ fn help() {
     mps2-an385   cortex-m3         25     20480      4096  Arm MPS2, Cortex-M3 at 25 MHz, software floating point, 24 MiB RAM (AN385 FPGA image)
     mps2-an386   cortex-m4f        25     20480      4096  Arm MPS2, Cortex-M4F at 25 MHz, 24 MiB RAM (AN386 FPGA image)
     mps2-an500   cortex-m7         25     20480      4096  Arm MPS2, Cortex-M7 at 25 MHz, 24 MiB RAM (AN500 FPGA image)
+    mps2-an505   cortex-m33        20     20480      4096  Arm MPS2+, Cortex-M33 at 20 MHz, 20 MiB RAM (AN505 FPGA image)
+    mps3-an547   cortex-m55        32     20480       512  Arm MPS3, Cortex-M55 at 32 MHz, 20 MiB RAM (AN547 FPGA image)
     "#);
     assert_snapshot!(shown(&["data", "show", "digits"]), @r#"
     data set  digits

@@ -1,7 +1,8 @@
 //! The processor: memory guard, fault entry, registers, reset.
 //!
-//! Source: ARMv7-M Architecture Reference Manual (DDI 0403E), B1.5 for
-//! exceptions, B3.2 for the system control block, B3.5 for the MPU.
+//! Sources: ARMv7-M Architecture Reference Manual (DDI 0403E), B1.5 for
+//! exceptions, B3.2 for the system control block, B3.5 for the MPU; Armv8-M
+//! Architecture Reference Manual (DDI 0553) for the limit of the stack.
 
 use core::arch::{asm, global_asm};
 
@@ -10,13 +11,18 @@ use cortex_m::peripheral::{Peripherals, SCB};
 
 use super::memory;
 
-/// Valid, and a region of `2^(size_field + 1)` bytes.
+/// A region of `2^(size_field + 1)` bytes.
+#[cfg(not(armv8m))]
 const MPU_SIZE_1_MIB: u32 = 19 << 1;
+#[cfg(not(armv8m))]
 const MPU_REGION_ENABLE: u32 = 1;
 /// No access and no execution.
+#[cfg(not(armv8m))]
 const MPU_NO_ACCESS: u32 = 1 << 28;
+#[cfg(not(armv8m))]
 const MPU_ADDRESS_VALID: u32 = 1 << 4;
 /// On, and the default map for privileged code elsewhere.
+#[cfg(not(armv8m))]
 const MPU_CONTROL: u32 = 0b101;
 /// Trap division by zero.
 const CCR_DIVIDE_BY_ZERO: u32 = 1 << 4;
@@ -29,16 +35,9 @@ pub(crate) fn init() {
         return;
     };
     #[expect(clippy::cast_possible_truncation, reason = "addresses have 32 bits")]
-    let guard = memory::stack_low_address() as u32 - (1 << 20);
-    // SAFETY: forbids memory that nothing is placed in (the build script
-    // keeps the mebibyte below the stack free) and changes no other.
+    guard_stack(&mut peripherals, memory::stack_low_address() as u32);
+    // SAFETY: makes an undefined operation a fault, and changes no other.
     unsafe {
-        peripherals.MPU.rbar.write(guard | MPU_ADDRESS_VALID);
-        peripherals
-            .MPU
-            .rasr
-            .write(MPU_NO_ACCESS | MPU_SIZE_1_MIB | MPU_REGION_ENABLE);
-        peripherals.MPU.ctrl.write(MPU_CONTROL);
         peripherals
             .SCB
             .ccr
@@ -49,6 +48,32 @@ pub(crate) fn init() {
     peripherals.SCB.enable(Exception::MemoryManagement);
     peripherals.SCB.enable(Exception::BusFault);
     peripherals.SCB.enable(Exception::UsageFault);
+}
+
+/// The MPU forbids the mebibyte below the stack.
+#[cfg(not(armv8m))]
+fn guard_stack(peripherals: &mut Peripherals, stack_low: u32) {
+    // SAFETY: forbids memory that nothing is placed in (the build script
+    // keeps the mebibyte below the stack free) and changes no other.
+    unsafe {
+        peripherals
+            .MPU
+            .rbar
+            .write((stack_low - (1 << 20)) | MPU_ADDRESS_VALID);
+        peripherals
+            .MPU
+            .rasr
+            .write(MPU_NO_ACCESS | MPU_SIZE_1_MIB | MPU_REGION_ENABLE);
+        peripherals.MPU.ctrl.write(MPU_CONTROL);
+    }
+}
+
+/// The limit of the main stack (DDI 0553, B3.21): the MPU of Armv8-M cannot
+/// forbid memory to privileged code.
+#[cfg(armv8m)]
+fn guard_stack(_: &mut Peripherals, stack_low: u32) {
+    // SAFETY: the lowest address of the stack that is in use.
+    unsafe { cortex_m::register::msplim::write(stack_low) };
 }
 
 /// What the entry code below saves when the processor faults.
@@ -206,9 +231,10 @@ impl FaultStatus {
         }
     }
 
-    /// MSTKERR or STKERR: the frame could not be written to the stack.
+    /// MSTKERR or STKERR, or STKOF of Armv8-M: the frame could not be written
+    /// to the stack, or need not be whole.
     pub(crate) const fn is_stacking_error(&self) -> bool {
-        self.cfsr & (1 << 4 | 1 << 12) != 0
+        self.cfsr & (1 << 4 | 1 << 12 | 1 << 20) != 0
     }
 
     /// The address of a memory fault, where the processor knows it.

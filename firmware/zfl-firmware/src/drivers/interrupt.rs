@@ -67,10 +67,10 @@ unsafe fn DefaultHandler(irqn: i16) {
         lan9118::on_interrupt();
     } else if number == TIMER.load(Ordering::Relaxed) {
         timer::on_interrupt();
-    } else if number == CONSOLE_RX.load(Ordering::Relaxed) {
-        uart::on_receive();
-    } else if number == CONSOLE_TX.load(Ordering::Relaxed) {
-        uart::on_sent();
+    } else if number == CONSOLE_RX.load(Ordering::Relaxed)
+        || number == CONSOLE_TX.load(Ordering::Relaxed)
+    {
+        uart::on_interrupt();
     } else {
         crate::fault::unexpected_exception(irqn);
     }

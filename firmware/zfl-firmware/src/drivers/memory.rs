@@ -90,15 +90,16 @@ pub(crate) fn is_return_address(value: usize) -> bool {
     code_half_word(address).is_some() && (is_long_call || is_register_call)
 }
 
-/// Lowest address of the stack; the MPU forbids what is below.
+/// Lowest address of the stack.
 pub(crate) fn stack_low_address() -> usize {
     stack_range().0
 }
 
-/// Reads where the MPU allows nothing, which faults.
+/// Reads below the stack, where the MPU allows nothing, or there is nothing:
+/// a fault.
 pub(crate) fn touch_guard() {
     let address = stack_low_address() - 64;
-    // SAFETY: reads a reserved address and changes nothing; the fault that
-    // follows is the purpose.
+    // SAFETY: reads an address that nothing is placed at and changes nothing;
+    // the fault that follows is the purpose.
     let _ = unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() };
 }

@@ -20,9 +20,10 @@ const STATE_RX_FULL: u32 = 2;
 const CONTROL: usize = 0x08;
 /// Transmitter, receiver and an interrupt for each.
 const CONTROL_ALL: u32 = 0b1111;
-const INTERRUPT_CLEAR: usize = 0x0c;
+const INTERRUPT_STATUS: usize = 0x0c;
+/// The same register, when it is written.
+const INTERRUPT_CLEAR: usize = INTERRUPT_STATUS;
 const INTERRUPT_TX: u32 = 1;
-const INTERRUPT_RX: u32 = 2;
 const BAUD_DIVIDER: usize = 0x10;
 /// The least that the hardware allows; an emulated line has no rate.
 const BAUD_DIVIDER_MIN: u32 = 16;
@@ -57,23 +58,21 @@ pub(crate) fn init(board: &Board) {
     interrupt::enable(Source::ConsoleTx, board.console_tx_irq);
 }
 
-pub(super) fn on_receive() {
+/// Either interrupt: boards, and versions of QEMU, differ in which is which.
+pub(super) fn on_interrupt() {
     let Some(registers) = registers() else {
         return;
     };
-    registers.write(INTERRUPT_CLEAR, INTERRUPT_RX);
+    let pending = registers.read(INTERRUPT_STATUS);
+    registers.write(INTERRUPT_CLEAR, pending);
+    if pending & INTERRUPT_TX != 0 {
+        send_next(registers);
+    }
     while registers.read(STATE) & STATE_RX_FULL != 0 {
         let [byte, ..] = registers.read(DATA).to_le_bytes();
         if RECEIVED.try_write(&[byte]).is_err() {
             OVERRUN_BYTES.fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-pub(super) fn on_sent() {
-    if let Some(registers) = registers() {
-        registers.write(INTERRUPT_CLEAR, INTERRUPT_TX);
-        send_next(registers);
     }
 }
 
