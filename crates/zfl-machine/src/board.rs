@@ -18,7 +18,7 @@ use crate::MacAddress;
 pub const DEFAULT_NAME: &str = "mps2-an386";
 
 /// The boards of this program: file name and text.
-const EMBEDDED: [(&str, &str); 5] = [
+const EMBEDDED: [(&str, &str); 7] = [
     (
         "boards/mps2-an385.toml",
         include_str!("../../../boards/mps2-an385.toml"),
@@ -38,6 +38,14 @@ const EMBEDDED: [(&str, &str); 5] = [
     (
         "boards/mps3-an547.toml",
         include_str!("../../../boards/mps3-an547.toml"),
+    ),
+    (
+        "boards/riscv-virt-rv32imac.toml",
+        include_str!("../../../boards/riscv-virt-rv32imac.toml"),
+    ),
+    (
+        "boards/riscv-virt-rv32imafc.toml",
+        include_str!("../../../boards/riscv-virt-rv32imafc.toml"),
     ),
 ];
 
@@ -65,6 +73,8 @@ pub struct Board {
     pub timer: Timer,
     /// Its free-running counter.
     pub counter: Counter,
+    /// What the processor leaves to the platform; an Arm leaves nothing.
+    pub platform: Option<Platform>,
 }
 
 /// How a board is emulated.
@@ -74,6 +84,10 @@ pub struct Qemu {
     pub binary: PathBuf,
     /// Its `-M`.
     pub machine: String,
+    /// Its `-cpu`, where the machine has a choice.
+    pub cpu: Option<String>,
+    /// Its `-bios`, where the machine would bring one of its own.
+    pub bios: Option<String>,
     /// The network controller it emulates.
     pub nic_model: NicModel,
 }
@@ -85,6 +99,10 @@ pub struct Qemu {
 pub enum NicModel {
     /// SMSC LAN9118.
     Lan9118,
+    /// The Ethernet controller of the Stellaris microcontrollers.
+    Stellaris,
+    /// VirtIO on an MMIO transport.
+    VirtioNetDevice,
 }
 
 impl NicModel {
@@ -92,6 +110,23 @@ impl NicModel {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lan9118 => "lan9118",
+            Self::Stellaris => "stellaris",
+            Self::VirtioNetDevice => "virtio-net-device",
+        }
+    }
+
+    /// QEMU's arguments for it: part of the machine, or plugged in.
+    fn arguments(self, mac: MacAddress) -> [OsString; 2] {
+        let name = self.name();
+        match self {
+            Self::Lan9118 | Self::Stellaris => [
+                "-net".into(),
+                format!("nic,model={name},netdev=n0,macaddr={mac}").into(),
+            ],
+            Self::VirtioNetDevice => [
+                "-device".into(),
+                format!("{name},netdev=n0,mac={mac}").into(),
+            ],
         }
     }
 }
@@ -198,6 +233,16 @@ pub struct Counter {
     pub clock_hz: u32,
 }
 
+/// Where a platform has what other processors have inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Platform {
+    /// Address of the interrupt controller's registers.
+    pub interrupt_controller: u32,
+    /// Address that restarts the machine when it is written.
+    pub reset_register: u32,
+}
+
 /// Why there is no such [`Board`].
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
@@ -250,6 +295,7 @@ struct RawBoard {
     console: Uart,
     timer: Timer,
     counter: Counter,
+    platform: Option<Spanned<Platform>>,
 }
 
 #[derive(Deserialize)]
@@ -257,6 +303,8 @@ struct RawBoard {
 struct RawQemu {
     binary: Spanned<String>,
     machine: Spanned<String>,
+    cpu: Option<Spanned<String>>,
+    bios: Option<Spanned<String>>,
     nic_model: NicModel,
 }
 
@@ -444,12 +492,37 @@ impl Board {
                 "no emulator; allowed is a program's name, or a path with a `/`",
             ));
         }
+        let target = &raw.firmware.target;
+        match (target.get_ref().starts_with("riscv"), &raw.platform) {
+            (true, None) => {
+                return Err(Fault::at(
+                    target,
+                    "a RISC-V target needs [platform] with `interrupt-controller` and `reset-register`",
+                ));
+            }
+            (false, Some(platform)) => {
+                return Err(Fault::at(
+                    platform,
+                    format!(
+                        "[platform] is for RISC-V; {} has both in the processor",
+                        target.get_ref()
+                    ),
+                ));
+            }
+            _ => {}
+        }
+        let option = |value: Option<Spanned<String>>, key, others| {
+            value.map(|value| word(value, key, others)).transpose()
+        };
         Ok(Self {
             name: word(raw.name, "name", "-")?,
             description: raw.description,
             qemu: Qemu {
                 binary: binary.into_inner().into(),
                 machine: word(raw.qemu.machine, "qemu.machine", "-._")?,
+                // An argument of its own, with properties behind commas.
+                cpu: option(raw.qemu.cpu, "qemu.cpu", "-._,=")?,
+                bios: option(raw.qemu.bios, "qemu.bios", "-._")?,
                 nic_model: raw.qemu.nic_model,
             },
             cpu: Cpu {
@@ -466,6 +539,7 @@ impl Board {
             console: raw.console,
             timer: raw.timer,
             counter: raw.counter,
+            platform: raw.platform.map(Spanned::into_inner),
         })
     }
 
@@ -501,6 +575,11 @@ impl Board {
         ]
         .map(Into::into)
         .into();
+        for (option, value) in [("-cpu", &self.qemu.cpu), ("-bios", &self.qemu.bios)] {
+            if let Some(value) = value {
+                arguments.extend([option.into(), value.into()]);
+            }
+        }
         let netdev = match machine.nic {
             NicArgument::Inherited => "dgram,id=n0,local.type=fd,local.str=0".into(),
             NicArgument::Tap { interface } => {
@@ -508,12 +587,7 @@ impl Board {
             }
         };
         arguments.extend(["-netdev".into(), netdev.into()]);
-        let nic = format!(
-            "nic,model={},netdev=n0,macaddr={}",
-            self.qemu.nic_model.name(),
-            machine.mac
-        );
-        arguments.extend(["-net".into(), nic.into()]);
+        arguments.extend(self.qemu.nic_model.arguments(machine.mac));
         if let InstructionCounting::On { shift } = machine.instruction_counting {
             let icount = format!("shift={shift},sleep=on");
             arguments.extend(["-icount".into(), icount.into()]);

@@ -20,11 +20,33 @@ use serde::Deserialize;
 #[serde(rename_all = "kebab-case")]
 struct BoardFile {
     name: String,
+    qemu: Qemu,
+    firmware: Firmware,
     memory: Memory,
     nic: Peripheral,
     console: Console,
     timer: Timer,
     counter: Counter,
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Qemu {
+    nic_model: String,
+}
+
+#[derive(Deserialize)]
+struct Firmware {
+    target: String,
+}
+
+/// What Arm has in the processor.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Platform {
+    interrupt_controller: u32,
+    reset_register: u32,
 }
 
 #[derive(Deserialize)]
@@ -108,13 +130,21 @@ fn try_emit(name: &str) -> Result<(), String> {
         ));
     }
     check(&board).map_err(|reason| format!("{}: {reason}", board_path.display()))?;
-    write(&output_folder.join("memory.x"), &memory_map(&board.memory))?;
+    write(&output_folder.join("memory.x"), &memory_map(&board))?;
     write(&output_folder.join("board.rs"), &constants(&board))?;
     println!("cargo:rustc-link-search={}", output_folder.display());
+    if is_riscv(&board) {
+        // riscv-rt's script does not include it.
+        println!("cargo:rustc-link-arg-bins=-Tmemory.x");
+    }
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     // Sections are tiny; padding them to 64 KiB pages would only grow the file.
     println!("cargo:rustc-link-arg-bins=--nmagic");
     Ok(())
+}
+
+fn is_riscv(board: &BoardFile) -> bool {
+    board.firmware.target.starts_with("riscv")
 }
 
 fn variable(name: &str) -> Result<String, String> {
@@ -158,21 +188,35 @@ fn check(board: &BoardFile) -> Result<(), String> {
 }
 
 /// The stack is below the statics: it grows down towards `memory.ram.base`,
-/// under which the MPU allows nothing, instead of into somebody's data.
-fn memory_map(memory: &Memory) -> String {
-    let Memory { flash, ram, arena } = memory;
+/// under which nothing is allowed, instead of into somebody's data.
+fn memory_map(board: &BoardFile) -> String {
+    let Memory { flash, ram, arena } = &board.memory;
     let data_base = ram.base + ram.stack_size;
     let data_size = ram.size - ram.stack_size;
+    let runtime = if is_riscv(board) {
+        "REGION_ALIAS(\"REGION_TEXT\", FLASH);\n\
+         REGION_ALIAS(\"REGION_RODATA\", FLASH);\n\
+         REGION_ALIAS(\"REGION_DATA\", RAM);\n\
+         REGION_ALIAS(\"REGION_BSS\", RAM);\n\
+         REGION_ALIAS(\"REGION_HEAP\", RAM);\n\
+         REGION_ALIAS(\"REGION_STACK\", STACK);\n"
+    } else {
+        ""
+    };
     format!(
         "MEMORY\n{{\n  \
            FLASH : ORIGIN = {:#010x}, LENGTH = {:#x}\n  \
+           STACK : ORIGIN = {:#010x}, LENGTH = {:#x}\n  \
            RAM : ORIGIN = {data_base:#010x}, LENGTH = {data_size:#x}\n}}\n\
          _stack_end = {:#010x};\n\
          _stack_start = {data_base:#010x};\n\
          _arena_start = {:#010x};\n\
-         _arena_end = {:#010x};\n",
+         _arena_end = {:#010x};\n\
+         {runtime}",
         flash.base,
         flash.size,
+        ram.base,
+        ram.stack_size,
         ram.base,
         arena.base,
         arena.base + arena.size,
@@ -187,18 +231,26 @@ fn constants(board: &BoardFile) -> String {
         console,
         timer,
         counter,
+        platform,
         ..
     } = board;
+    let nic_model = variant(&board.qemu.nic_model);
+    let (interrupt_controller, reset_register) = platform.as_ref().map_or((0, 0), |platform| {
+        (platform.interrupt_controller, platform.reset_register)
+    });
     // Writing to a `String` cannot fail.
     let _ = write!(
         text,
         "/// The board that this firmware is for, from `boards/{name}.toml`.\n\
          const BOARD: zfl_firmware::Board = zfl_firmware::Board {{\n    \
              name: {name:?},\n    \
+             nic_model: zfl_firmware::NicModel::{nic_model},\n    \
              nic_base: {:#010x},\n    nic_irq: {},\n    \
              console_base: {:#010x},\n    console_rx_irq: {},\n    console_tx_irq: {},\n    \
              timer_base: {:#010x},\n    timer_irq: {},\n    timer_clock_hz: {},\n    \
-             counter_register: {:#010x},\n    counter_clock_hz: {},\n}};\n",
+             counter_register: {:#010x},\n    counter_clock_hz: {},\n    \
+             interrupt_controller_base: {interrupt_controller:#010x},\n    \
+             reset_register: {reset_register:#010x},\n}};\n",
         nic.base,
         nic.irq,
         console.base,
@@ -211,6 +263,17 @@ fn constants(board: &BoardFile) -> String {
         counter.clock_hz,
     );
     text
+}
+
+/// `Lan9118` of `lan9118`, `VirtioNetDevice` of `virtio-net-device`.
+fn variant(name: &str) -> String {
+    name.split('-')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            first.into_iter().chain(letters)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -227,7 +290,7 @@ mod tests {
     fn the_stack_is_below_the_statics() {
         let board = board(TEXT);
         check(&board).unwrap();
-        let map = memory_map(&board.memory);
+        let map = memory_map(&board);
         for line in [
             "FLASH : ORIGIN = 0x00000000, LENGTH = 0x400000",
             "RAM : ORIGIN = 0x20008000, LENGTH = 0x3f8000",

@@ -7,7 +7,7 @@
 use core::cell::Cell;
 use core::fmt;
 
-use embassy_sync::blocking_mutex::raw::ThreadModeRawMutex;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, with_timeout};
 use zfl_proto::console::{Command, CommandError, Crash, Event, HELP, PROMPT, RunOptions};
@@ -24,7 +24,7 @@ const PRINT_MS_MAX: u64 = 2000;
 
 /// Whether the cursor stands at the beginning of a line; locked while
 /// somebody prints.
-static CURSOR_AT_START: Mutex<ThreadModeRawMutex, Cell<bool>> = Mutex::new(Cell::new(true));
+static CURSOR_AT_START: Mutex<CriticalSectionRawMutex, Cell<bool>> = Mutex::new(Cell::new(true));
 
 /// Prints one line, on a line of its own.
 async fn print_line(arguments: fmt::Arguments<'_>) {
