@@ -18,7 +18,11 @@ use crate::MacAddress;
 pub const DEFAULT_NAME: &str = "mps2-an386";
 
 /// The boards of this program: file name and text.
-const EMBEDDED: [(&str, &str); 7] = [
+const EMBEDDED: [(&str, &str); 8] = [
+    (
+        "boards/lm3s6965evb.toml",
+        include_str!("../../../boards/lm3s6965evb.toml"),
+    ),
     (
         "boards/mps2-an385.toml",
         include_str!("../../../boards/mps2-an385.toml"),
@@ -159,6 +163,19 @@ pub struct Firmware {
     pub target: String,
     /// The package in `firmware/boards/`.
     pub package: String,
+    /// How it is compiled.
+    pub profile: Profile,
+}
+
+/// How the compiler optimises a firmware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// For speed where the time goes, else for size.
+    #[default]
+    Release,
+    /// For size everywhere, for boards with little flash.
+    Small,
 }
 
 /// A board's memory map. The regions do not overlap.
@@ -321,6 +338,8 @@ struct RawCpu {
 struct RawFirmware {
     target: Spanned<String>,
     package: Spanned<String>,
+    #[serde(default)]
+    profile: Profile,
 }
 
 #[derive(Deserialize)]
@@ -533,6 +552,7 @@ impl Board {
             firmware: Firmware {
                 target: word(raw.firmware.target, "firmware.target", "-._")?,
                 package: word(raw.firmware.package, "firmware.package", "-_")?,
+                profile: raw.firmware.profile,
             },
             memory,
             nic: raw.nic,
@@ -711,7 +731,7 @@ fn distance(from: &str, to: &str) -> usize {
 mod tests {
     use super::*;
 
-    const TEXT: &str = EMBEDDED[1].1;
+    const TEXT: &str = include_str!("../../../boards/mps2-an386.toml");
 
     /// The error of the board file in which `from` reads `to`.
     fn check(from: &str, to: &str, expected: &str) {
