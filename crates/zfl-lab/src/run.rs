@@ -403,7 +403,7 @@ fn check_installed(boards: &[Board], firmware: &FirmwareSource) -> Result<(), Ho
         if !checked.contains(&board.name.as_str()) {
             checked.push(&board.name);
             find_program(&board.qemu.binary).map_err(FleetError::from)?;
-            firmware.image(&board.name)?;
+            firmware.fit_image(board)?;
         }
     }
     Ok(())

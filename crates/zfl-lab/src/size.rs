@@ -14,7 +14,7 @@ use serde::Serialize;
 use zfl_client::Needs;
 use zfl_data::{LoadError, Partition, PartitionError, SearchPath};
 use zfl_machine::Board;
-use zfl_machine::board::BoardError;
+use zfl_machine::board::{BoardError, Memory};
 use zfl_nn::{Format, SAMPLES_MAX, Task};
 use zfl_proto::message::{Encoding, StartHeader, UpdateHeader};
 use zfl_proto::{ClientId, RoundIndex};
@@ -327,14 +327,17 @@ impl Member {
             fits: false,
         };
         if let Some(board) = &self.board {
-            let image = match firmware.image(&board.name) {
-                Ok(bytes) => Some(image_size(&bytes).map_err(|source| SizeError::Image {
-                    board: board.name.clone(),
-                    source,
-                })?),
-                Err(FirmwareError::Missing { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
+            let image =
+                match firmware.image(&board.name) {
+                    Ok(bytes) => Some(image_size(&bytes, &board.memory).map_err(|source| {
+                        SizeError::Image {
+                            board: board.name.clone(),
+                            source,
+                        }
+                    })?),
+                    Err(FirmwareError::Missing { .. }) => None,
+                    Err(error) => return Err(error.into()),
+                };
             add_board(&mut size, board, image);
         }
         size.fits = size.excesses().next().is_none();
@@ -401,8 +404,13 @@ struct ImageSize {
 }
 
 /// Adds up the sections of an image: those that may be written are in RAM, all
-/// that have contents are in flash.
-fn image_size(bytes: &[u8]) -> Result<ImageSize, object::Error> {
+/// that have contents are in flash. The stack, which riscv-rt has a section
+/// for, is not of the statics.
+fn image_size(bytes: &[u8], memory: &Memory) -> Result<ImageSize, object::Error> {
+    let is_stack = |address: u32| {
+        let offset = address.checked_sub(memory.ram.base);
+        offset.is_some_and(|offset| offset < memory.stack_bytes)
+    };
     let header = elf::FileHeader32::<Endianness>::parse(bytes)?;
     let endian = header.endian()?;
     let mut size = ImageSize::default();
@@ -412,7 +420,7 @@ fn image_size(bytes: &[u8]) -> Result<ImageSize, object::Error> {
         if flags & elf::SHF_ALLOC == 0 {
             continue;
         }
-        if flags & elf::SHF_WRITE != 0 {
+        if flags & elf::SHF_WRITE != 0 && !is_stack(section.sh_addr(endian)) {
             size.ram_bytes += len;
         }
         if section.sh_type(endian) != elf::SHT_NOBITS {
@@ -486,6 +494,10 @@ mod tests {
         (elf::SHT_PROGBITS, 0, 9999),
     ];
 
+    fn memory() -> Memory {
+        Board::named("mps2-an386").unwrap().memory
+    }
+
     fn firmware(sections: &[(u32, u32, u32)]) -> FirmwareSource {
         let image = FirmwareImage {
             board: "mps2-an386",
@@ -514,14 +526,14 @@ mod tests {
 
     #[test]
     fn sections_are_added_up() {
-        let size = image_size(&image(&SECTIONS)).unwrap();
+        let size = image_size(&image(&SECTIONS), &memory()).unwrap();
         let expected = ImageSize {
             flash_bytes: 1230,
             ram_bytes: 34,
         };
         assert_eq!(size, expected);
-        assert!(image_size(b"\x7fELF").is_err());
-        assert!(image_size(&image(&SECTIONS)[..100]).is_err());
+        assert!(image_size(b"\x7fELF", &memory()).is_err());
+        assert!(image_size(&image(&SECTIONS)[..100], &memory()).is_err());
     }
 
     #[test]

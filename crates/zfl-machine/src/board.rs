@@ -775,7 +775,8 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known() {
-        let known = "known boards: mps2-an385, mps2-an386, mps2-an500, mps2-an505, mps3-an547";
+        let known = "known boards: lm3s6965evb, mps2-an385, mps2-an386, mps2-an500, mps2-an505, \
+                     mps3-an547, riscv-virt-rv32imac, riscv-virt-rv32imafc";
         assert_eq!(
             Board::named("mps2-386").unwrap_err().to_string(),
             format!("no board `mps2-386`, did you mean `mps2-an386`?; {known}")
@@ -814,7 +815,7 @@ mod tests {
             "nic-model = \"lan9118\"",
             "nic-model = \"e1000\"",
             &format!(
-                "b.toml:{}: unknown variant `e1000`, expected `lan9118`",
+                "b.toml:{}: unknown variant `e1000`, expected one of `lan9118`, `stellaris`, `virtio-net-device`",
                 place("\"lan9118\"")
             ),
         );
@@ -856,6 +857,38 @@ mod tests {
             &format!(
                 "b.toml:{}: memory.arena overlaps memory.ram",
                 place("0x0100_0000")
+            ),
+        );
+        check(
+            "target = \"thumbv7em-none-eabihf\"",
+            "target = \"riscv32imac-unknown-none-elf\"",
+            &format!(
+                "b.toml:{}: a RISC-V target needs [platform] with `interrupt-controller` and `reset-register`",
+                place("\"thumbv7em-none-eabihf\"")
+            ),
+        );
+        check(
+            "[firmware]",
+            "[platform]\ninterrupt-controller = 1\nreset-register = 2\n[firmware]",
+            &format!(
+                "b.toml:{}: [platform] is for RISC-V; thumbv7em-none-eabihf has both in the processor",
+                place("[firmware]")
+            ),
+        );
+        check(
+            "[cpu]",
+            "cpu = \"rv32 -S\"\n[cpu]",
+            &format!(
+                "b.toml:{}:7: qemu.cpu is `rv32 -S`; allowed are 1 to 64 letters, digits and `-` `.` `_` `,` `=`, beginning with a letter or digit",
+                place("[cpu]").split_once(':').unwrap().0
+            ),
+        );
+        check(
+            "package =",
+            "profile = \"fast\"\npackage =",
+            &format!(
+                "b.toml:{}:11: unknown variant `fast`, expected `release` or `small`",
+                place("package =").split_once(':').unwrap().0
             ),
         );
         check(
@@ -913,6 +946,28 @@ mod tests {
             "{tap}"
         );
         assert!(tap.contains("-icount shift=7,sleep=on "), "{tap}");
+    }
+
+    #[test]
+    fn a_machine_with_a_choice_is_told_what_to_choose() {
+        let line = Board::named("riscv-virt-rv32imafc")
+            .unwrap()
+            .arguments(&MachineArguments {
+                firmware: Path::new("x.elf"),
+                nic: NicArgument::Inherited,
+                mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
+                instruction_counting: InstructionCounting::Off,
+            })
+            .join(std::ffi::OsStr::new(" "))
+            .into_string()
+            .unwrap();
+        assert_eq!(
+            line,
+            "-M virt -accel tcg,tb-size=2 -display none -nodefaults -no-reboot \
+             -chardev socket,id=console,fd=1 -serial chardev:console \
+             -cpu rv32,d=false -bios none -netdev dgram,id=n0,local.type=fd,local.str=0 \
+             -device virtio-net-device,netdev=n0,mac=5e:00:00:00:00:07 -kernel x.elf"
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Reads `boards/NAME.toml`, the file that the fleet host makes the QEMU
 //! command line of, and writes into `OUT_DIR`:
-//! - `memory.x`, the memory map that cortex-m-rt's linker script includes;
+//! - `memory.x`, the memory map for the linker scripts of cortex-m-rt and
+//!   riscv-rt, and the note by which the host knows the image;
 //! - `board.rs`, the constant `BOARD` of type `zfl_firmware::Board`.
 //!
 //! An error ends the build with the file and the reason.
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde::Deserialize;
+use zfl_proto::image::{self, Note};
+use zfl_proto::message::PROTOCOL_VERSION;
 
 /// The fields of a board file that the firmware needs. Others, such as
 /// `[qemu]`, belong to the fleet host.
@@ -156,19 +159,28 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 }
 
 fn check(board: &BoardFile) -> Result<(), String> {
-    let Memory { ram, arena, .. } = &board.memory;
+    let Memory { flash, ram, arena } = &board.memory;
     if ram.stack_size % 8 != 0 || ram.stack_size >= ram.size {
         return Err(format!(
             "memory.ram.stack-size = {} must be a multiple of 8 and less than memory.ram.size",
             ram.stack_size
         ));
     }
-    // The MPU guards the mebibyte below the stack and needs it aligned.
+    // MPU or PMP guard the mebibyte below the stack and need it aligned.
     if ram.base % (1 << 20) != 0 || ram.base < 1 << 20 {
         return Err(format!(
             "memory.ram.base = {:#010x} must be a multiple of 1 MiB above zero",
             ram.base
         ));
+    }
+    let guard = ram.base - (1 << 20)..ram.base;
+    for (name, region) in [("flash", flash), ("arena", arena)] {
+        let end = region.base.saturating_add(region.size);
+        if region.base < guard.end && end > guard.start {
+            return Err(format!(
+                "memory.{name} ends at {end:#010x}; the mebibyte below memory.ram.base must be free"
+            ));
+        }
     }
     if arena.base % 8 != 0 || arena.size % 8 != 0 {
         return Err("memory.arena must begin and end at multiples of 8".to_owned());
@@ -212,7 +224,7 @@ fn memory_map(board: &BoardFile) -> String {
          _stack_start = {data_base:#010x};\n\
          _arena_start = {:#010x};\n\
          _arena_end = {:#010x};\n\
-         {runtime}",
+         {runtime}{}",
         flash.base,
         flash.size,
         ram.base,
@@ -220,6 +232,22 @@ fn memory_map(board: &BoardFile) -> String {
         ram.base,
         arena.base,
         arena.base + arena.size,
+        note_section(&board.name),
+    )
+}
+
+/// The note by which the host knows the image, behind the constants. Written by
+/// the linker, so that it needs no attribute that only `unsafe` code may have.
+fn note_section(board: &str) -> String {
+    let note = Note {
+        protocol_version: PROTOCOL_VERSION.into(),
+        board,
+    };
+    let bytes: Vec<String> = note.encode().map(|byte| format!("BYTE({byte})")).collect();
+    format!(
+        "SECTIONS\n{{\n  {} : ALIGN(4)\n  {{\n    {}\n  }} > FLASH\n}} INSERT AFTER .rodata;\n",
+        image::SECTION,
+        bytes.join("; ") + ";"
     )
 }
 
@@ -308,6 +336,8 @@ mod tests {
         let constants = constants(&board(TEXT));
         for field in [
             "name: \"mps2-an500\"",
+            "nic_model: zfl_firmware::NicModel::Lan9118",
+            "interrupt_controller_base: 0x00000000",
             "nic_base: 0xa0000000",
             "nic_irq: 13",
             "console_tx_irq: 1",
@@ -316,6 +346,42 @@ mod tests {
         ] {
             assert!(constants.contains(field), "{field} is not in:\n{constants}");
         }
+    }
+
+    #[test]
+    fn riscv_has_its_own_regions_and_devices() {
+        let board = board(include_str!("../../../boards/riscv-virt-rv32imac.toml"));
+        check(&board).unwrap();
+        let map = memory_map(&board);
+        for line in [
+            "STACK : ORIGIN = 0x80500000, LENGTH = 0x8000",
+            "RAM : ORIGIN = 0x80508000, LENGTH = 0x3f8000",
+            "REGION_ALIAS(\"REGION_TEXT\", FLASH);",
+        ] {
+            assert!(map.contains(line), "{line} is not in:\n{map}");
+        }
+        let constants = constants(&board);
+        for field in [
+            "nic_model: zfl_firmware::NicModel::VirtioNetDevice",
+            "interrupt_controller_base: 0x0c000000",
+            "reset_register: 0x00100000",
+        ] {
+            assert!(constants.contains(field), "{field} is not in:\n{constants}");
+        }
+    }
+
+    #[test]
+    fn the_note_is_in_the_linker_script() {
+        let map = memory_map(&board(TEXT));
+        assert!(!map.contains("REGION_ALIAS"), "{map}");
+        // "mps2" and so on, behind lengths, type, owner and version.
+        let note = ".note.zfl : ALIGN(4)\n  {\n    BYTE(4); BYTE(0);";
+        assert!(map.contains(note), "{map}");
+        assert!(
+            map.contains("BYTE(109); BYTE(112); BYTE(115); BYTE(50);"),
+            "{map}"
+        );
+        assert!(map.contains("> FLASH\n} INSERT AFTER .rodata;"), "{map}");
     }
 
     #[test]
@@ -338,6 +404,11 @@ mod tests {
                 "passes the address space",
             ),
             ("clock-hz = 25_000_000", "clock-hz = 32_768", "1 MHz"),
+            (
+                "base = 0x0000_0000",
+                "base = 0x1fff_0000",
+                "the mebibyte below memory.ram.base",
+            ),
         ] {
             assert!(TEXT.contains(from), "{from}");
             let error = check(&board(&TEXT.replace(from, to))).unwrap_err();

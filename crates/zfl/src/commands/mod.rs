@@ -134,7 +134,7 @@ fn next_folder(name: &str) -> PathBuf {
 pub(crate) fn boards() -> Done {
     let boards = Board::all().map_err(|error| Failure::run(&error))?;
     say!(
-        "{:<12} {:<11} {:>8} {:>9} {:>9}  description",
+        "{:<20} {:<10} {:>4} {:>8} {:>9}  description",
         "board",
         "core",
         "MHz",
@@ -143,7 +143,7 @@ pub(crate) fn boards() -> Done {
     );
     for board in boards {
         say!(
-            "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
+            "{:<20} {:<10} {:>4} {:>8} {:>9}  {}",
             board.name,
             board.cpu.core,
             board.cpu.clock_hz / 1_000_000,
@@ -164,6 +164,7 @@ pub(crate) fn doctor(arguments: &DoctorArguments) -> Done {
         .map(|board| doctor::FirmwareImage {
             board: board.name.clone(),
             found: source.describe(&board.name),
+            fault: source.fit_image(board).err().map(|error| error.to_string()),
         })
         .collect();
     let needed = FleetSettings::default().descriptors_needed(arguments.devices);
