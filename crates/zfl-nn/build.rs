@@ -1,6 +1,5 @@
 //! Tells the sources whether the target computes `f32` in software: a stable
 //! compiler does not say whether a RISC-V has the `F` extension.
-#![expect(clippy::print_stdout, reason = "how a build script talks to Cargo")]
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

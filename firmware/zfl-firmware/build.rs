@@ -1,7 +1,6 @@
 //! Tells the sources about the processor what the compiler does not: whether it
 //! is an Armv8-M, whose stack is guarded in another way, and whether a RISC-V
 //! has floating-point registers.
-#![expect(clippy::print_stdout, reason = "how a build script talks to Cargo")]
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
