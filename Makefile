@@ -9,6 +9,10 @@
 EXPERIMENT ?= examples/digits.toml
 ARGS ?=
 
+# The demo needs the boards that its experiment names and no others: to build
+# for all takes minutes more.
+DEMO_BOARDS = $(sort $(shell sed -n 's/^ *board = "\([a-z0-9-]*\)".*/\1/p' $(EXPERIMENT)))
+
 ZFL := $(or $(CARGO_TARGET_DIR),target)/release/zfl
 # Of the dependencies that are built anyway: those of zfl, or those of the tests.
 PROFILE ?= --release
@@ -22,8 +26,8 @@ help: ## shows this
 
 .PHONY: demo
 demo: ## installs what is missing, builds, and runs examples/digits.toml
-	@scripts/setup demo
-	@$(MAKE) --no-print-directory build-firmware
+	@scripts/setup demo $(DEMO_BOARDS)
+	@$(MAKE) --no-print-directory build-firmware BOARDS='$(DEMO_BOARDS)'
 	cargo build --release --package zfl
 	$(ZFL) run $(EXPERIMENT) $(ARGS)
 
@@ -53,10 +57,11 @@ firmware: ## builds the firmware images: target/firmware/BOARD.elf
 	@scripts/setup firmware
 	@$(MAKE) --no-print-directory build-firmware
 
-# With the compiler that scripts/setup has found.
+# With the compiler that scripts/setup has found; all BOARDS where none is named.
+BOARDS ?=
 .PHONY: build-firmware
 build-firmware:
-	ZFL_FIRMWARE_TOOLCHAIN=$$(cat target/firmware-toolchain) $(XTASK) firmware
+	ZFL_FIRMWARE_TOOLCHAIN=$$(cat target/firmware-toolchain) $(XTASK) firmware $(BOARDS:%=--board %)
 
 .PHONY: lint
 lint: ## checks format, clippy, documents and scripts

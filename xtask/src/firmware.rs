@@ -3,10 +3,10 @@
 //! Reads target and package of every board from `boards/*.toml`, lets cargo
 //! build `firmware/` and leaves `target/firmware/BOARD.elf`. All boards and
 //! both toolchains share one target folder, `target/firmware-build`. With all
-//! boards the example without a network is built, for each target:
+//! boards the example without a network is built:
 //! `target/firmware-examples/bare-metal-TARGET.elf`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -55,8 +55,10 @@ pub(crate) enum Error {
         source: io::Error,
     },
     /// The compiler found errors, and printed them.
-    #[error("failed to build the firmware for {target}: see the messages above")]
+    #[error("failed to build {package} for {target}: see the messages above")]
     Build {
+        /// What.
+        package: String,
         /// For which target.
         target: String,
     },
@@ -73,10 +75,33 @@ struct BoardFile {
 struct Firmware {
     target: String,
     package: String,
+    #[serde(default)]
+    profile: Profile,
 }
 
-/// The package of `firmware/examples/bare-metal`.
+/// How the compiler optimises: the profiles of `firmware/Cargo.toml`.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Profile {
+    /// For speed where the time goes, else for size.
+    #[default]
+    Release,
+    /// For size everywhere: for boards with little flash.
+    Small,
+}
+
+impl Profile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Small => "small",
+        }
+    }
+}
+
+/// The package of `firmware/examples/bare-metal`, and what its test runs.
 const EXAMPLE: &str = "zfl-bare-metal";
+const EXAMPLE_TARGETS: [&str; 2] = ["thumbv7m-none-eabi", "thumbv7em-none-eabihf"];
 
 /// Builds the boards called `names`, or all and the example when there are none.
 ///
@@ -84,15 +109,8 @@ const EXAMPLE: &str = "zfl-bare-metal";
 /// When a board is unknown, no toolchain is there or the build fails.
 pub(crate) fn build(project: &Path, names: &[String]) -> Result<(), Error> {
     let boards = select(read_boards(&project.join("boards"))?, names)?;
-    // Boards of one target are built by one cargo.
-    let mut by_target: BTreeMap<&str, Vec<&BoardFile>> = BTreeMap::new();
-    for board in &boards {
-        by_target
-            .entry(&board.firmware.target)
-            .or_default()
-            .push(board);
-    }
-    let targets: Vec<&str> = by_target.keys().copied().collect();
+    let targets: BTreeSet<&str> = boards.iter().map(|board| &*board.firmware.target).collect();
+    let targets: Vec<&str> = targets.into_iter().collect();
     let toolchain = Toolchain::find(project, &targets)?;
     eprintln!("xtask: building firmware with {toolchain}");
     let build_folder = project.join("target/firmware-build");
@@ -105,37 +123,43 @@ pub(crate) fn build(project: &Path, names: &[String]) -> Result<(), Error> {
             source,
         })?;
     }
-    for (target, boards) in by_target {
-        let mut command = toolchain.cargo_build(target);
+    let build = |package: &str, target: &str, profile: Profile, image: &Path| {
+        let mut command = toolchain.cargo_build(target, profile.name());
         command
             .current_dir(project.join("firmware"))
             .arg("--target-dir")
-            .arg(&build_folder);
-        for board in &boards {
-            command.args(["--package", &board.firmware.package]);
-        }
-        if names.is_empty() {
-            command.args(["--package", EXAMPLE]);
-        }
+            .arg(&build_folder)
+            .args(["--package", package]);
         let status = command.status().map_err(|source| Error::Cargo {
             toolchain: toolchain.to_string(),
             source,
         })?;
         if !status.success() {
             return Err(Error::Build {
+                package: package.to_owned(),
                 target: target.to_owned(),
             });
         }
-        let built_folder = build_folder.join(target).join("release");
-        for board in boards {
-            let image = image_folder.join(format!("{}.elf", board.name));
-            install(&built_folder.join(&board.firmware.package), &image)?;
-            eprintln!("xtask: {}", image.display());
-        }
-        if names.is_empty() {
+        let built_folder = build_folder.join(target).join(profile.name());
+        install(&built_folder.join(package), image)?;
+        eprintln!("xtask: {}", image.display());
+        Ok(())
+    };
+    // Each board by a cargo of its own: the drivers are chosen by features of
+    // a package that all share, and cargo would unite those of one build.
+    for board in &boards {
+        let Firmware {
+            target,
+            package,
+            profile,
+        } = &board.firmware;
+        let image = image_folder.join(format!("{}.elf", board.name));
+        build(package, target, *profile, &image)?;
+    }
+    if names.is_empty() {
+        for target in EXAMPLE_TARGETS {
             let image = example_folder.join(format!("bare-metal-{target}.elf"));
-            install(&built_folder.join(EXAMPLE), &image)?;
-            eprintln!("xtask: {}", image.display());
+            build(EXAMPLE, target, Profile::Release, &image)?;
         }
     }
     Ok(())

@@ -103,7 +103,7 @@ impl Toolchain {
 
     /// Its cargo, told to build for `target` with this toolchain and no other:
     /// what the cargo that runs us left in the environment is cleared.
-    pub(crate) fn cargo_build(&self, target: &str) -> Command {
+    pub(crate) fn cargo_build(&self, target: &str, profile: &str) -> Command {
         let mut command = Command::new(match self {
             Self::Rustup { cargo, .. } => cargo,
             Self::Debian => Path::new(DEBIAN_CARGO),
@@ -119,7 +119,7 @@ impl Toolchain {
         ] {
             command.env_remove(name);
         }
-        command.args(["build", "--release", "--target", target]);
+        command.args(["build", "--profile", profile, "--target", target]);
         match self {
             Self::Rustup { rustc, .. } => {
                 command.env("RUSTC", rustc);

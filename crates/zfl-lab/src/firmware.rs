@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use zfl_machine::Board;
+use zfl_machine::image::{self, ImageError};
+
 /// A firmware image that the program carries.
 #[derive(Clone, Copy, Debug)]
 pub struct FirmwareImage {
@@ -33,13 +36,13 @@ pub enum FirmwareError {
         /// The board.
         board: String,
     },
-    /// It is no ELF file.
-    #[error("firmware {} is not an ELF file (it begins with {found:02x?}, expected 7f 45 4c 46)", path.display())]
-    NotElf {
-        /// Which file.
-        path: PathBuf,
-        /// Its first bytes.
-        found: Vec<u8>,
+    /// It cannot run on the board.
+    #[error("firmware {place}: {source}")]
+    Unfit {
+        /// Which.
+        place: String,
+        /// Why.
+        source: ImageError,
     },
     /// It cannot be read or written.
     #[error("failed to {what} firmware {}: {source}", path.display())]
@@ -77,7 +80,7 @@ impl FirmwareSource {
     /// The image of a board.
     ///
     /// # Errors
-    /// When there is none, or it is no ELF file, or it cannot be read.
+    /// When there is none, or it cannot be read.
     pub fn image(&self, board: &str) -> Result<Cow<'static, [u8]>, FirmwareError> {
         let Some(path) = self.in_folder(board) else {
             return match self.carried(board) {
@@ -87,15 +90,28 @@ impl FirmwareSource {
                 }),
             };
         };
-        match std::fs::read(&path) {
-            Ok(bytes) if bytes.starts_with(b"\x7fELF") => Ok(Cow::Owned(bytes)),
-            Ok(bytes) => Err(FirmwareError::NotElf {
-                path,
-                found: bytes.get(..4).unwrap_or(&bytes).to_vec(),
-            }),
-            Err(source) => Err(FirmwareError::File {
+        std::fs::read(&path)
+            .map(Cow::Owned)
+            .map_err(|source| FirmwareError::File {
                 what: "read",
                 path,
+                source,
+            })
+    }
+
+    /// The image of a board, which can run on it.
+    ///
+    /// # Errors
+    /// As [`Self::image`], and when it cannot run there.
+    pub fn fit_image(&self, board: &Board) -> Result<Cow<'static, [u8]>, FirmwareError> {
+        let bytes = self.image(&board.name)?;
+        match image::check(board, &bytes) {
+            Ok(()) => Ok(bytes),
+            Err(source) => Err(FirmwareError::Unfit {
+                place: match self.in_folder(&board.name) {
+                    Some(path) => path.display().to_string(),
+                    None => format!("for board {}, part of zfl", board.name),
+                },
                 source,
             }),
         }
@@ -105,10 +121,10 @@ impl FirmwareSource {
     /// for whoever wants to know later what ran).
     ///
     /// # Errors
-    /// When there is none, or it is no ELF file, or it cannot be written.
-    pub fn place(&self, board: &str, folder: &Path) -> Result<PathBuf, FirmwareError> {
-        let bytes = self.image(board)?;
-        let path = folder.join(format!("{board}.elf"));
+    /// When there is none, or it cannot run there, or it cannot be written.
+    pub fn place(&self, board: &Board, folder: &Path) -> Result<PathBuf, FirmwareError> {
+        let bytes = self.fit_image(board)?;
+        let path = folder.join(format!("{}.elf", board.name));
         let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes));
         match written {
             Ok(()) => Ok(path),
@@ -129,25 +145,46 @@ mod tests {
     fn a_folder_overrides_what_is_carried() {
         const CARRIED: &[FirmwareImage] = &[FirmwareImage {
             board: "a",
-            elf: b"\x7fELF carried",
+            elf: b"carried",
         }];
         let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("run/firmware");
         let mut source = FirmwareSource {
             folder: None,
             carried: CARRIED,
         };
-        let placed = source.place("a", &target).unwrap();
-        assert_eq!(std::fs::read(&placed).unwrap(), b"\x7fELF carried");
-        let error = source.place("b", &target).unwrap_err().to_string();
+        assert_eq!(*source.image("a").unwrap(), *b"carried");
+        let error = source.image("b").unwrap_err().to_string();
         assert!(error.contains("no firmware for board b"), "{error}");
 
         source.folder = Some(folder.path().to_owned());
-        std::fs::write(folder.path().join("a.elf"), b"\x7fELF other").unwrap();
-        let placed = source.place("a", &target).unwrap();
-        assert_eq!(std::fs::read(&placed).unwrap(), b"\x7fELF other");
-        std::fs::write(folder.path().join("a.elf"), b"MZ").unwrap();
-        let error = source.place("a", &target).unwrap_err().to_string();
-        assert!(error.contains("not an ELF file"), "{error}");
+        std::fs::write(folder.path().join("a.elf"), b"other").unwrap();
+        assert_eq!(*source.image("a").unwrap(), *b"other");
+    }
+
+    #[test]
+    fn what_cannot_run_is_not_placed() {
+        const CARRIED: &[FirmwareImage] = &[FirmwareImage {
+            board: "mps2-an386",
+            elf: b"MZ",
+        }];
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("run/firmware");
+        let board = Board::named("mps2-an386").unwrap();
+        let mut source = FirmwareSource {
+            folder: None,
+            carried: CARRIED,
+        };
+        let error = source.place(&board, &target).unwrap_err().to_string();
+        assert!(
+            error.starts_with("firmware for board mps2-an386, part of zfl: not an ELF file"),
+            "{error}"
+        );
+        source.folder = Some(folder.path().to_owned());
+        let path = folder.path().join("mps2-an386.elf");
+        std::fs::write(&path, b"MZ").unwrap();
+        let error = source.place(&board, &target).unwrap_err().to_string();
+        let expected = format!("firmware {}: not an ELF file", path.display());
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(!target.exists());
     }
 }

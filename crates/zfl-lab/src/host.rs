@@ -327,7 +327,7 @@ fn place_images(plan: &FleetPlan) -> Result<Vec<PathBuf>, HostError> {
         let image = match known {
             Some((_, image)) => image.clone(),
             None => {
-                let image = plan.firmware.place(&board.name, &folder)?;
+                let image = plan.firmware.place(board, &folder)?;
                 placed.push((&board.name, image.clone()));
                 image
             }

@@ -81,10 +81,14 @@ impl Kind {
         firmware: &FirmwareSource,
     ) -> Result<Self, KindError> {
         let image = match firmware.image(&board.name) {
-            Ok(bytes) => Some(image_size(&bytes).map_err(|source| KindError::Image {
-                board: board.name.clone(),
-                source,
-            })?),
+            Ok(bytes) => {
+                Some(
+                    image_size(&bytes, &board.memory).map_err(|source| KindError::Image {
+                        board: board.name.clone(),
+                        source,
+                    })?,
+                )
+            }
             Err(FirmwareError::Missing { .. }) => None,
             Err(error) => return Err(error.into()),
         };

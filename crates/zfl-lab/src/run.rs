@@ -17,7 +17,7 @@ use zfl_machine::fleet::FleetError;
 use zfl_machine::launch::find_program;
 use zfl_machine::mcu::Cycles;
 use zfl_machine::usage::Usage;
-use zfl_machine::{FleetProgress, LauncherProgram, Mcu};
+use zfl_machine::{Board, FleetProgress, LauncherProgram, Mcu};
 use zfl_net::AddressPlan;
 use zfl_net::bridge::Bridge;
 use zfl_nn::Task;
@@ -292,11 +292,7 @@ pub async fn run(
     // Everything that can be wrong with the experiment is found before
     // anything is started.
     let groups = match &context.fleet {
-        Some(fleet) => {
-            let groups = groups(experiment, &fleet.firmware)?;
-            check_installed(&groups, &fleet.firmware)?;
-            groups
-        }
+        Some(fleet) => groups(experiment, &fleet.firmware)?,
         None => Vec::new(),
     };
     RunFolder::check_free(&context.folder)?;
@@ -463,13 +459,21 @@ struct Group {
     on_misfit: OnMisfit,
 }
 
-/// The emulated part of the fleet.
-fn groups(experiment: &Experiment, firmware: &FirmwareSource) -> Result<Vec<Group>, KindError> {
+/// The emulated part of the fleet, whose boards have their emulators and their
+/// firmware.
+fn groups(experiment: &Experiment, firmware: &FirmwareSource) -> Result<Vec<Group>, RunError> {
     let mut end = 0;
     let mut groups = Vec::new();
     for group in &experiment.fleet {
         let clients = end..end + group.count;
         end = clients.end;
+        if group.fidelity == Fidelity::Native {
+            continue;
+        }
+        let board = Board::find(&group.board).map_err(KindError::from)?;
+        find_program(&board.qemu.binary)
+            .map_err(|error| HostError::from(FleetError::from(error)))?;
+        firmware.fit_image(&board).map_err(HostError::from)?;
         if let Some(kind) = Kind::of(group, firmware)? {
             groups.push(Group {
                 clients,
@@ -489,19 +493,6 @@ fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> Vec<Kind> {
         std::iter::repeat_n(kind, count)
     };
     groups.into_iter().flat_map(of_group).collect()
-}
-
-/// Checks that each board has its emulator and its firmware.
-fn check_installed(groups: &[Group], firmware: &FirmwareSource) -> Result<(), HostError> {
-    let mut checked: Vec<&str> = Vec::new();
-    for Kind { board, .. } in groups.iter().map(|group| &group.kind) {
-        if !checked.contains(&board.name.as_str()) {
-            checked.push(&board.name);
-            find_program(&board.qemu.binary).map_err(FleetError::from)?;
-            firmware.image(&board.name)?;
-        }
-    }
-    Ok(())
 }
 
 /// What a run begins with.

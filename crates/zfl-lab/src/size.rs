@@ -13,6 +13,7 @@ use object::{Endianness, elf};
 use serde::Serialize;
 use zfl_client::Needs;
 use zfl_data::{LoadError, Partition, PartitionError, SearchPath};
+use zfl_machine::board::Memory;
 use zfl_nn::{Format, SAMPLES_MAX, Task};
 use zfl_proto::message::{Encoding, StartHeader, UpdateHeader};
 use zfl_proto::{ClientId, RoundIndex};
@@ -377,8 +378,13 @@ pub struct ImageSize {
 }
 
 /// Adds up the sections of an image: those that may be written are in RAM, all
-/// that have contents are in flash.
-pub(crate) fn image_size(bytes: &[u8]) -> Result<ImageSize, object::Error> {
+/// that have contents are in flash. The stack, which riscv-rt has a section
+/// for, is not of the statics.
+pub(crate) fn image_size(bytes: &[u8], memory: &Memory) -> Result<ImageSize, object::Error> {
+    let is_stack = |address: u32| {
+        let offset = address.checked_sub(memory.ram.base);
+        offset.is_some_and(|offset| offset < memory.stack_bytes)
+    };
     let header = elf::FileHeader32::<Endianness>::parse(bytes)?;
     let endian = header.endian()?;
     let mut size = ImageSize::default();
@@ -388,7 +394,7 @@ pub(crate) fn image_size(bytes: &[u8]) -> Result<ImageSize, object::Error> {
         if flags & elf::SHF_ALLOC == 0 {
             continue;
         }
-        if flags & elf::SHF_WRITE != 0 {
+        if flags & elf::SHF_WRITE != 0 && !is_stack(section.sh_addr(endian)) {
             size.ram_bytes += len;
         }
         if section.sh_type(endian) != elf::SHT_NOBITS {
@@ -462,6 +468,10 @@ mod tests {
         (elf::SHT_PROGBITS, 0, 9999),
     ];
 
+    fn memory() -> Memory {
+        Board::named("mps2-an386").unwrap().memory
+    }
+
     fn firmware(sections: &[(u32, u32, u32)]) -> FirmwareSource {
         let image = FirmwareImage {
             board: "mps2-an386",
@@ -490,14 +500,14 @@ mod tests {
 
     #[test]
     fn sections_are_added_up() {
-        let size = image_size(&image(&SECTIONS)).unwrap();
+        let size = image_size(&image(&SECTIONS), &memory()).unwrap();
         let expected = ImageSize {
             flash_bytes: 1230,
             ram_bytes: 34,
         };
         assert_eq!(size, expected);
-        assert!(image_size(b"\x7fELF").is_err());
-        assert!(image_size(&image(&SECTIONS)[..100]).is_err());
+        assert!(image_size(b"\x7fELF", &memory()).is_err());
+        assert!(image_size(&image(&SECTIONS)[..100], &memory()).is_err());
     }
 
     #[test]

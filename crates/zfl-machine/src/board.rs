@@ -18,7 +18,11 @@ use crate::MacAddress;
 pub const DEFAULT_NAME: &str = "mps2-an386";
 
 /// The boards of this program: file name and text.
-const EMBEDDED: [(&str, &str); 3] = [
+const EMBEDDED: [(&str, &str); 8] = [
+    (
+        "boards/lm3s6965evb.toml",
+        include_str!("../../../boards/lm3s6965evb.toml"),
+    ),
     (
         "boards/mps2-an385.toml",
         include_str!("../../../boards/mps2-an385.toml"),
@@ -30,6 +34,22 @@ const EMBEDDED: [(&str, &str); 3] = [
     (
         "boards/mps2-an500.toml",
         include_str!("../../../boards/mps2-an500.toml"),
+    ),
+    (
+        "boards/mps2-an505.toml",
+        include_str!("../../../boards/mps2-an505.toml"),
+    ),
+    (
+        "boards/mps3-an547.toml",
+        include_str!("../../../boards/mps3-an547.toml"),
+    ),
+    (
+        "boards/riscv-virt-rv32imac.toml",
+        include_str!("../../../boards/riscv-virt-rv32imac.toml"),
+    ),
+    (
+        "boards/riscv-virt-rv32imafc.toml",
+        include_str!("../../../boards/riscv-virt-rv32imafc.toml"),
     ),
 ];
 
@@ -57,6 +77,8 @@ pub struct Board {
     pub timer: Timer,
     /// Its free-running counter.
     pub counter: Counter,
+    /// What the processor leaves to the platform; an Arm leaves nothing.
+    pub platform: Option<Platform>,
 }
 
 /// How a board is emulated.
@@ -66,6 +88,10 @@ pub struct Qemu {
     pub binary: PathBuf,
     /// Its `-M`.
     pub machine: String,
+    /// Its `-cpu`, where the machine has a choice.
+    pub cpu: Option<String>,
+    /// Its `-bios`, where the machine would bring one of its own.
+    pub bios: Option<String>,
     /// The network controller it emulates.
     pub nic_model: NicModel,
 }
@@ -77,6 +103,10 @@ pub struct Qemu {
 pub enum NicModel {
     /// SMSC LAN9118.
     Lan9118,
+    /// The Ethernet controller of the Stellaris microcontrollers.
+    Stellaris,
+    /// VirtIO on an MMIO transport.
+    VirtioNetDevice,
 }
 
 impl NicModel {
@@ -84,6 +114,23 @@ impl NicModel {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lan9118 => "lan9118",
+            Self::Stellaris => "stellaris",
+            Self::VirtioNetDevice => "virtio-net-device",
+        }
+    }
+
+    /// QEMU's arguments for it: part of the machine, or plugged in.
+    fn arguments(self, mac: MacAddress) -> [OsString; 2] {
+        let name = self.name();
+        match self {
+            Self::Lan9118 | Self::Stellaris => [
+                "-net".into(),
+                format!("nic,model={name},netdev=n0,macaddr={mac}").into(),
+            ],
+            Self::VirtioNetDevice => [
+                "-device".into(),
+                format!("{name},netdev=n0,mac={mac}").into(),
+            ],
         }
     }
 }
@@ -116,6 +163,19 @@ pub struct Firmware {
     pub target: String,
     /// The package in `firmware/boards/`.
     pub package: String,
+    /// How it is compiled.
+    pub profile: Profile,
+}
+
+/// How the compiler optimises a firmware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// For speed where the time goes, else for size.
+    #[default]
+    Release,
+    /// For size everywhere, for boards with little flash.
+    Small,
 }
 
 /// A board's memory map. The regions do not overlap.
@@ -190,6 +250,16 @@ pub struct Counter {
     pub clock_hz: u32,
 }
 
+/// Where a platform has what other processors have inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Platform {
+    /// Address of the interrupt controller's registers.
+    pub interrupt_controller: u32,
+    /// Address that restarts the machine when it is written.
+    pub reset_register: u32,
+}
+
 /// Why there is no such [`Board`].
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
@@ -242,6 +312,7 @@ struct RawBoard {
     console: Uart,
     timer: Timer,
     counter: Counter,
+    platform: Option<Spanned<Platform>>,
 }
 
 #[derive(Deserialize)]
@@ -249,6 +320,8 @@ struct RawBoard {
 struct RawQemu {
     binary: Spanned<String>,
     machine: Spanned<String>,
+    cpu: Option<Spanned<String>>,
+    bios: Option<Spanned<String>>,
     nic_model: NicModel,
 }
 
@@ -265,6 +338,8 @@ struct RawCpu {
 struct RawFirmware {
     target: Spanned<String>,
     package: Spanned<String>,
+    #[serde(default)]
+    profile: Profile,
 }
 
 #[derive(Deserialize)]
@@ -436,12 +511,37 @@ impl Board {
                 "no emulator; allowed is a program's name, or a path with a `/`",
             ));
         }
+        let target = &raw.firmware.target;
+        match (target.get_ref().starts_with("riscv"), &raw.platform) {
+            (true, None) => {
+                return Err(Fault::at(
+                    target,
+                    "a RISC-V target needs [platform] with `interrupt-controller` and `reset-register`",
+                ));
+            }
+            (false, Some(platform)) => {
+                return Err(Fault::at(
+                    platform,
+                    format!(
+                        "[platform] is for RISC-V; {} has both in the processor",
+                        target.get_ref()
+                    ),
+                ));
+            }
+            _ => {}
+        }
+        let option = |value: Option<Spanned<String>>, key, others| {
+            value.map(|value| word(value, key, others)).transpose()
+        };
         Ok(Self {
             name: word(raw.name, "name", "-")?,
             description: raw.description,
             qemu: Qemu {
                 binary: binary.into_inner().into(),
                 machine: word(raw.qemu.machine, "qemu.machine", "-._")?,
+                // An argument of its own, with properties behind commas.
+                cpu: option(raw.qemu.cpu, "qemu.cpu", "-._,=")?,
+                bios: option(raw.qemu.bios, "qemu.bios", "-._")?,
                 nic_model: raw.qemu.nic_model,
             },
             cpu: Cpu {
@@ -452,12 +552,14 @@ impl Board {
             firmware: Firmware {
                 target: word(raw.firmware.target, "firmware.target", "-._")?,
                 package: word(raw.firmware.package, "firmware.package", "-_")?,
+                profile: raw.firmware.profile,
             },
             memory,
             nic: raw.nic,
             console: raw.console,
             timer: raw.timer,
             counter: raw.counter,
+            platform: raw.platform.map(Spanned::into_inner),
         })
     }
 
@@ -493,6 +595,11 @@ impl Board {
         ]
         .map(Into::into)
         .into();
+        for (option, value) in [("-cpu", &self.qemu.cpu), ("-bios", &self.qemu.bios)] {
+            if let Some(value) = value {
+                arguments.extend([option.into(), value.into()]);
+            }
+        }
         let netdev = match machine.nic {
             NicArgument::Inherited => "dgram,id=n0,local.type=fd,local.str=0".into(),
             NicArgument::Tap { interface } => {
@@ -500,12 +607,7 @@ impl Board {
             }
         };
         arguments.extend(["-netdev".into(), netdev.into()]);
-        let nic = format!(
-            "nic,model={},netdev=n0,macaddr={}",
-            self.qemu.nic_model.name(),
-            machine.mac
-        );
-        arguments.extend(["-net".into(), nic.into()]);
+        arguments.extend(self.qemu.nic_model.arguments(machine.mac));
         if let InstructionCounting::On { shift } = machine.instruction_counting {
             let icount = format!("shift={shift},sleep=on");
             arguments.extend(["-icount".into(), icount.into()]);
@@ -629,7 +731,7 @@ fn distance(from: &str, to: &str) -> usize {
 mod tests {
     use super::*;
 
-    const TEXT: &str = EMBEDDED[1].1;
+    const TEXT: &str = include_str!("../../../boards/mps2-an386.toml");
 
     /// The error of the board file in which `from` reads `to`.
     fn check(from: &str, to: &str, expected: &str) {
@@ -673,7 +775,8 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known() {
-        let known = "known boards: mps2-an385, mps2-an386, mps2-an500";
+        let known = "known boards: lm3s6965evb, mps2-an385, mps2-an386, mps2-an500, mps2-an505, \
+                     mps3-an547, riscv-virt-rv32imac, riscv-virt-rv32imafc";
         assert_eq!(
             Board::named("mps2-386").unwrap_err().to_string(),
             format!("no board `mps2-386`, did you mean `mps2-an386`?; {known}")
@@ -712,7 +815,7 @@ mod tests {
             "nic-model = \"lan9118\"",
             "nic-model = \"e1000\"",
             &format!(
-                "b.toml:{}: unknown variant `e1000`, expected `lan9118`",
+                "b.toml:{}: unknown variant `e1000`, expected one of `lan9118`, `stellaris`, `virtio-net-device`",
                 place("\"lan9118\"")
             ),
         );
@@ -754,6 +857,38 @@ mod tests {
             &format!(
                 "b.toml:{}: memory.arena overlaps memory.ram",
                 place("0x0100_0000")
+            ),
+        );
+        check(
+            "target = \"thumbv7em-none-eabihf\"",
+            "target = \"riscv32imac-unknown-none-elf\"",
+            &format!(
+                "b.toml:{}: a RISC-V target needs [platform] with `interrupt-controller` and `reset-register`",
+                place("\"thumbv7em-none-eabihf\"")
+            ),
+        );
+        check(
+            "[firmware]",
+            "[platform]\ninterrupt-controller = 1\nreset-register = 2\n[firmware]",
+            &format!(
+                "b.toml:{}: [platform] is for RISC-V; thumbv7em-none-eabihf has both in the processor",
+                place("[firmware]")
+            ),
+        );
+        check(
+            "[cpu]",
+            "cpu = \"rv32 -S\"\n[cpu]",
+            &format!(
+                "b.toml:{}:7: qemu.cpu is `rv32 -S`; allowed are 1 to 64 letters, digits and `-` `.` `_` `,` `=`, beginning with a letter or digit",
+                place("[cpu]").split_once(':').unwrap().0
+            ),
+        );
+        check(
+            "package =",
+            "profile = \"fast\"\npackage =",
+            &format!(
+                "b.toml:{}:11: unknown variant `fast`, expected `release` or `small`",
+                place("package =").split_once(':').unwrap().0
             ),
         );
         check(
@@ -811,6 +946,28 @@ mod tests {
             "{tap}"
         );
         assert!(tap.contains("-icount shift=7,sleep=on "), "{tap}");
+    }
+
+    #[test]
+    fn a_machine_with_a_choice_is_told_what_to_choose() {
+        let line = Board::named("riscv-virt-rv32imafc")
+            .unwrap()
+            .arguments(&MachineArguments {
+                firmware: Path::new("x.elf"),
+                nic: NicArgument::Inherited,
+                mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
+                instruction_counting: InstructionCounting::Off,
+            })
+            .join(std::ffi::OsStr::new(" "))
+            .into_string()
+            .unwrap();
+        assert_eq!(
+            line,
+            "-M virt -accel tcg,tb-size=2 -display none -nodefaults -no-reboot \
+             -chardev socket,id=console,fd=1 -serial chardev:console \
+             -cpu rv32,d=false -bios none -netdev dgram,id=n0,local.type=fd,local.str=0 \
+             -device virtio-net-device,netdev=n0,mac=5e:00:00:00:00:07 -kernel x.elf"
+        );
     }
 
     #[test]

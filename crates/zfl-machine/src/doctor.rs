@@ -3,7 +3,7 @@
 //! Each [`Check`] carries the command that mends what is wrong. Printing is
 //! the command line's.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::Board;
+use crate::board::DEFAULT_NAME;
 use crate::console::printable;
 use crate::launch::find_program;
 use crate::limits::descriptor_limits;
@@ -75,6 +76,8 @@ pub struct FirmwareImage {
     /// Where it is, or that it is part of the program; `None` where there is
     /// none.
     pub found: Option<String>,
+    /// Why it cannot be used, if so.
+    pub fault: Option<String>,
 }
 
 /// Looks at everything: emulators of `boards`, `images`, what the bridge
@@ -87,12 +90,13 @@ pub async fn checks(
     descriptors_needed: u64,
 ) -> Vec<Check> {
     let mut checks = Vec::new();
-    let emulators: BTreeSet<&Path> = boards
-        .iter()
-        .map(|board| board.qemu.binary.as_path())
-        .collect();
-    for emulator in emulators {
-        checks.push(emulator_check(emulator).await);
+    let mut emulators: BTreeMap<&Path, Vec<&str>> = BTreeMap::new();
+    for board in boards {
+        let emulated = emulators.entry(&board.qemu.binary).or_default();
+        emulated.push(&board.name);
+    }
+    for (emulator, boards) in emulators {
+        checks.push(of_boards(emulator_check(emulator).await, &boards));
     }
     checks.extend(images.iter().map(image_check));
     checks.push(descriptor_check(
@@ -105,6 +109,19 @@ pub async fn checks(
     checks.push(namespace_check().await);
     checks.push(tun_check(Path::new("/dev/net/tun")));
     checks
+}
+
+/// An emulator that only boards other than the default need is not missed by
+/// everybody.
+fn of_boards(check: Check, boards: &[&str]) -> Check {
+    if check.status == Status::Good || boards.contains(&DEFAULT_NAME) {
+        return check;
+    }
+    Check {
+        status: Status::Partial,
+        detail: format!("{}; needed for {}", check.detail, boards.join(", ")),
+        ..check
+    }
 }
 
 async fn emulator_check(emulator: &Path) -> Check {
@@ -160,9 +177,10 @@ fn version_check(name: &str, version: &str) -> Check {
 
 fn image_check(image: &FirmwareImage) -> Check {
     let name = format!("firmware for {}", image.board);
-    match &image.found {
-        Some(place) => Check::good(name, place),
-        None => Check::bad(name, Status::Missing, "not built", "cargo xtask firmware"),
+    match (&image.found, &image.fault) {
+        (Some(_), Some(fault)) => Check::bad(name, Status::Missing, fault, "cargo xtask firmware"),
+        (Some(place), None) => Check::good(name, place),
+        (None, _) => Check::bad(name, Status::Missing, "not built", "cargo xtask firmware"),
     }
 }
 
@@ -313,14 +331,18 @@ mod tests {
 
     #[test]
     fn a_missing_image_says_how_to_build_it() {
-        let check = |found: Option<&str>| {
+        let check = |found: Option<&str>, fault: Option<&str>| {
             image_check(&FirmwareImage {
                 board: "mps2-an386".into(),
                 found: found.map(Into::into),
+                fault: fault.map(Into::into),
             })
         };
-        assert_eq!(check(Some("built in")).status, Status::Good);
-        let missing = check(None);
+        assert_eq!(check(Some("built in"), None).status, Status::Good);
+        let unfit = check(Some("built in"), Some("not an ELF file"));
+        assert_eq!(unfit.status, Status::Missing);
+        assert_eq!(unfit.detail, "not an ELF file");
+        let missing = check(None, None);
         assert_eq!(missing.name, "firmware for mps2-an386");
         assert_eq!(missing.remedy.as_deref(), Some("cargo xtask firmware"));
     }
@@ -373,10 +395,17 @@ mod tests {
     #[tokio::test]
     async fn everything_that_is_wrong_has_a_remedy() {
         let mut boards = Board::all().unwrap();
-        boards[0].qemu.binary = "/nowhere/qemu".into();
+        for board in &mut boards {
+            if board.platform.is_some() {
+                board.qemu.binary = "/nowhere/riscv".into();
+            } else {
+                board.qemu.binary = "/nowhere/qemu".into();
+            }
+        }
         let images = [FirmwareImage {
             board: "mps2-an385".into(),
             found: None,
+            fault: None,
         }];
         let checks = checks(&boards, &images, 10, 100).await;
         for check in &checks {
@@ -392,5 +421,15 @@ mod tests {
             .unwrap();
         assert_eq!(missing.detail, "/nowhere/qemu not found");
         assert_eq!(missing.status, Status::Missing);
+        // Only some boards need it.
+        let partial = checks
+            .iter()
+            .find(|check| check.name == "/nowhere/riscv")
+            .unwrap();
+        assert_eq!(
+            partial.detail,
+            "/nowhere/riscv not found; needed for riscv-virt-rv32imac, riscv-virt-rv32imafc"
+        );
+        assert_eq!(partial.status, Status::Partial);
     }
 }

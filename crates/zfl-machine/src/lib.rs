@@ -19,6 +19,7 @@ pub mod board;
 pub mod console;
 pub mod doctor;
 pub mod fleet;
+pub mod image;
 pub mod launch;
 pub mod limits;
 mod mac;

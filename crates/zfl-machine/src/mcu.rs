@@ -35,10 +35,14 @@ const EMBEDDED: &[(&str, &str)] = profiles![
     "apollo3",
     "cc2538",
     "cc2652r",
+    "ensemble-e3-he",
+    "esp32-c3",
+    "gd32vf103",
     "imxrt1062",
     "lm3s6965",
     "lpc1768",
     "nrf52840",
+    "rp2350",
     "stm32f103",
     "stm32f207",
     "stm32f405",
@@ -46,6 +50,7 @@ const EMBEDDED: &[(&str, &str)] = profiles![
     "stm32f746",
     "stm32h743",
     "stm32l476",
+    "stm32u585",
 ];
 
 /// The profile of a microcontroller. Made by reading a profile file, and by
@@ -599,7 +604,8 @@ mod tests {
             "board = \"mps2-an836\"",
             "\"mps2-an836\"",
             "no board `mps2-an836`, did you mean `mps2-an386`?; \
-             known boards: mps2-an385, mps2-an386, mps2-an500",
+             known boards: lm3s6965evb, mps2-an385, mps2-an386, mps2-an500, mps2-an505, \
+             mps3-an547, riscv-virt-rv32imac, riscv-virt-rv32imafc",
         );
         check(
             "name = \"nrf52840\"",

@@ -174,7 +174,7 @@ impl fmt::Display for InputError {
                 what,
                 value,
                 allowed,
-            } => write!(f, "{what} {value} must be {allowed}"),
+            } => write!(f, "{what} {} must be {allowed}", Decimal(*value)),
             Self::Diverged { epoch } => write!(
                 f,
                 "training diverged in epoch {}: lower the learning rate",
@@ -209,5 +209,67 @@ pub fn check_labels(labels: &[u8], class_count: usize) -> Result<(), InputError>
             label: labels[sample],
             class_count,
         }),
+    }
+}
+
+/// A number for people: as they know it from elsewhere, but on a device with
+/// six decimals at most, for to find the shortest form takes 10 KB of code.
+struct Decimal(f32);
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if cfg!(target_os = "none") {
+            self.short(f)
+        } else {
+            self.0.fmt(f)
+        }
+    }
+}
+
+impl Decimal {
+    fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MILLIONTHS: u64 = 1_000_000;
+        if self.0.is_nan() {
+            return f.write_str("NaN");
+        }
+        // Saturates: of what is out of bounds, the size is enough.
+        let millionths = (f64::from(self.0.abs()) * 1e6 + 0.5) as u64;
+        let sign = if self.0 < 0.0 { "-" } else { "" };
+        write!(f, "{sign}{}", millionths / MILLIONTHS)?;
+        let (mut rest, mut digits) = (millionths % MILLIONTHS, 6);
+        if rest == 0 {
+            return Ok(());
+        }
+        while rest.is_multiple_of(10) {
+            rest /= 10;
+            digits -= 1;
+        }
+        write!(f, ".{rest:0digits$}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_decimal_is_near() {
+        struct Short(f32);
+        impl fmt::Display for Short {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Decimal(self.0).short(f)
+            }
+        }
+        for (value, expected) in [
+            (0.0, "0"),
+            (-1.5, "-1.5"),
+            (0.1, "0.1"),
+            (2.000_05, "2.00005"),
+            (1e-9, "0"),
+            (f32::NAN, "NaN"),
+            (-f32::INFINITY, "-18446744073709.551615"),
+        ] {
+            assert_eq!(Short(value).to_string(), expected);
+        }
     }
 }

@@ -5,21 +5,12 @@
     reason = "reachable through the associated types of a private trait"
 )]
 
-#[cfg(any(
-    all(target_arch = "arm", target_abi = "eabi"),
-    all(target_arch = "riscv32", not(target_feature = "f")),
-))]
+#[cfg(software_float)]
 pub(crate) use crate::soft::multiply_add;
-#[cfg(any(
-    all(target_arch = "arm", target_abi = "eabi"),
-    all(target_arch = "riscv32", not(target_feature = "f")),
-))]
+#[cfg(software_float)]
 pub use crate::soft::{Addends as Signals, Sums};
 
-#[cfg(not(any(
-    all(target_arch = "arm", target_abi = "eabi"),
-    all(target_arch = "riscv32", not(target_feature = "f")),
-)))]
+#[cfg(not(software_float))]
 mod hard {
     /// Totals of a tile, to which one scaled row after another is added.
     #[derive(Clone, Copy)]
@@ -75,13 +66,7 @@ mod hard {
     }
 }
 
-#[cfg(not(any(
-    all(target_arch = "arm", target_abi = "eabi"),
-    all(target_arch = "riscv32", not(target_feature = "f")),
-)))]
+#[cfg(not(software_float))]
 pub(crate) use hard::multiply_add;
-#[cfg(not(any(
-    all(target_arch = "arm", target_abi = "eabi"),
-    all(target_arch = "riscv32", not(target_feature = "f")),
-)))]
+#[cfg(not(software_float))]
 pub use hard::{Signals, Sums};

@@ -35,12 +35,7 @@ use core::hint::black_box;
 use core::num::NonZeroU32;
 
 /// Whether the target computes `f32` in software.
-///
-/// RISC-V: a stable compiler does not say whether there is an `F` extension.
-pub(crate) const FASTER: bool = cfg!(any(
-    all(target_arch = "arm", target_abi = "eabi"),
-    all(target_arch = "riscv32", not(target_feature = "f")),
-));
+pub(crate) const FASTER: bool = cfg!(software_float);
 
 /// The bit left of a mantissa's 23 stored ones.
 const LEADING_ONE: u32 = 1 << 23;

@@ -23,7 +23,7 @@ run <ipv4>/<prefix> coordinator=<ipv4>:<port> token=<32 hex digits> [instruction
     [arena-bytes=<n>]\n\
                                        join the network and learn\n\
 stats                                  counters and memory\n\
-crash panic|fault|hang                 end this device on purpose";
+crash panic|fault|stack|hang           end this device on purpose";
 
 /// What can be typed at the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub enum Crash {
     Panic,
     /// A processor fault.
     Fault,
+    /// More stack than there is.
+    Stack,
     /// Interrupts off, for ever.
     Hang,
 }
@@ -142,8 +144,9 @@ impl Command {
             "crash" => match words.next() {
                 (_, "panic") => Self::Crash(Crash::Panic),
                 (_, "fault") => Self::Crash(Crash::Fault),
+                (_, "stack") => Self::Crash(Crash::Stack),
                 (_, "hang") => Self::Crash(Crash::Hang),
-                (column, _) => return Err(expected(column, "panic, fault or hang")),
+                (column, _) => return Err(expected(column, "panic, fault, stack or hang")),
             },
             _ => return Err(expected(column, "help, run, stats or crash")),
         };
@@ -357,7 +360,7 @@ mod tests {
         check("run 1.2.3/24 ", 5, "an IPv4 address");
         check("run 1.2.3.4/31 x", 13, "a prefix length of 1 to 30");
         check("run 1.2.3.4/24 x", 16, "coordinator=<ipv4>:<port>");
-        check("crash softly", 7, "panic, fault or hang");
+        check("crash softly", 7, "panic, fault, stack or hang");
         check(
             &RUN.replace("0e0f", "0e0g"),
             46,

@@ -30,7 +30,10 @@ pub const TASK_BYTES_MAX: usize = HEADER_BYTES_MAX - StartHeader::FIXED_BYTES;
 /// Length of the part that every header begins with, in bytes.
 pub const PREFIX_BYTES: usize = 20;
 
-const MAGIC: [u8; 4] = *b"ZFL1";
+/// The version of all messages; both sides must speak the same.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+const MAGIC: [u8; 4] = [b'Z', b'F', b'L', b'0' + PROTOCOL_VERSION];
 
 #[cfg(not(feature = "std"))]
 static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);

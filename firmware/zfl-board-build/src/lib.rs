@@ -2,7 +2,8 @@
 //!
 //! Reads `boards/NAME.toml`, the file that the fleet host makes the QEMU
 //! command line of, and writes into `OUT_DIR`:
-//! - `memory.x`, the memory map that cortex-m-rt's linker script includes;
+//! - `memory.x`, the memory map for the linker scripts of cortex-m-rt and
+//!   riscv-rt, and the note by which the host knows the image;
 //! - `board.rs`, the constant `BOARD` of type `zfl_firmware::Board`.
 //!
 //! An error ends the build with the file and the reason.
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde::Deserialize;
+use zfl_proto::image::{self, Note};
+use zfl_proto::message::PROTOCOL_VERSION;
 
 /// The fields of a board file that the firmware needs. Others, such as
 /// `[qemu]`, belong to the fleet host.
@@ -20,11 +23,33 @@ use serde::Deserialize;
 #[serde(rename_all = "kebab-case")]
 struct BoardFile {
     name: String,
+    qemu: Qemu,
+    firmware: Firmware,
     memory: Memory,
     nic: Peripheral,
     console: Console,
     timer: Timer,
     counter: Counter,
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Qemu {
+    nic_model: String,
+}
+
+#[derive(Deserialize)]
+struct Firmware {
+    target: String,
+}
+
+/// What Arm has in the processor.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Platform {
+    interrupt_controller: u32,
+    reset_register: u32,
 }
 
 #[derive(Deserialize)]
@@ -108,13 +133,21 @@ fn try_emit(name: &str) -> Result<(), String> {
         ));
     }
     check(&board).map_err(|reason| format!("{}: {reason}", board_path.display()))?;
-    write(&output_folder.join("memory.x"), &memory_map(&board.memory))?;
+    write(&output_folder.join("memory.x"), &memory_map(&board))?;
     write(&output_folder.join("board.rs"), &constants(&board))?;
     println!("cargo:rustc-link-search={}", output_folder.display());
+    if is_riscv(&board) {
+        // riscv-rt's script does not include it.
+        println!("cargo:rustc-link-arg-bins=-Tmemory.x");
+    }
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     // Sections are tiny; padding them to 64 KiB pages would only grow the file.
     println!("cargo:rustc-link-arg-bins=--nmagic");
     Ok(())
+}
+
+fn is_riscv(board: &BoardFile) -> bool {
+    board.firmware.target.starts_with("riscv")
 }
 
 fn variable(name: &str) -> Result<String, String> {
@@ -126,19 +159,28 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 }
 
 fn check(board: &BoardFile) -> Result<(), String> {
-    let Memory { ram, arena, .. } = &board.memory;
+    let Memory { flash, ram, arena } = &board.memory;
     if ram.stack_size % 8 != 0 || ram.stack_size >= ram.size {
         return Err(format!(
             "memory.ram.stack-size = {} must be a multiple of 8 and less than memory.ram.size",
             ram.stack_size
         ));
     }
-    // The MPU guards the mebibyte below the stack and needs it aligned.
+    // MPU or PMP guard the mebibyte below the stack and need it aligned.
     if ram.base % (1 << 20) != 0 || ram.base < 1 << 20 {
         return Err(format!(
             "memory.ram.base = {:#010x} must be a multiple of 1 MiB above zero",
             ram.base
         ));
+    }
+    let guard = ram.base - (1 << 20)..ram.base;
+    for (name, region) in [("flash", flash), ("arena", arena)] {
+        let end = region.base.saturating_add(region.size);
+        if region.base < guard.end && end > guard.start {
+            return Err(format!(
+                "memory.{name} ends at {end:#010x}; the mebibyte below memory.ram.base must be free"
+            ));
+        }
     }
     if arena.base % 8 != 0 || arena.size % 8 != 0 {
         return Err("memory.arena must begin and end at multiples of 8".to_owned());
@@ -150,31 +192,62 @@ fn check(board: &BoardFile) -> Result<(), String> {
             ));
         }
     }
-    if board.timer.clock_hz < 1_000_000 || board.counter.clock_hz < 1_000_000 {
-        return Err("timer and counter must run at 1 MHz or more".to_owned());
+    // A slow timer only makes alarms early or late; the counter is the clock.
+    if board.timer.clock_hz < 1000 || board.counter.clock_hz < 1_000_000 {
+        return Err("the timer must run at 1 kHz or more, the counter at 1 MHz".to_owned());
     }
     Ok(())
 }
 
 /// The stack is below the statics: it grows down towards `memory.ram.base`,
-/// under which the MPU allows nothing, instead of into somebody's data.
-fn memory_map(memory: &Memory) -> String {
-    let Memory { flash, ram, arena } = memory;
+/// under which nothing is allowed, instead of into somebody's data.
+fn memory_map(board: &BoardFile) -> String {
+    let Memory { flash, ram, arena } = &board.memory;
     let data_base = ram.base + ram.stack_size;
     let data_size = ram.size - ram.stack_size;
+    let runtime = if is_riscv(board) {
+        "REGION_ALIAS(\"REGION_TEXT\", FLASH);\n\
+         REGION_ALIAS(\"REGION_RODATA\", FLASH);\n\
+         REGION_ALIAS(\"REGION_DATA\", RAM);\n\
+         REGION_ALIAS(\"REGION_BSS\", RAM);\n\
+         REGION_ALIAS(\"REGION_HEAP\", RAM);\n\
+         REGION_ALIAS(\"REGION_STACK\", STACK);\n"
+    } else {
+        ""
+    };
     format!(
         "MEMORY\n{{\n  \
            FLASH : ORIGIN = {:#010x}, LENGTH = {:#x}\n  \
+           STACK : ORIGIN = {:#010x}, LENGTH = {:#x}\n  \
            RAM : ORIGIN = {data_base:#010x}, LENGTH = {data_size:#x}\n}}\n\
          _stack_end = {:#010x};\n\
          _stack_start = {data_base:#010x};\n\
          _arena_start = {:#010x};\n\
-         _arena_end = {:#010x};\n",
+         _arena_end = {:#010x};\n\
+         {runtime}{}",
         flash.base,
         flash.size,
         ram.base,
+        ram.stack_size,
+        ram.base,
         arena.base,
         arena.base + arena.size,
+        note_section(&board.name),
+    )
+}
+
+/// The note by which the host knows the image, behind the constants. Written by
+/// the linker, so that it needs no attribute that only `unsafe` code may have.
+fn note_section(board: &str) -> String {
+    let note = Note {
+        protocol_version: PROTOCOL_VERSION.into(),
+        board,
+    };
+    let bytes: Vec<String> = note.encode().map(|byte| format!("BYTE({byte})")).collect();
+    format!(
+        "SECTIONS\n{{\n  {} : ALIGN(4)\n  {{\n    {}\n  }} > FLASH\n}} INSERT AFTER .rodata;\n",
+        image::SECTION,
+        bytes.join("; ") + ";"
     )
 }
 
@@ -186,18 +259,26 @@ fn constants(board: &BoardFile) -> String {
         console,
         timer,
         counter,
+        platform,
         ..
     } = board;
+    let nic_model = variant(&board.qemu.nic_model);
+    let (interrupt_controller, reset_register) = platform.as_ref().map_or((0, 0), |platform| {
+        (platform.interrupt_controller, platform.reset_register)
+    });
     // Writing to a `String` cannot fail.
     let _ = write!(
         text,
         "/// The board that this firmware is for, from `boards/{name}.toml`.\n\
          const BOARD: zfl_firmware::Board = zfl_firmware::Board {{\n    \
              name: {name:?},\n    \
+             nic_model: zfl_firmware::NicModel::{nic_model},\n    \
              nic_base: {:#010x},\n    nic_irq: {},\n    \
              console_base: {:#010x},\n    console_rx_irq: {},\n    console_tx_irq: {},\n    \
              timer_base: {:#010x},\n    timer_irq: {},\n    timer_clock_hz: {},\n    \
-             counter_register: {:#010x},\n    counter_clock_hz: {},\n}};\n",
+             counter_register: {:#010x},\n    counter_clock_hz: {},\n    \
+             interrupt_controller_base: {interrupt_controller:#010x},\n    \
+             reset_register: {reset_register:#010x},\n}};\n",
         nic.base,
         nic.irq,
         console.base,
@@ -210,6 +291,17 @@ fn constants(board: &BoardFile) -> String {
         counter.clock_hz,
     );
     text
+}
+
+/// `Lan9118` of `lan9118`, `VirtioNetDevice` of `virtio-net-device`.
+fn variant(name: &str) -> String {
+    name.split('-')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            first.into_iter().chain(letters)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -226,7 +318,7 @@ mod tests {
     fn the_stack_is_below_the_statics() {
         let board = board(TEXT);
         check(&board).unwrap();
-        let map = memory_map(&board.memory);
+        let map = memory_map(&board);
         for line in [
             "FLASH : ORIGIN = 0x00000000, LENGTH = 0x400000",
             "RAM : ORIGIN = 0x20008000, LENGTH = 0x3f8000",
@@ -244,6 +336,8 @@ mod tests {
         let constants = constants(&board(TEXT));
         for field in [
             "name: \"mps2-an500\"",
+            "nic_model: zfl_firmware::NicModel::Lan9118",
+            "interrupt_controller_base: 0x00000000",
             "nic_base: 0xa0000000",
             "nic_irq: 13",
             "console_tx_irq: 1",
@@ -252,6 +346,42 @@ mod tests {
         ] {
             assert!(constants.contains(field), "{field} is not in:\n{constants}");
         }
+    }
+
+    #[test]
+    fn riscv_has_its_own_regions_and_devices() {
+        let board = board(include_str!("../../../boards/riscv-virt-rv32imac.toml"));
+        check(&board).unwrap();
+        let map = memory_map(&board);
+        for line in [
+            "STACK : ORIGIN = 0x80500000, LENGTH = 0x8000",
+            "RAM : ORIGIN = 0x80508000, LENGTH = 0x3f8000",
+            "REGION_ALIAS(\"REGION_TEXT\", FLASH);",
+        ] {
+            assert!(map.contains(line), "{line} is not in:\n{map}");
+        }
+        let constants = constants(&board);
+        for field in [
+            "nic_model: zfl_firmware::NicModel::VirtioNetDevice",
+            "interrupt_controller_base: 0x0c000000",
+            "reset_register: 0x00100000",
+        ] {
+            assert!(constants.contains(field), "{field} is not in:\n{constants}");
+        }
+    }
+
+    #[test]
+    fn the_note_is_in_the_linker_script() {
+        let map = memory_map(&board(TEXT));
+        assert!(!map.contains("REGION_ALIAS"), "{map}");
+        // "mps2" and so on, behind lengths, type, owner and version.
+        let note = ".note.zfl : ALIGN(4)\n  {\n    BYTE(4); BYTE(0);";
+        assert!(map.contains(note), "{map}");
+        assert!(
+            map.contains("BYTE(109); BYTE(112); BYTE(115); BYTE(50);"),
+            "{map}"
+        );
+        assert!(map.contains("> FLASH\n} INSERT AFTER .rodata;"), "{map}");
     }
 
     #[test]
@@ -274,6 +404,11 @@ mod tests {
                 "passes the address space",
             ),
             ("clock-hz = 25_000_000", "clock-hz = 32_768", "1 MHz"),
+            (
+                "base = 0x0000_0000",
+                "base = 0x1fff_0000",
+                "the mebibyte below memory.ram.base",
+            ),
         ] {
             assert!(TEXT.contains(from), "{from}");
             let error = check(&board(&TEXT.replace(from, to))).unwrap_err();

@@ -7,7 +7,7 @@
 use core::cell::Cell;
 use core::fmt;
 
-use embassy_sync::blocking_mutex::raw::ThreadModeRawMutex;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, with_timeout};
 use zfl_proto::console::{Command, CommandError, Crash, Event, HELP, PROMPT, RunOptions};
@@ -24,7 +24,7 @@ const PRINT_MS_MAX: u64 = 2000;
 
 /// Whether the cursor stands at the beginning of a line; locked while
 /// somebody prints.
-static CURSOR_AT_START: Mutex<ThreadModeRawMutex, Cell<bool>> = Mutex::new(Cell::new(true));
+static CURSOR_AT_START: Mutex<CriticalSectionRawMutex, Cell<bool>> = Mutex::new(Cell::new(true));
 
 /// Prints one line, on a line of its own.
 async fn print_line(arguments: fmt::Arguments<'_>) {
@@ -154,6 +154,22 @@ fn crash(how: Crash) {
     match how {
         Crash::Panic => panic!("asked for on the console"),
         Crash::Fault => memory::touch_guard(),
+        Crash::Stack => {
+            fill_stack(0);
+        }
         Crash::Hang => cpu::hang(),
     }
+}
+
+/// Calls itself until the stack is full.
+#[inline(never)]
+fn fill_stack(depth: u32) -> u32 {
+    let frame = core::hint::black_box([depth; 32]);
+    if depth == u32::MAX {
+        return 0;
+    }
+    let deeper = fill_stack(depth + 1);
+    frame
+        .iter()
+        .fold(deeper, |sum, word| sum.wrapping_add(*word))
 }

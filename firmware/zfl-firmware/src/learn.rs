@@ -20,10 +20,11 @@ use zfl_proto::message::{DeviceMetrics, Kind};
 use zfl_proto::{RoundIndex, Token};
 
 use crate::counting::InstructionClock;
-use crate::drivers::{cpu, executor, memory, timer};
+use crate::drivers::{executor, memory, timer};
 use crate::http::request::{Coordinator, RequestError};
 use crate::meter::{Counters, SharedTally};
-use crate::net::{self, SERVER_SOCKETS};
+use crate::net;
+use crate::sizes::SERVER_SOCKETS;
 use crate::text::Text;
 use crate::{console, http};
 
@@ -121,6 +122,9 @@ impl Node {
             // Wider than 32 bits nowhere.
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             self.client.borrow_mut().limit(bytes);
+        }
+        if let Some(instruction_ns) = options.instruction_ns {
+            timer::count_instructions(instruction_ns);
         }
         self.joined.signal(options);
         true
@@ -333,7 +337,7 @@ async fn train(node: &Node) -> Effort {
     let mut instructions = 0u64;
     while node.state() == State::Training {
         // Undisturbed, so that what is counted is training and nothing else.
-        let (turn, turn_ticks) = cpu::undisturbed(|| {
+        let (turn, turn_ticks) = critical_section::with(|_| {
             let begin = timer::ticks();
             let turn = node.client.borrow_mut().train(budget);
             (turn, timer::ticks().saturating_sub(begin))

@@ -7,33 +7,23 @@ use embassy_net::{Config, ConfigV4, Ipv4Cidr, Runner, Stack, StackResources, Sta
 use static_cell::StaticCell;
 
 use crate::Board;
-use crate::drivers::lan9118::{InitError, Lan9118};
+use crate::drivers::nic::{InitError, Nic};
 use crate::meter::{Meter, SharedTally, Tally};
+use crate::sizes::{CLIENT_WINDOW_BYTES, SERVER_SOCKETS, SERVER_WINDOW_BYTES};
 
-/// Requests of the coordinator that can be served at the same time. One more
-/// than a coordinator needs, because a socket that closes is not listening.
-pub(crate) const SERVER_SOCKETS: usize = 3;
 /// What a full segment carries. Windows are multiples of it: a window with an
 /// odd rest is filled by two small segments in place of a full one, and each
 /// costs the same to receive.
-const SEGMENT_BYTES: usize = 1460;
-/// Receive window of a server socket.
-pub(crate) const SERVER_WINDOW_BYTES: usize = SEGMENT_BYTES;
-/// Receive window of the one socket for requests to the coordinator.
-pub(crate) const CLIENT_WINDOW_BYTES: usize = 3 * SEGMENT_BYTES;
-/// Unacknowledged bytes that a server socket can have under way.
-pub(crate) const SERVER_SEND_BYTES: usize = 1024;
-/// The same for requests: an update is 50 KB, so more is faster.
-pub(crate) const CLIENT_SEND_BYTES: usize = 8192;
+pub(crate) const SEGMENT_BYTES: usize = 1460;
 
-/// QEMU's NIC has 10,560 bytes of receive FIFO and drops what does not fit:
+/// QEMU's LAN9118 has 10,560 bytes of receive FIFO and drops what does not fit:
 /// six full frames of 1,518 bytes do, with room for acknowledgements.
 const WINDOWS_BYTES_MAX: usize = 6 * SEGMENT_BYTES;
 const _: () =
     assert!(SERVER_SOCKETS * SERVER_WINDOW_BYTES + CLIENT_WINDOW_BYTES <= WINDOWS_BYTES_MAX);
 
 /// The network device.
-pub(crate) type Device = Meter<Lan9118>;
+pub(crate) type Device = Meter<Nic>;
 
 /// Starts NIC and stack; the address follows by [`configure`].
 ///
@@ -52,7 +42,7 @@ pub(crate) fn init(
     static RESOURCES: StaticCell<StackResources<{ SERVER_SOCKETS + 1 }>> = StaticCell::new();
     static TALLY: StaticCell<SharedTally> = StaticCell::new();
 
-    let nic = Lan9118::new(board)?;
+    let nic = Nic::new(board)?;
     // Ports and sequence numbers begin elsewhere on each device, but at the
     // same place in each run.
     let seed = nic.address().iter().fold(0, |seed: u64, byte| {

@@ -5,13 +5,13 @@ use static_cell::StaticCell;
 use zfl_client::Client;
 use zfl_proto::console::Event;
 
-use crate::drivers::{cpu, executor, memory, timer, uart};
+use crate::drivers::{self, executor, memory, timer, uart};
 use crate::learn::Node;
 use crate::{Board, console, learn, net};
 
 /// Runs the firmware on `board`. To be called once, first thing in `main`.
 pub fn run(board: &'static Board) -> ! {
-    cpu::init();
+    drivers::init(board);
     uart::init(board);
     timer::init(board);
     executor::run(|spawner| {

@@ -137,7 +137,7 @@ fn next_folder(name: &str) -> PathBuf {
 pub(crate) fn boards() -> Done {
     let boards = Board::all().map_err(|error| Failure::run(&error))?;
     say!(
-        "{:<12} {:<11} {:>8} {:>9} {:>9}  description",
+        "{:<20} {:<10} {:>4} {:>8} {:>9}  description",
         "board",
         "core",
         "MHz",
@@ -146,7 +146,7 @@ pub(crate) fn boards() -> Done {
     );
     for board in boards {
         say!(
-            "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
+            "{:<20} {:<10} {:>4} {:>8} {:>9}  {}",
             board.name,
             board.cpu.core,
             board.cpu.clock_hz / 1_000_000,
@@ -156,7 +156,7 @@ pub(crate) fn boards() -> Done {
         );
     }
     say!(
-        "\n{:<12} {:<11} {:>8} {:>9} {:>9}  description (docs/device-time.md: figures and sources)",
+        "\n{:<14} {:<19} {:>4} {:>8} {:>9}  description (docs/device-time.md: figures and sources)",
         "mcu",
         "board",
         "MHz",
@@ -170,7 +170,7 @@ pub(crate) fn boards() -> Done {
             format!("{}{mark}", figure.value / unit)
         };
         say!(
-            "{:<12} {:<11} {:>8} {:>9} {:>9}  {}",
+            "{:<14} {:<19} {:>4} {:>8} {:>9}  {}",
             mcu.name,
             mcu.board,
             cell(&mcu.clock_hz, 1e6),
@@ -191,6 +191,7 @@ pub(crate) fn doctor(arguments: &DoctorArguments) -> Done {
         .map(|board| doctor::FirmwareImage {
             board: board.name.clone(),
             found: source.describe(&board.name),
+            fault: source.fit_image(board).err().map(|error| error.to_string()),
         })
         .collect();
     let needed = FleetSettings::default().descriptors_needed(arguments.devices);

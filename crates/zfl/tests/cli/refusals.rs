@@ -90,7 +90,7 @@ fn no_firmware() {
     let mut command = place.run("out", &[]);
     command.args(["--firmware-dir", "firmware"]);
     let image = image.strip_prefix(place.path("")).unwrap();
-    let expected = format!("firmware {} is not an ELF file", image.display());
+    let expected = format!("firmware {}: not an ELF file", image.display());
     check_refused(&place, command, &[&expected]);
 }
 

@@ -15,7 +15,16 @@ use zfl_server::strategy::{Update, fed_avg};
 
 use crate::support::{Place, Records, SMALL, check_none_left, finish};
 
-const BOARDS: [&str; 3] = ["mps2-an385", "mps2-an386", "mps2-an500"];
+const BOARDS: [&str; 8] = [
+    "lm3s6965evb",
+    "mps2-an385",
+    "mps2-an386",
+    "mps2-an500",
+    "mps2-an505",
+    "mps3-an547",
+    "riscv-virt-rv32imac",
+    "riscv-virt-rv32imafc",
+];
 
 /// The final model of [`SMALL`] as the host computes it, as a hash.
 pub(crate) static SMALL_HASH: LazyLock<String> =

@@ -167,12 +167,30 @@ fn help() {
       zfl run examples/mnist.toml --data-dir data --out runs/first
       zfl run examples/mnist.toml --data-dir data --fidelity native
     "#);
-    assert_snapshot!(shown(&["boards"]), @r#"
-    board        core             MHz   RAM KiB flash KiB  description
-    mps2-an385   cortex-m3         25     20480      4096  Arm MPS2, Cortex-M3 at 25 MHz, software floating point, 24 MiB RAM (AN385 FPGA image)
-    mps2-an386   cortex-m4f        25     20480      4096  Arm MPS2, Cortex-M4F at 25 MHz, 24 MiB RAM (AN386 FPGA image)
-    mps2-an500   cortex-m7         25     20480      4096  Arm MPS2, Cortex-M7 at 25 MHz, 24 MiB RAM (AN500 FPGA image)
-    "#);
+    let boards = shown(&["boards"]);
+    let lines = |from: &str| {
+        let lines = boards.lines().skip_while(|line| !line.starts_with(from));
+        lines.take(2).collect::<Vec<_>>().join("\n")
+    };
+    assert_snapshot!(lines("board "), @r"
+    board                core        MHz  RAM KiB flash KiB  description
+    lm3s6965evb          cortex-m3    50       64       256  Stellaris LM3S6965 evaluation board, Cortex-M3 at 50 MHz, software floating point, 64 KiB RAM
+    ");
+    assert_snapshot!(lines("mcu "), @r"
+    mcu            board                MHz  RAM KiB flash KiB  description (docs/device-time.md: figures and sources)
+    apollo3        mps2-an386           48?      384      1024  Ambiq Apollo3 Blue: Cortex-M4F, 48 MHz, 384 KiB RAM, 1 MiB flash, Bluetooth LE
+    ");
+    let names = zfl_machine::Board::all()
+        .unwrap()
+        .into_iter()
+        .map(|board| board.name);
+    for name in names.chain(zfl_machine::Mcu::names().map(str::to_owned)) {
+        let begin = format!("{name} ");
+        assert!(
+            boards.lines().any(|line| line.starts_with(&begin)),
+            "{name}"
+        );
+    }
     assert_snapshot!(shown(&["data", "show", "digits"]), @r#"
     data set  digits
     origin    embedded

@@ -1,8 +1,8 @@
-//! The executor: tasks in thread mode, sleep when there is nothing to do.
+//! The executor: tasks outside of interrupts, sleep when there is nothing to do.
 //!
 //! embassy-executor's own for Cortex-M sleeps with `WFE`, which QEMU treats
 //! as a pause and not as sleep: an idle device would use a whole core of the
-//! host. This one sleeps with `WFI`.
+//! host. This one sleeps with `WFI`, on every processor.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use critical_section::Mutex;
 use embassy_executor::{Spawner, raw};
 use static_cell::StaticCell;
 
-use super::timer;
+use super::{cpu, timer};
 
 static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
 /// Whether a task was woken since the last poll.
@@ -35,23 +35,22 @@ fn pender(_: *mut ()) {
 pub(crate) fn run(init: impl FnOnce(Spawner)) -> ! {
     let executor: &'static raw::Executor = EXECUTOR.init(raw::Executor::new(core::ptr::null_mut()));
     init(executor.spawner());
+    cpu::start_interrupts();
     loop {
         WORK.store(false, Ordering::Relaxed);
         // SAFETY: this loop is the only caller, and tasks cannot reach it.
         unsafe { executor.poll() };
-        // With interrupts masked, so that a wake-up between the check and the
-        // sleep is not lost: a pending interrupt ends WFI even when masked.
-        cortex_m::interrupt::disable();
-        if !WORK.load(Ordering::Acquire) {
-            let begin = timer::ticks();
-            cortex_m::asm::wfi();
-            let slept = timer::ticks().wrapping_sub(begin);
-            critical_section::with(|section| {
-                let total = SLEPT.borrow(section);
-                total.set(total.get().wrapping_add(slept));
-            });
-        }
-        // SAFETY: no critical section is open here.
-        unsafe { cortex_m::interrupt::enable() };
+        cpu::sleep_unless(
+            || WORK.load(Ordering::Acquire),
+            |wait| {
+                let begin = timer::ticks();
+                wait();
+                let slept = timer::ticks().wrapping_sub(begin);
+                critical_section::with(|section| {
+                    let total = SLEPT.borrow(section);
+                    total.set(total.get().wrapping_add(slept));
+                });
+            },
+        );
     }
 }

@@ -91,14 +91,14 @@ impl core::fmt::Display for InitError {
 }
 
 /// The NIC and a buffer for each direction.
-pub(crate) struct Lan9118 {
+pub(crate) struct Nic {
     registers: Registers,
     address: [u8; 6],
     rx: &'static mut [u8; BUFFER_BYTES],
     tx: &'static mut [u8; BUFFER_BYTES],
 }
 
-impl Lan9118 {
+impl Nic {
     /// Resets and starts the NIC and reads its address, which the QEMU
     /// command line sets. There is one: its buffers are static.
     pub(crate) fn new(board: &Board) -> Result<Self, InitError> {
@@ -195,13 +195,13 @@ fn mac_write(registers: Registers, number: u32, value: u32) -> Result<(), InitEr
 }
 
 pub(super) fn on_interrupt() {
-    // SAFETY: `Lan9118::new` stored the base before it enabled the interrupt.
+    // SAFETY: `Nic::new` stored the base before it enabled the interrupt.
     let registers = unsafe { Registers::new(BASE.load(Ordering::Relaxed)) };
     registers.write(INTERRUPT_ENABLE, 0);
     WAKER.wake();
 }
 
-impl Driver for Lan9118 {
+impl Driver for Nic {
     type RxToken<'a> = Received<'a>;
     type TxToken<'a> = Transmit<'a>;
 

@@ -4,7 +4,7 @@ use core::ptr;
 use core::slice;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use cortex_m_rt::STACK_PAINT_VALUE;
+use super::cpu::STACK_PAINT_VALUE;
 
 unsafe extern "C" {
     static mut _arena_start: u64;
@@ -31,7 +31,7 @@ pub(crate) fn take_arena() -> Option<&'static mut [u64]> {
 }
 
 /// The addresses from the lowest that the stack may use to its top.
-fn stack_range() -> (usize, usize) {
+pub(super) fn stack_range() -> (usize, usize) {
     (
         (&raw const _stack_end).addr(),
         (&raw const _stack_start).addr(),
@@ -66,7 +66,7 @@ pub(crate) fn stack_word(address: usize) -> Option<u32> {
 }
 
 /// The half-word of the program at `address`; `None` outside its code.
-fn code_half_word(address: usize) -> Option<u16> {
+pub(super) fn code_half_word(address: usize) -> Option<u16> {
     let code = (&raw const __stext).addr()..(&raw const __etext).addr();
     if !code.contains(&address) || !address.is_multiple_of(2) {
         return None;
@@ -75,30 +75,16 @@ fn code_half_word(address: usize) -> Option<u16> {
     Some(unsafe { ptr::with_exposed_provenance::<u16>(address).read_volatile() })
 }
 
-/// Whether `value` is what a call leaves as its return address: odd (Thumb),
-/// within the program, just after a `bl` or `blx`.
-pub(crate) fn is_return_address(value: usize) -> bool {
-    if value & 1 == 0 {
-        return false;
-    }
-    let address = value - 1;
-    let is_long_call = address >= 4
-        && code_half_word(address - 4).is_some_and(|half| half & 0xf800 == 0xf000)
-        && code_half_word(address - 2).is_some_and(|half| half & 0xd000 == 0xd000);
-    let is_register_call =
-        address >= 2 && code_half_word(address - 2).is_some_and(|half| half & 0xff87 == 0x4780);
-    code_half_word(address).is_some() && (is_long_call || is_register_call)
-}
-
-/// Lowest address of the stack; the MPU forbids what is below.
+/// Lowest address of the stack.
 pub(crate) fn stack_low_address() -> usize {
     stack_range().0
 }
 
-/// Reads where the MPU allows nothing, which faults.
+/// Reads below the stack, where the MPU allows nothing, or there is nothing:
+/// a fault.
 pub(crate) fn touch_guard() {
     let address = stack_low_address() - 64;
-    // SAFETY: reads a reserved address and changes nothing; the fault that
-    // follows is the purpose.
+    // SAFETY: reads an address that nothing is placed at and changes nothing;
+    // the fault that follows is the purpose.
     let _ = unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() };
 }

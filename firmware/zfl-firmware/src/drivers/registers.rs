@@ -1,4 +1,4 @@
-//! A block of 32-bit device registers.
+//! A block of device registers, mostly of 32 bits.
 
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
@@ -29,5 +29,21 @@ impl Registers {
     pub(super) fn write(self, offset: usize, value: u32) {
         // SAFETY: `new` was promised a device with a register here.
         unsafe { with_exposed_provenance_mut::<u32>(self.base + offset).write_volatile(value) }
+    }
+
+    /// A register of 8 bits.
+    #[cfg(feature = "virt")]
+    #[inline]
+    pub(super) fn read_byte(self, offset: usize) -> u8 {
+        // SAFETY: `new` was promised a device with a register here.
+        unsafe { with_exposed_provenance::<u8>(self.base + offset).read_volatile() }
+    }
+
+    /// A register of 8 bits.
+    #[cfg(feature = "virt")]
+    #[inline]
+    pub(super) fn write_byte(self, offset: usize, value: u8) {
+        // SAFETY: `new` was promised a device with a register here.
+        unsafe { with_exposed_provenance_mut::<u8>(self.base + offset).write_volatile(value) }
     }
 }

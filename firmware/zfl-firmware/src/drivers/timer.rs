@@ -1,11 +1,9 @@
 //! Time: a free-running counter for the clock, a one-shot timer for alarms.
 //!
-//! No tick: a device with nothing to do sleeps until its next deadline. The
-//! counter (FPGAIO `COUNTER` of the MPS2, Arm DAI 0385 section 4.7) has 32 bits
-//! and wraps every 172 s at 25 MHz; it is extended in software, so an alarm
-//! is never set later than [`ALARM_US_MAX`] and each reads the counter.
-//! Alarms: CMSDK APB timer (DDI 0479, section 4.1), which stops at zero when its
-//! reload value is zero.
+//! No tick: a device with nothing to do sleeps until its next deadline. A
+//! counter of 32 bits is extended in software, so an alarm is never set later
+//! than [`ALARM_US_MAX`] and each reads the counter. The registers are in a
+//! module for each kind of timer.
 
 use core::cell::RefCell;
 use core::task::Waker;
@@ -14,30 +12,24 @@ use critical_section::{CriticalSection, Mutex};
 use embassy_time_driver::Driver;
 use embassy_time_queue_utils::Queue;
 
+#[cfg(feature = "virt")]
+use super::clint::{Alarm, Counter};
+#[cfg(feature = "mps2")]
+use super::cmsdk_timer::{Alarm, Counter};
 use super::interrupt::{self, Source};
-use super::registers::Registers;
+#[cfg(feature = "stellaris")]
+use super::stellaris_timer::{Alarm, Counter};
 use crate::Board;
-
-const CONTROL: usize = 0x00;
-/// Counts, and interrupts at zero.
-const CONTROL_ALARM: u32 = 0b1001;
-const VALUE: usize = 0x04;
-const RELOAD: usize = 0x08;
-const INTERRUPT_CLEAR: usize = 0x0c;
 
 /// The longest sleep, in microseconds: well within one wrap of the counter
 /// and of the timer at the clocks of the boards.
 const ALARM_US_MAX: u64 = 60_000_000;
 
-const MICROSECONDS_PER_SECOND: u64 = 1_000_000;
+pub(super) const MICROSECONDS_PER_SECOND: u64 = 1_000_000;
 
 struct Hardware {
-    timer: Registers,
-    timer_clock_hz: u64,
-    counter: Registers,
-    counter_clock_hz: u64,
-    counter_last: u32,
-    counter_total: u64,
+    alarm: Alarm,
+    counter: Counter,
 }
 
 struct State {
@@ -57,32 +49,13 @@ embassy_time_driver::time_driver_impl!(static DRIVER: ClockDriver = ClockDriver 
 });
 
 impl Hardware {
-    /// Ticks of the counter since [`init`].
-    fn ticks(&mut self) -> u64 {
-        let counter = self.counter.read(0);
-        self.counter_total += u64::from(counter.wrapping_sub(self.counter_last));
-        self.counter_last = counter;
-        self.counter_total
-    }
-
     /// Microseconds since [`init`].
     fn now_us(&mut self) -> u64 {
-        self.ticks();
-        // In two steps, for the product would overflow after eight days.
-        let seconds = self.counter_total / self.counter_clock_hz;
-        let rest = self.counter_total % self.counter_clock_hz;
-        seconds * MICROSECONDS_PER_SECOND + rest * MICROSECONDS_PER_SECOND / self.counter_clock_hz
-    }
-
-    fn set_alarm(&mut self, delay_us: u64) {
-        let delay_us = delay_us.min(ALARM_US_MAX);
-        let ticks = delay_us * self.timer_clock_hz / MICROSECONDS_PER_SECOND;
-        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX).max(1);
-        self.timer.write(CONTROL, 0);
-        self.timer.write(INTERRUPT_CLEAR, 1);
-        self.timer.write(RELOAD, 0);
-        self.timer.write(VALUE, ticks);
-        self.timer.write(CONTROL, CONTROL_ALARM);
+        let ticks = self.counter.ticks();
+        let tick_hz = self.counter.tick_hz();
+        // In two steps, for the product would overflow after days.
+        let (seconds, rest) = (ticks / tick_hz, ticks % tick_hz);
+        seconds * MICROSECONDS_PER_SECOND + rest * MICROSECONDS_PER_SECOND / tick_hz
     }
 }
 
@@ -98,7 +71,9 @@ impl ClockDriver {
                 if let Some(hardware) = &mut state.hardware {
                     let now_us = hardware.now_us();
                     let next_us = state.queue.next_expiration(now_us);
-                    hardware.set_alarm(next_us.saturating_sub(now_us));
+                    hardware
+                        .alarm
+                        .set(next_us.saturating_sub(now_us).min(ALARM_US_MAX));
                 }
             });
         });
@@ -124,43 +99,38 @@ impl Driver for ClockDriver {
     }
 }
 
-/// Ticks of the counter since [`init`]; it ticks [`tick_hz`] times a second.
+/// Ticks since [`init`] of the clock that follows the instructions, where
+/// they are counted, and else time; it ticks [`tick_hz`] times a second.
 pub(crate) fn ticks() -> u64 {
-    critical_section::with(|section| {
-        DRIVER.with(section, |state| {
-            state.hardware.as_mut().map_or(0, Hardware::ticks)
-        })
-    })
+    with_hardware(0, |hardware| hardware.counter.instruction_ticks())
 }
 
-/// How often the counter ticks in a second; at least 1.
+/// How often [`ticks`] grows in a second; at least 1.
 pub(crate) fn tick_hz() -> u64 {
+    with_hardware(1, |hardware| hardware.counter.instruction_tick_hz())
+}
+
+/// From now on an instruction takes `instruction_ns`, and [`ticks`] is to tell
+/// how many there were.
+pub(crate) fn count_instructions(instruction_ns: u32) {
+    with_hardware((), |hardware| {
+        hardware.counter.count_instructions(instruction_ns);
+    });
+}
+
+fn with_hardware<R>(without: R, f: impl FnOnce(&mut Hardware) -> R) -> R {
     critical_section::with(|section| {
-        DRIVER.with(section, |state| {
-            let hardware = state.hardware.as_ref();
-            hardware.map_or(1, |hardware| hardware.counter_clock_hz.max(1))
-        })
+        DRIVER.with(section, |state| state.hardware.as_mut().map_or(without, f))
     })
 }
 
 /// Starts the clock at zero. To be called once, before any waiting.
 pub(crate) fn init(board: &Board) {
-    // SAFETY: the board file says that these devices are there.
-    let (timer, counter) = unsafe {
-        (
-            Registers::new(board.timer_base),
-            Registers::new(board.counter_register),
-        )
-    };
     critical_section::with(|section| {
         DRIVER.with(section, |state| {
             state.hardware = Some(Hardware {
-                timer,
-                timer_clock_hz: u64::from(board.timer_clock_hz),
-                counter,
-                counter_clock_hz: u64::from(board.counter_clock_hz),
-                counter_last: counter.read(0),
-                counter_total: 0,
+                alarm: Alarm::new(board),
+                counter: Counter::new(board),
             });
         });
     });

@@ -1,91 +1,78 @@
-//! The console: a CMSDK APB UART.
+//! The console: a UART with a bounded queue for each direction.
 //!
-//! Source: Arm Cortex-M System Design Kit Technical Reference Manual
-//! (DDI 0479), section 4.3. Both directions run on interrupts over bounded
-//! queues; [`emergency_write`] polls instead, for the last words of a device.
+//! Both directions run on interrupts; [`emergency_write`] polls instead, for
+//! the last words of a device. The registers are in a module for each kind of
+//! UART, all with the same face.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::pipe::Pipe;
 
+#[cfg(feature = "mps2")]
+use super::cmsdk_uart::Port;
 use super::interrupt::{self, Source};
+#[cfg(feature = "virt")]
+use super::ns16550::Port;
+#[cfg(feature = "stellaris")]
+use super::pl011::Port;
 use super::registers::Registers;
 use crate::Board;
-
-const DATA: usize = 0x00;
-const STATE: usize = 0x04;
-const STATE_TX_FULL: u32 = 1;
-const STATE_RX_FULL: u32 = 2;
-const CONTROL: usize = 0x08;
-/// Transmitter, receiver and an interrupt for each.
-const CONTROL_ALL: u32 = 0b1111;
-const INTERRUPT_CLEAR: usize = 0x0c;
-const INTERRUPT_TX: u32 = 1;
-const INTERRUPT_RX: u32 = 2;
-const BAUD_DIVIDER: usize = 0x10;
-/// The least that the hardware allows; an emulated line has no rate.
-const BAUD_DIVIDER_MIN: u32 = 16;
 
 /// Polls of a full transmitter before a byte of the last words is given up.
 const EMERGENCY_POLLS_MAX: u32 = 1_000_000;
 
 static RECEIVED: Pipe<CriticalSectionRawMutex, 256> = Pipe::new();
-static TO_SEND: Pipe<CriticalSectionRawMutex, 1024> = Pipe::new();
+static TO_SEND: Pipe<CriticalSectionRawMutex, { crate::sizes::CONSOLE_BYTES }> = Pipe::new();
 /// Whether a byte is on its way, so that its interrupt will fetch the next.
 static SENDING: AtomicBool = AtomicBool::new(false);
 static BASE: AtomicUsize = AtomicUsize::new(0);
 /// Bytes typed faster than the console task took them.
 static OVERRUN_BYTES: AtomicU32 = AtomicU32::new(0);
 
-fn registers() -> Option<Registers> {
+fn port() -> Option<Port> {
     match BASE.load(Ordering::Relaxed) {
         0 => None,
         // SAFETY: `init` stored the base of the board's UART.
-        base => Some(unsafe { Registers::new(base) }),
+        base => Some(Port(unsafe { Registers::new(base) })),
     }
 }
 
 /// Sets the UART up. To be called once, before anything is printed.
 pub(crate) fn init(board: &Board) {
     BASE.store(board.console_base, Ordering::Relaxed);
-    if let Some(registers) = registers() {
-        registers.write(BAUD_DIVIDER, BAUD_DIVIDER_MIN);
-        registers.write(CONTROL, CONTROL_ALL);
+    if let Some(port) = port() {
+        port.start();
     }
-    interrupt::enable(Source::ConsoleRx, board.console_rx_irq);
-    interrupt::enable(Source::ConsoleTx, board.console_tx_irq);
+    interrupt::enable(Source::Console, board.console_rx_irq);
+    interrupt::enable(Source::Console, board.console_tx_irq);
 }
 
-pub(super) fn on_receive() {
-    let Some(registers) = registers() else {
+pub(super) fn on_interrupt() {
+    let Some(port) = port() else {
         return;
     };
-    registers.write(INTERRUPT_CLEAR, INTERRUPT_RX);
-    while registers.read(STATE) & STATE_RX_FULL != 0 {
-        let [byte, ..] = registers.read(DATA).to_le_bytes();
+    if port.acknowledge() {
+        send_next(port);
+    }
+    while let Some(byte) = port.receive() {
         if RECEIVED.try_write(&[byte]).is_err() {
             OVERRUN_BYTES.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-pub(super) fn on_sent() {
-    if let Some(registers) = registers() {
-        registers.write(INTERRUPT_CLEAR, INTERRUPT_TX);
-        send_next(registers);
-    }
-}
-
 /// Moves one byte from the queue to the UART, whose interrupt says when it
 /// can take another.
-fn send_next(registers: Registers) {
+fn send_next(port: Port) {
     critical_section::with(|_| {
         let mut byte = [0];
         let any = TO_SEND.try_read(&mut byte).is_ok();
         SENDING.store(any, Ordering::Relaxed);
         if any {
-            registers.write(DATA, u32::from(byte[0]));
+            port.send(byte[0]);
+        } else {
+            port.idle();
         }
     });
 }
@@ -100,10 +87,10 @@ pub(crate) async fn write(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let count = TO_SEND.write(bytes).await;
         bytes = bytes.get(count..).unwrap_or(&[]);
-        if let Some(registers) = registers()
+        if let Some(port) = port()
             && !SENDING.load(Ordering::Relaxed)
         {
-            send_next(registers);
+            send_next(port);
         }
     }
 }
@@ -116,13 +103,13 @@ pub(crate) fn overrun_bytes() -> u32 {
 /// Prints what is queued and then `bytes` without interrupts or tasks; gives
 /// up on a line that nobody takes.
 pub(crate) fn emergency_write(bytes: &[u8]) {
-    let Some(registers) = registers() else {
+    let Some(port) = port() else {
         return;
     };
     let send = |byte: u8| {
         for _ in 0..EMERGENCY_POLLS_MAX {
-            if registers.read(STATE) & STATE_TX_FULL == 0 {
-                registers.write(DATA, u32::from(byte));
+            if port.can_send() {
+                port.send(byte);
                 return;
             }
         }

@@ -17,8 +17,7 @@ use zfl_client::Refusal;
 use zfl_proto::Token;
 use zfl_proto::http::MEDIA_TYPE_BINARY;
 
-use super::{CHUNK_BYTES, HEAD_BYTES_MAX};
-use crate::net::{CLIENT_SEND_BYTES, CLIENT_WINDOW_BYTES};
+use crate::sizes::{CHUNK_BYTES, CLIENT_SEND_BYTES, CLIENT_WINDOW_BYTES, HEAD_BYTES_MAX};
 use crate::text::Text;
 
 /// How long a connection may take to open.

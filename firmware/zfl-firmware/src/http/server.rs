@@ -12,9 +12,10 @@ use zfl_client::Refusal;
 use zfl_proto::Token;
 use zfl_proto::http::{DEVICE_PORT, MEDIA_TYPE_JSON, PATH_READY, PATH_START};
 
-use super::{CHUNK_BYTES, HEAD_BYTES_MAX};
 use crate::learn::Node;
-use crate::net::{SERVER_SEND_BYTES, SERVER_SOCKETS, SERVER_WINDOW_BYTES};
+use crate::sizes::{
+    CHUNK_BYTES, HEAD_BYTES_MAX, SERVER_SEND_BYTES, SERVER_SOCKETS, SERVER_WINDOW_BYTES,
+};
 use crate::text::Text;
 
 /// How long a message may stall on its way.

@@ -1,22 +1,32 @@
 //! The processor: memory guard, fault entry, registers, reset.
 //!
-//! Source: ARMv7-M Architecture Reference Manual (DDI 0403E), B1.5 for
-//! exceptions, B3.2 for the system control block, B3.5 for the MPU.
+//! Sources: ARMv7-M Architecture Reference Manual (DDI 0403E), B1.5 for
+//! exceptions, B3.2 for the system control block, B3.5 for the MPU; Armv8-M
+//! Architecture Reference Manual (DDI 0553) for the limit of the stack.
 
 use core::arch::{asm, global_asm};
+use core::fmt;
+
+pub(crate) use cortex_m_rt::STACK_PAINT_VALUE;
 
 use cortex_m::peripheral::scb::Exception;
 use cortex_m::peripheral::{Peripherals, SCB};
 
-use super::memory;
+use super::super::memory;
+use crate::Board;
 
-/// Valid, and a region of `2^(size_field + 1)` bytes.
+/// A region of `2^(size_field + 1)` bytes.
+#[cfg(not(armv8m))]
 const MPU_SIZE_1_MIB: u32 = 19 << 1;
+#[cfg(not(armv8m))]
 const MPU_REGION_ENABLE: u32 = 1;
 /// No access and no execution.
+#[cfg(not(armv8m))]
 const MPU_NO_ACCESS: u32 = 1 << 28;
+#[cfg(not(armv8m))]
 const MPU_ADDRESS_VALID: u32 = 1 << 4;
 /// On, and the default map for privileged code elsewhere.
+#[cfg(not(armv8m))]
 const MPU_CONTROL: u32 = 0b101;
 /// Trap division by zero.
 const CCR_DIVIDE_BY_ZERO: u32 = 1 << 4;
@@ -24,21 +34,14 @@ const CCR_DIVIDE_BY_ZERO: u32 = 1 << 4;
 /// Guards the memory below the stack, so that an overflow faults instead of
 /// writing on, and gives faults their own exceptions, so that a fault whose
 /// frame cannot be stacked does not lock the processor up.
-pub(crate) fn init() {
+pub(crate) fn init(_: &Board) {
     let Some(mut peripherals) = Peripherals::take() else {
         return;
     };
     #[expect(clippy::cast_possible_truncation, reason = "addresses have 32 bits")]
-    let guard = memory::stack_low_address() as u32 - (1 << 20);
-    // SAFETY: forbids memory that nothing is placed in (the build script
-    // keeps the mebibyte below the stack free) and changes no other.
+    guard_stack(&mut peripherals, memory::stack_low_address() as u32);
+    // SAFETY: makes an undefined operation a fault, and changes no other.
     unsafe {
-        peripherals.MPU.rbar.write(guard | MPU_ADDRESS_VALID);
-        peripherals
-            .MPU
-            .rasr
-            .write(MPU_NO_ACCESS | MPU_SIZE_1_MIB | MPU_REGION_ENABLE);
-        peripherals.MPU.ctrl.write(MPU_CONTROL);
         peripherals
             .SCB
             .ccr
@@ -49,6 +52,32 @@ pub(crate) fn init() {
     peripherals.SCB.enable(Exception::MemoryManagement);
     peripherals.SCB.enable(Exception::BusFault);
     peripherals.SCB.enable(Exception::UsageFault);
+}
+
+/// The MPU forbids the mebibyte below the stack.
+#[cfg(not(armv8m))]
+fn guard_stack(peripherals: &mut Peripherals, stack_low: u32) {
+    // SAFETY: forbids memory that nothing is placed in (the build script
+    // keeps the mebibyte below the stack free) and changes no other.
+    unsafe {
+        peripherals
+            .MPU
+            .rbar
+            .write((stack_low - (1 << 20)) | MPU_ADDRESS_VALID);
+        peripherals
+            .MPU
+            .rasr
+            .write(MPU_NO_ACCESS | MPU_SIZE_1_MIB | MPU_REGION_ENABLE);
+        peripherals.MPU.ctrl.write(MPU_CONTROL);
+    }
+}
+
+/// The limit of the main stack (DDI 0553, B3.21): the MPU of Armv8-M cannot
+/// forbid memory to privileged code.
+#[cfg(armv8m)]
+fn guard_stack(_: &mut Peripherals, stack_low: u32) {
+    // SAFETY: the lowest address of the stack that is in use.
+    unsafe { cortex_m::register::msplim::write(stack_low) };
 }
 
 /// What the entry code below saves when the processor faults.
@@ -144,11 +173,11 @@ extern "C" fn fault_entry(saved: &SavedRegisters) -> ! {
 #[derive(Default)]
 pub(crate) struct Registers {
     /// `r0` to `r12`.
-    pub(crate) r: [u32; 13],
-    pub(crate) sp: u32,
-    pub(crate) lr: u32,
-    pub(crate) pc: Option<u32>,
-    pub(crate) xpsr: Option<u32>,
+    r: [u32; 13],
+    sp: u32,
+    lr: u32,
+    pc: Option<u32>,
+    xpsr: Option<u32>,
 }
 
 impl Registers {
@@ -182,14 +211,45 @@ impl Registers {
             xpsr: Some(xpsr),
         }
     }
+
+    /// Where the program was; `None` where a full stack hides that.
+    pub(crate) const fn pc(&self) -> Option<usize> {
+        match self.pc {
+            Some(pc) => Some(pc as usize),
+            None => None,
+        }
+    }
+
+    pub(crate) const fn sp(&self) -> usize {
+        self.sp as usize
+    }
+
+    /// What the last call will return to, if nothing else was put there.
+    pub(crate) const fn return_address(&self) -> usize {
+        self.lr as usize
+    }
+}
+
+impl fmt::Display for Registers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, value) in self.r.iter().enumerate() {
+            let end = if number % 4 == 3 { '\n' } else { ' ' };
+            write!(f, "r{number:<2}={value:#010x}{end}")?;
+        }
+        write!(f, "sp ={:#010x} lr ={:#010x} ", self.sp, self.lr)?;
+        match (self.pc, self.xpsr) {
+            (Some(pc), Some(xpsr)) => write!(f, "pc ={pc:#010x}\nxpsr={xpsr:#010x}"),
+            _ => f.write_str("pc unknown"),
+        }
+    }
 }
 
 /// Why the processor faulted.
 pub(crate) struct FaultStatus {
-    pub(crate) cfsr: u32,
-    pub(crate) hfsr: u32,
-    pub(crate) mmfar: u32,
-    pub(crate) bfar: u32,
+    cfsr: u32,
+    hfsr: u32,
+    mmfar: u32,
+    bfar: u32,
 }
 
 impl FaultStatus {
@@ -206,33 +266,89 @@ impl FaultStatus {
         }
     }
 
-    /// MSTKERR or STKERR: the frame could not be written to the stack.
-    pub(crate) const fn is_stacking_error(&self) -> bool {
-        self.cfsr & (1 << 4 | 1 << 12) != 0
+    /// MSTKERR or STKERR, or STKOF of Armv8-M: the frame could not be written
+    /// to the stack, or need not be whole.
+    const fn is_stacking_error(&self) -> bool {
+        self.cfsr & (1 << 4 | 1 << 12 | 1 << 20) != 0
     }
 
-    /// The address of a memory fault, where the processor knows it.
-    pub(crate) const fn memory_address(&self) -> Option<u32> {
+    /// The address of a memory or bus fault, where the processor knows it.
+    pub(crate) const fn address(&self) -> Option<u32> {
         if self.cfsr & 1 << 7 != 0 {
             Some(self.mmfar)
-        } else {
-            None
-        }
-    }
-
-    /// The address of a bus fault, where the processor knows it.
-    pub(crate) const fn bus_address(&self) -> Option<u32> {
-        if self.cfsr & 1 << 15 != 0 {
+        } else if self.cfsr & 1 << 15 != 0 {
             Some(self.bfar)
         } else {
             None
         }
     }
+
+    /// The bits of CFSR and HFSR by name (DDI 0403E, B3.2.15 and B3.2.16).
+    pub(crate) fn cause(&self) -> &'static str {
+        const CAUSES: [(u32, &str); 17] = [
+            (1, "memory fault: instruction fetch not allowed"),
+            (1 << 4, "memory fault: exception frame not allowed"),
+            (1 << 1, "memory fault: access not allowed"),
+            (1 << 3, "memory fault: on return from an exception"),
+            (1 << 5, "memory fault: saving floating-point registers"),
+            (1 << 8, "bus fault: instruction fetch"),
+            (1 << 12, "bus fault: exception frame"),
+            (1 << 9, "bus fault: data access"),
+            (1 << 10, "bus fault: data access, imprecise"),
+            (1 << 11, "bus fault: on return from an exception"),
+            (1 << 13, "bus fault: saving floating-point registers"),
+            (1 << 16, "usage fault: undefined instruction"),
+            (1 << 17, "usage fault: invalid state"),
+            (1 << 18, "usage fault: invalid return"),
+            (1 << 20, "usage fault: below the limit of the stack"),
+            (1 << 24, "usage fault: unaligned access"),
+            (1 << 25, "usage fault: division by zero"),
+        ];
+        CAUSES
+            .iter()
+            .find(|(bit, _)| self.cfsr & bit != 0)
+            .map_or("hard fault", |(_, name)| name)
+    }
 }
 
-/// Runs `work` without interruption; what comes meanwhile waits.
-pub(crate) fn undisturbed<R>(work: impl FnOnce() -> R) -> R {
-    cortex_m::interrupt::free(|_| work())
+impl fmt::Display for FaultStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cfsr={:#010x} hfsr={:#010x} mmfar={:#010x} bfar={:#010x}",
+            self.cfsr, self.hfsr, self.mmfar, self.bfar
+        )
+    }
+}
+
+/// Whether `value` is what a call leaves as its return address: odd (Thumb),
+/// within the program, just after a `bl` or `blx`.
+pub(crate) fn is_return_address(value: usize) -> bool {
+    if value & 1 == 0 {
+        return false;
+    }
+    let code = memory::code_half_word;
+    let address = value - 1;
+    let is_long_call = address >= 4
+        && code(address - 4).is_some_and(|half| half & 0xf800 == 0xf000)
+        && code(address - 2).is_some_and(|half| half & 0xd000 == 0xd000);
+    let is_register_call =
+        address >= 2 && code(address - 2).is_some_and(|half| half & 0xff87 == 0x4780);
+    code(address).is_some() && (is_long_call || is_register_call)
+}
+
+/// Interrupts on, once all is set up. They are on from reset.
+pub(crate) fn start_interrupts() {}
+
+/// Sleeps until an interrupt is pending, unless `is_awake`; without losing one
+/// that comes in between: a pending interrupt ends `WFI` even when masked.
+pub(crate) fn sleep_unless(is_awake: impl FnOnce() -> bool, sleep: impl FnOnce(fn())) {
+    cortex_m::interrupt::disable();
+    if !is_awake() {
+        sleep(cortex_m::asm::wfi);
+    }
+    // SAFETY: no critical section is open in the executor's loop.
+    unsafe { cortex_m::interrupt::enable() };
 }
 
 /// Interrupts off, for good: the last words are not to be interrupted.

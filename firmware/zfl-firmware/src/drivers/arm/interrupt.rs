@@ -9,23 +9,23 @@ use core::sync::atomic::{AtomicU16, Ordering};
 use cortex_m::peripheral::NVIC;
 use cortex_m_rt::exception;
 
-use super::{lan9118, timer, uart};
+use super::super::{nic, timer, uart};
+use crate::Board;
 
 /// No interrupt: more than an NVIC can have.
 const NONE: u16 = u16::MAX;
 
 static NIC: AtomicU16 = AtomicU16::new(NONE);
 static TIMER: AtomicU16 = AtomicU16::new(NONE);
-static CONSOLE_RX: AtomicU16 = AtomicU16::new(NONE);
-static CONSOLE_TX: AtomicU16 = AtomicU16::new(NONE);
+/// A UART has two interrupts, or one.
+static CONSOLE: [AtomicU16; 2] = [const { AtomicU16::new(NONE) }; 2];
 
 /// Who wants to hear of an interrupt.
 #[derive(Clone, Copy)]
-pub(super) enum Source {
+pub(in super::super) enum Source {
     Nic,
     Timer,
-    ConsoleRx,
-    ConsoleTx,
+    Console,
 }
 
 /// An interrupt's number, for the NVIC.
@@ -39,15 +39,19 @@ unsafe impl cortex_m::interrupt::InterruptNumber for Number {
     }
 }
 
+/// The NVIC has its place, and is ready from reset.
+pub(in super::super) fn init(_: &Board) {}
+
 /// From now on interrupt `number` goes to `source`.
-pub(super) fn enable(source: Source, number: u16) {
-    let slot = match source {
-        Source::Nic => &NIC,
-        Source::Timer => &TIMER,
-        Source::ConsoleRx => &CONSOLE_RX,
-        Source::ConsoleTx => &CONSOLE_TX,
-    };
-    slot.store(number, Ordering::Relaxed);
+pub(in super::super) fn enable(source: Source, number: u16) {
+    match source {
+        Source::Nic => NIC.store(number, Ordering::Relaxed),
+        Source::Timer => TIMER.store(number, Ordering::Relaxed),
+        Source::Console => {
+            let [first, second] = &CONSOLE;
+            second.store(first.swap(number, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
     // SAFETY: enabling breaks no critical section, for drivers enable their
     // interrupts before they share anything with the handler.
     unsafe { NVIC::unmask(Number(number)) };
@@ -64,13 +68,14 @@ unsafe fn DefaultHandler(irqn: i16) {
     if number == NONE {
         crate::fault::unexpected_exception(irqn);
     } else if number == NIC.load(Ordering::Relaxed) {
-        lan9118::on_interrupt();
+        nic::on_interrupt();
     } else if number == TIMER.load(Ordering::Relaxed) {
         timer::on_interrupt();
-    } else if number == CONSOLE_RX.load(Ordering::Relaxed) {
-        uart::on_receive();
-    } else if number == CONSOLE_TX.load(Ordering::Relaxed) {
-        uart::on_sent();
+    } else if CONSOLE
+        .iter()
+        .any(|console| number == console.load(Ordering::Relaxed))
+    {
+        uart::on_interrupt();
     } else {
         crate::fault::unexpected_exception(irqn);
     }

@@ -1,0 +1,5 @@
+//! Memory map and constants from `boards/riscv-virt-rv32imac.toml`.
+
+fn main() {
+    zfl_board_build::emit("riscv-virt-rv32imac");
+}
