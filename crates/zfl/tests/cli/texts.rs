@@ -63,7 +63,7 @@ fn mistakes_in_an_experiment() {
        :         ^^^^^^^^^^^^
     21 | count = 4
        `----
-     help: did you mean `mps2-an386`? known boards: mps2-an385, mps2-an386, mps2-an500; or the path of a board file
+     help: did you mean `mps2-an386`? known boards: lm3s6965evb, mps2-an385, mps2-an386, mps2-an500, mps2-an505, mps3-an547, riscv-virt-rv32imac, riscv-virt-rv32imafc; or the path of a board file
     "#);
     assert_snapshot!(said_of("count = 4", "count = 4\n[coordinator]\nquorum = 5"), @r#"
      x experiment.toml:23:10: `coordinator.quorum` is 5
@@ -166,12 +166,15 @@ fn help() {
       zfl run examples/mnist.toml --data-dir data --fidelity native
     "#);
     assert_snapshot!(shown(&["boards"]), @r#"
-    board        core             MHz   RAM KiB flash KiB  description
-    mps2-an385   cortex-m3         25     20480      4096  Arm MPS2, Cortex-M3 at 25 MHz, software floating point, 24 MiB RAM (AN385 FPGA image)
-    mps2-an386   cortex-m4f        25     20480      4096  Arm MPS2, Cortex-M4F at 25 MHz, 24 MiB RAM (AN386 FPGA image)
-    mps2-an500   cortex-m7         25     20480      4096  Arm MPS2, Cortex-M7 at 25 MHz, 24 MiB RAM (AN500 FPGA image)
-    mps2-an505   cortex-m33        20     20480      4096  Arm MPS2+, Cortex-M33 at 20 MHz, 20 MiB RAM (AN505 FPGA image)
-    mps3-an547   cortex-m55        32     20480       512  Arm MPS3, Cortex-M55 at 32 MHz, 20 MiB RAM (AN547 FPGA image)
+    board                core        MHz  RAM KiB flash KiB  description
+    lm3s6965evb          cortex-m3    50       64       256  Stellaris LM3S6965 evaluation board, Cortex-M3 at 50 MHz, software floating point, 64 KiB RAM
+    mps2-an385           cortex-m3    25    20480      4096  Arm MPS2, Cortex-M3 at 25 MHz, software floating point, 24 MiB RAM (AN385 FPGA image)
+    mps2-an386           cortex-m4f   25    20480      4096  Arm MPS2, Cortex-M4F at 25 MHz, 24 MiB RAM (AN386 FPGA image)
+    mps2-an500           cortex-m7    25    20480      4096  Arm MPS2, Cortex-M7 at 25 MHz, 24 MiB RAM (AN500 FPGA image)
+    mps2-an505           cortex-m33   20    20480      4096  Arm MPS2+, Cortex-M33 at 20 MHz, 20 MiB RAM (AN505 FPGA image)
+    mps3-an547           cortex-m55   32    20480       512  Arm MPS3, Cortex-M55 at 32 MHz, 20 MiB RAM (AN547 FPGA image)
+    riscv-virt-rv32imac  rv32imac    100    20480      4096  QEMU's RISC-V virt, RV32IMAC at 100 MHz, software floating point, 24 MiB RAM
+    riscv-virt-rv32imafc rv32imafc   100    20480      4096  QEMU's RISC-V virt, RV32IMAFC at 100 MHz, single-precision FPU, 24 MiB RAM
     "#);
     assert_snapshot!(shown(&["data", "show", "digits"]), @r#"
     data set  digits
