@@ -256,7 +256,8 @@ mod tests {
         assert_eq!(names(&["mps2-an386"]).unwrap(), 1);
         let error = names(&["mps2-an999"]).unwrap_err().to_string();
         assert!(
-            error.starts_with("unknown board `mps2-an999`, expected one of mps2-an385, mps2-an386"),
+            error
+                .starts_with("unknown board `mps2-an999`, expected one of lm3s6965evb, mps2-an385"),
             "{error}"
         );
     }

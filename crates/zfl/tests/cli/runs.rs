@@ -149,16 +149,46 @@ fn check_records(records: &Records) {
     }
 }
 
+/// Each board at least once. Of the board with 64 KiB there are more devices,
+/// for a quarter of the digits does not fit it.
 #[test]
 fn every_board_gives_the_bits_of_the_host() {
     let place = Place::new();
-    let fleets = BOARDS
-        .map(|board| format!(r#"fleet=[{{board="{board}",count=4}}]"#))
-        .into_iter()
-        .chain([r#"fleet=[{board="mps2-an500",count=1},{board="mps2-an385",count=1},{board="mps2-an386",count=2}]"#.to_owned()]);
-    for (index, fleet) in fleets.enumerate() {
-        let records = place.completed_run(&format!("run-{index}"), &[&fleet]);
-        assert_eq!(records.final_hash(), *SMALL_HASH, "{fleet}");
+    let fleets: [&[(&str, u32)]; 3] = [
+        &[
+            ("mps2-an500", 1),
+            ("mps2-an385", 1),
+            ("mps2-an386", 1),
+            ("mps2-an505", 1),
+        ],
+        &[
+            ("riscv-virt-rv32imafc", 1),
+            ("mps3-an547", 1),
+            ("riscv-virt-rv32imac", 2),
+        ],
+        &[("lm3s6965evb", 4), ("mps2-an386", 4)],
+    ];
+    for board in BOARDS {
+        let is_there = fleets
+            .iter()
+            .flat_map(|fleet| fleet.iter())
+            .any(|(there, _)| *there == board);
+        assert!(is_there, "{board}");
+    }
+    for (index, fleet) in fleets.iter().enumerate() {
+        let groups: Vec<String> = fleet
+            .iter()
+            .map(|(board, count)| format!("{{board={board:?},count={count}}}"))
+            .collect();
+        let set = format!("fleet=[{}]", groups.join(","));
+        let sets = [set];
+        let experiment = Experiment::parse(SMALL, "small", &sets, &BOARDS).unwrap();
+        let records = place.completed_run(&format!("run-{index}"), &[&sets[0]]);
+        assert_eq!(
+            records.final_hash(),
+            train_on_host(&experiment),
+            "{fleet:?}"
+        );
     }
 }
 
@@ -352,6 +382,28 @@ fn instructions_are_counted() {
         assert_eq!(row["instructions_training"], "");
         assert_eq!(row["instructions_other"], "");
     }
+}
+
+/// Each counter has its own way: 20 MHz of the FPGAIO, the watchdog, `minstret`.
+#[test]
+fn instructions_are_exact_with_every_counter() {
+    let place = Place::new();
+    let fleet = "fleet=[{board=\"riscv-virt-rv32imafc\",count=2},\
+                 {board=\"mps3-an547\",count=2},{board=\"lm3s6965evb\",count=4}]";
+    let counted = |out: &str| -> Vec<u64> {
+        let rows = place.completed_run(out, &[fleet, "rounds=1"]).clients();
+        rows.iter()
+            .map(|row| row["instructions_training"].parse().unwrap())
+            .collect()
+    };
+    let first = counted("first");
+    assert_eq!(first.len(), 8);
+    assert_eq!(counted("second"), first);
+    // Without an FPU there are many more.
+    assert!(
+        first[..4].iter().all(|count| 4 * count < first[4]),
+        "{first:?}"
+    );
 }
 
 const EPOCHS_PAST_THE_WRAP: u32 = 20;

@@ -63,7 +63,7 @@ fn mistakes_in_an_experiment() {
        :         ^^^^^^^^^^^^
     21 | count = 4
        `----
-     help: did you mean `mps2-an386`? known boards: mps2-an385, mps2-an386, mps2-an500; or the path of a board file
+     help: did you mean `mps2-an386`? known boards: lm3s6965evb, mps2-an385, mps2-an386, mps2-an500, mps2-an505, mps3-an547, riscv-virt-rv32imac, riscv-virt-rv32imafc; or the path of a board file
     "#);
     assert_snapshot!(said_of("count = 4", "count = 4\n[coordinator]\nquorum = 5"), @r#"
      x experiment.toml:23:10: `coordinator.quorum` is 5
