@@ -14,6 +14,7 @@ pub(crate) struct Entry(u32);
 
 impl Entry {
     /// Inputs of a sample that can be told apart.
+    #[cfg(feature = "std")]
     pub(crate) const INPUTS_MAX: usize = 1 << 24;
 
     #[inline(always)]
@@ -45,7 +46,7 @@ impl<'a> NonZero<'a> {
 /// Bytes looked at together.
 const GROUP: usize = 8;
 
-/// Lists what is not 0 in a sample, of at most [`Entry::INPUTS_MAX`] bytes, from
+/// Lists what is not 0 in a sample, of at most 2²⁴ bytes, from
 /// the beginning of `entries` on; how many there are. Where there is room for
 /// fewer than one more, the last are lost.
 #[inline(always)]
