@@ -129,8 +129,7 @@ impl Toolchain {
                 command.env("RUSTC", DEBIAN_RUSTC);
                 // `-Z` options on a stable compiler.
                 command.env("RUSTC_BOOTSTRAP", "1");
-                let key = target.to_uppercase().replace('-', "_");
-                command.env(format!("CARGO_TARGET_{key}_LINKER"), DEBIAN_LINKER);
+                command.env(linker_variable(target), DEBIAN_LINKER);
                 command.args(["-Z", "build-std=core"]);
             }
         }
@@ -145,6 +144,12 @@ impl fmt::Display for Toolchain {
             Self::Debian => write!(f, "Debian ({DEBIAN_RUSTC}, core built from source)"),
         }
     }
+}
+
+/// The variable by which cargo is told the linker for `target`.
+fn linker_variable(target: &str) -> String {
+    let key = target.to_uppercase().replace(['-', '.'], "_");
+    format!("CARGO_TARGET_{key}_LINKER")
 }
 
 /// The one that is forced, else rustup's, else Debian's. Neither is looked
@@ -326,6 +331,14 @@ mod tests {
         let chosen = choose(None, || Err(missing("no a")), || Err(missing("no b")));
         let text = chosen.unwrap_err().to_string();
         assert!(text.contains("no a (remedy: x)") && text.contains("no b (remedy: x)"));
+    }
+
+    #[test]
+    fn a_target_with_a_dot_has_a_variable_too() {
+        assert_eq!(
+            linker_variable("thumbv8m.main-none-eabihf"),
+            "CARGO_TARGET_THUMBV8M_MAIN_NONE_EABIHF_LINKER"
+        );
     }
 
     #[test]
