@@ -263,6 +263,20 @@ impl Partition {
         Ok(Self { order, ends })
     }
 
+    /// The same where a client holds at most as many samples as `samples_max` says,
+    /// the first of its share; nobody holds the others.
+    #[must_use]
+    pub fn truncated(&self, samples_max: impl Fn(usize) -> Option<usize>) -> Self {
+        let mut order = Vec::with_capacity(self.order.len());
+        let mut ends = Vec::with_capacity(self.ends.len());
+        for (client, share) in self.iter().enumerate() {
+            let len = samples_max(client).map_or(share.len(), |max| share.len().min(max));
+            order.extend(share.get(..len).unwrap_or(share));
+            ends.push(order.len());
+        }
+        Self { order, ends }
+    }
+
     /// How many clients there are, at least 1.
     pub fn client_count(&self) -> usize {
         self.ends.len()
@@ -318,6 +332,18 @@ mod tests {
 
     use super::*;
     use crate::testing::small_dataset;
+
+    #[test]
+    fn a_share_can_be_cut_short() {
+        let whole = Scheme::Iid.partition(&small_dataset(10), 3, 1).unwrap();
+        let cut = whole.truncated(|client| [Some(2), None, Some(100)].get(client).copied()?);
+        let lens = |partition: &Partition| partition.iter().map(<[u32]>::len).collect::<Vec<_>>();
+        assert_eq!(lens(&whole), [4, 3, 3]);
+        assert_eq!(lens(&cut), [2, 3, 3]);
+        for (cut, whole) in cut.iter().zip(whole.iter()) {
+            assert!(whole.starts_with(cut));
+        }
+    }
 
     #[test]
     fn impossible_numbers_of_clients_are_refused() {

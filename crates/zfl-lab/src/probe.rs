@@ -170,6 +170,7 @@ pub(crate) fn group(board: &str, mcu: Option<&str>) -> FleetGroup {
         count: 1,
         ram_bytes: None,
         on_misfit: crate::experiment::OnMisfit::Fail,
+        samples_max: None,
     }
 }
 

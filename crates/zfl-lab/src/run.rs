@@ -654,7 +654,18 @@ pub(crate) fn partition(
         } => Scheme::IidSubset { samples_per_client },
         experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
     };
-    scheme.partition(train, clients, experiment.seed)
+    let dealt = scheme.partition(train, clients, experiment.seed)?;
+    if experiment
+        .fleet
+        .iter()
+        .all(|group| group.samples_max.is_none())
+    {
+        return Ok(dealt);
+    }
+    Ok(dealt.truncated(|client| {
+        let most = experiment.samples_max(saturate(client))?;
+        usize::try_from(most).ok()
+    }))
 }
 
 fn native_clients(shares: PartitionedShares, threads: usize) -> Result<NativeClients, RunError> {

@@ -275,11 +275,11 @@ pub(super) const KEYS: &[Key] = &[
     key("time.counting", "\"instructions\" or \"off\""),
     table(
         "fleet",
-        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes and on-misfit",
+        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max",
     ),
     table(
         "fleet.*",
-        "a table with board or mcu, fidelity, count, ram-bytes and on-misfit",
+        "a table with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max",
     ),
     key(
         "fleet.*.board",
@@ -299,6 +299,7 @@ pub(super) const KEYS: &[Key] = &[
         "RAM of an emulated device in all: a whole number from 1 to 4294967295",
     ),
     key("fleet.*.on-misfit", "\"skip\" or \"fail\""),
+    key("fleet.*.samples-max", "a whole number from 1 to 65535"),
 ];
 
 /// Whether `path` is that of the pattern, whose `*` is any number.

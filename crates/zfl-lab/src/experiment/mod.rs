@@ -358,6 +358,8 @@ pub struct FleetGroup {
     pub ram_bytes: Option<u32>,
     /// What happens where the model does not fit an emulated device.
     pub on_misfit: OnMisfit,
+    /// Samples that a client holds at most, whatever its share.
+    pub samples_max: Option<u32>,
 }
 
 /// What happens where a model does not fit an emulated device.
@@ -454,6 +456,16 @@ impl Experiment {
             .iter()
             .filter(|group| group.fidelity == Fidelity::Emulated)
             .flat_map(|group| std::iter::repeat_n(group.board.as_str(), group.count as usize))
+    }
+
+    /// The most samples that a client may hold, where its entry says so.
+    pub fn samples_max(&self, client: u32) -> Option<u32> {
+        let mut end = 0;
+        let group = self.fleet.iter().find(|group| {
+            end += group.count;
+            client < end
+        });
+        group?.samples_max
     }
 
     /// The numbers of the clients that are played natively: disjoint ranges

@@ -203,6 +203,7 @@ struct RawFleetGroup {
     count: Option<Spanned<Whole>>,
     ram_bytes: Option<Spanned<Whole>>,
     on_misfit: Option<Spanned<String>>,
+    samples_max: Option<Spanned<Whole>>,
 }
 
 /// What checking needs to know beside the file.
@@ -609,6 +610,13 @@ fn check_fleet(
                 OnMisfit::ALL,
                 OnMisfit::name,
             )?,
+            samples_max: match &raw.samples_max {
+                None => None,
+                count => {
+                    let path = path("samples-max");
+                    Some(context.whole(&path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
+                }
+            },
         });
     }
     Ok(fleet)

@@ -192,7 +192,7 @@ fn unknown_keys() {
     trial.toml:4:1: unknown key `bord` in `fleet.1`
     | bord = "x"
     | ^^^^
-    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit
+    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit, samples-max
     "#);
     assert_snapshot!(refused("[zzz.training]\nepochs = 1\n"), @r"
     trial.toml:1:2: unknown key `zzz` at the top
@@ -244,7 +244,7 @@ fn wrong_types() {
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
     | [fleet]
     | ^^^^^^^
-    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes and on-misfit
+    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max
     ");
     assert_snapshot!(refused("[model.mlp]\nhidden = 16\n"), @r"
     trial.toml:2:10: `model.mlp.hidden`: invalid type: integer `16`, expected a list
@@ -1743,7 +1743,7 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[training.schedule.exponential]\nfactor = 1\n",
         "[training.schedule.cosine]\n",
         "[training.schedule.warm-up]\nrounds = 1\n",
-        "[[fleet]]\nmcu = \"nrf52840\"\nram-bytes = 100000\n",
+        "[[fleet]]\nmcu = \"nrf52840\"\nram-bytes = 100000\nsamples-max = 5\n",
     ];
     for text in texts {
         let written = experiment(text, &[]).to_toml();
@@ -2029,6 +2029,7 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
             } else {
                 OnMisfit::Skip
             },
+            samples_max: (count % 7 == 0).then_some(count),
         });
     let fleet = prop::collection::vec(group, 0..6).prop_flat_map(|fleet| {
         let size = fleet.iter().map(|group| group.count).sum();

@@ -141,6 +141,9 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
             "{}",
             Line("on-misfit", &quoted(group.on_misfit.name()))
         )?;
+        if let Some(count) = group.samples_max {
+            write!(out, "{}", Line("samples-max", &count))?;
+        }
     }
     Ok(())
 }
