@@ -545,6 +545,7 @@ fn prepare(
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
             round: experiment.deadlines.round,
         },
+        parallel: None,
         threads: context.threads,
     };
     let test = test_set(&data.test);
