@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, IntoFuture};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -608,7 +609,7 @@ fn prepare(
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
             round: experiment.deadlines.round,
         },
-        parallel: None,
+        parallel: parallel(experiment, groups),
         threads: context.threads,
     };
     let test = test_set(&data.test);
@@ -627,6 +628,18 @@ fn prepare(
         misfits,
         parts,
     })
+}
+
+/// How many clients are called at a time: those that are emulated here share
+/// the processors of this host.
+fn parallel(experiment: &Experiment, groups: &[Group]) -> Option<NonZeroU32> {
+    let given = NonZeroU32::new(experiment.parallel);
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let default = match groups {
+        [] => None,
+        _ => NonZeroU32::new(saturate(processors())),
+    };
+    given.or(default)
 }
 
 /// The devices that have too little memory.
