@@ -469,7 +469,7 @@ mod tests {
     ];
 
     fn memory() -> Memory {
-        Board::named("mps2-an386").unwrap().memory
+        zfl_machine::Board::named("mps2-an386").unwrap().memory
     }
 
     fn firmware(sections: &[(u32, u32, u32)]) -> FirmwareSource {
