@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use zfl_machine::board::InstructionCounting;
 use zfl_machine::console::DeviceEvent;
 use zfl_machine::fleet::FleetError;
-use zfl_machine::limits::DescriptorLimitError;
-use zfl_machine::machine::{Deadlines, MachineReport};
+use zfl_machine::limits::{self, RoomError};
+use zfl_machine::machine::{Deadlines, MachineReport, MachineState};
 use zfl_machine::usage::Usage;
 use zfl_machine::{
     Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram, MachineError,
@@ -35,6 +35,9 @@ use crate::kind::Kind;
 
 /// A call to the coordinator takes no longer.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Calls to the coordinator at a time.
+const CALLS_MAX: usize = 16;
 
 /// So long the coordinator is told that devices were stopped.
 const TELL_DEADLINE: Duration = Duration::from_secs(2);
@@ -72,6 +75,16 @@ pub struct FleetPlan {
     pub ready_deadline: Duration,
 }
 
+/// Checks that this host has room for so many devices, and raises the limit on
+/// open files as far as it may.
+///
+/// # Errors
+/// What there is too little of, with the command that gives more.
+pub fn check_room(devices: usize) -> Result<(), HostError> {
+    let descriptors = FleetSettings::default().descriptors_needed(devices);
+    Ok(limits::ensure_room(devices, descriptors)?)
+}
+
 /// How devices are connected to the coordinator.
 pub enum FleetNetwork {
     /// By the switch in user space.
@@ -89,9 +102,9 @@ pub enum HostError {
     /// No image for a board.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
-    /// Too many devices for the open files.
+    /// Too many devices for what this host allows or has.
     #[error(transparent)]
-    Descriptors(#[from] DescriptorLimitError),
+    Room(#[from] RoomError),
     /// No virtual network.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -180,18 +193,19 @@ impl Frames {
 
 /// A running fleet.
 pub struct FleetHost {
-    fleet: Arc<Fleet>,
+    fleet: Fleet,
     wire: Wire,
     clients: Vec<u32>,
     http: reqwest::Client,
     coordinator: SocketAddr,
-    /// They tell the coordinator of devices that have ended; end with the host.
-    watchers: JoinSet<()>,
+    /// Tells the coordinator of devices that have ended; ends with the host, or
+    /// when the last of them has.
+    teller: JoinSet<()>,
 }
 
 impl FleetHost {
     /// Starts the network, joins the coordinator, boots the devices and tells
-    /// each to run. Returns when each has taken its `run` line or has ended.
+    /// each to run. Returns when each is ready or has ended.
     ///
     /// # Errors
     /// What fails for every device. A device that fails alone is told to the
@@ -205,7 +219,7 @@ impl FleetHost {
         let settings = FleetSettings::default();
         let count = plan.devices.len();
         let addresses = AddressPlan::for_fleet(count)?;
-        zfl_machine::limits::ensure_descriptors(settings.descriptors_needed(count))?;
+        check_room(count)?;
         let images = place_images(&plan)?;
         let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
         let (wire, nics) = connect(network, addresses, plan.seed, plan.coordinator)?;
@@ -221,28 +235,27 @@ impl FleetHost {
                 member(&plan, addresses, device, kind, nic, firmware, *token)
             })
             .collect();
-        let fleet = Fleet::boot(&launcher, machines, settings, events, progress).await?;
-        let fleet = Arc::new(fleet);
         let clients: Vec<u32> = members.iter().map(|(id, _)| *id).collect();
-        let mut watchers = JoinSet::new();
-        for (device, client) in clients.iter().enumerate() {
-            watchers.spawn(tell_loss(
-                Arc::clone(&fleet),
-                device,
-                *client,
-                http.clone(),
-                plan.coordinator,
-                plan.fleet_key,
-                losses.clone(),
-            ));
-        }
+        let (ends, ended) = mpsc::unbounded_channel();
+        let mut teller = JoinSet::new();
+        teller.spawn(tell_losses(
+            ended,
+            Teller {
+                clients: clients.clone(),
+                http: http.clone(),
+                coordinator: plan.coordinator,
+                fleet_key: plan.fleet_key,
+                losses: losses.clone(),
+            },
+        ));
+        let fleet = Fleet::boot(&launcher, machines, settings, events, progress, &ends).await?;
         Ok(Self {
             fleet,
             wire,
             clients,
             http,
             coordinator: plan.coordinator,
-            watchers,
+            teller,
         })
     }
 
@@ -285,9 +298,12 @@ impl FleetHost {
         }
     }
 
-    /// What each emulator uses.
-    pub async fn usage(&self) -> Vec<Usage> {
-        self.fleet.usage().await
+    /// What each emulator uses; samples the memory of those whose clients
+    /// `is_sampled` chooses.
+    pub async fn usage(&self, is_sampled: impl Fn(u32) -> bool) -> Vec<Usage> {
+        let client = |place: usize| self.clients.get(place).copied();
+        let is_sampled = |place| client(place).is_some_and(&is_sampled);
+        self.fleet.usage(is_sampled).await
     }
 
     /// Stops all devices and their network; what each used.
@@ -298,7 +314,7 @@ impl FleetHost {
         let reports = self.fleet.stop().await?;
         // Whoever ends now would cut them off, and leave the coordinator to
         // wait for its deadlines. One that is gone itself refuses them at once.
-        let _ = tokio::time::timeout(TELL_DEADLINE, self.watchers.join_all()).await;
+        let _ = tokio::time::timeout(TELL_DEADLINE, self.teller.join_all()).await;
         if let Wire::Switch(network) = self.wire {
             network.shutdown()?;
         }
@@ -472,33 +488,44 @@ fn member(
     }
 }
 
-/// Waits for the end of a device and tells the coordinator.
-async fn tell_loss(
-    fleet: Arc<Fleet>,
-    device: usize,
-    client: u32,
+/// What it takes to tell of a device that has ended.
+#[derive(Clone)]
+struct Teller {
+    clients: Vec<u32>,
     http: reqwest::Client,
     coordinator: SocketAddr,
     fleet_key: Token,
     losses: mpsc::UnboundedSender<(u32, String)>,
-) {
-    let Some(machine) = fleet.machines().get(device) else {
-        return;
-    };
-    let mut state = machine.watch();
-    let reason = match state.wait_for(|state| state.is_final()).await {
-        Ok(state) => state.error().map(|error| error.to_string()),
-        Err(_) => return,
-    };
-    let reason = reason.unwrap_or_default();
-    let _ = losses.send((client, reason.clone()));
-    // A coordinator that is gone need not know.
-    let _ = http
-        .post(format!("http://{coordinator}/lost?id={client}"))
-        .bearer_auth(fleet_key)
-        .body(reason)
-        .send()
-        .await;
+}
+
+/// Tells the coordinator of each device that ends, until all have.
+async fn tell_losses(mut ended: mpsc::UnboundedReceiver<(usize, MachineState)>, teller: Teller) {
+    let teller = Arc::new(teller);
+    let mut calls = JoinSet::new();
+    while let Some((device, state)) = ended.recv().await {
+        let Some(client) = teller.clients.get(device).copied() else {
+            continue;
+        };
+        while calls.len() >= CALLS_MAX {
+            calls.join_next().await;
+        }
+        let error = state.error().map(|error| error.to_string());
+        let reason = error.unwrap_or_default();
+        let _ = teller.losses.send((client, reason.clone()));
+        let teller = Arc::clone(&teller);
+        calls.spawn(async move {
+            let Teller { coordinator, .. } = *teller;
+            // A coordinator that is gone need not know.
+            let _ = teller
+                .http
+                .post(format!("http://{coordinator}/lost?id={client}"))
+                .bearer_auth(teller.fleet_key)
+                .body(reason)
+                .send()
+                .await;
+        });
+    }
+    calls.join_all().await;
 }
 
 /// A folder for a fleet host's logs.

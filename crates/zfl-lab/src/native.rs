@@ -406,6 +406,7 @@ mod tests {
                 ready: day,
                 round: day,
             },
+            parallel: None,
             threads,
         };
         let local = LocalPart {

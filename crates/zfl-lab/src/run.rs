@@ -1,15 +1,16 @@
 //! One execution of an experiment: wires data, coordinator, fleet and records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, IntoFuture};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::pin;
 
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, Scheme, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
@@ -30,7 +31,7 @@ use zfl_server::{
 use crate::data::{PartitionedShares, saturate, test_set};
 use crate::experiment::{self, Arithmetic, Data, Experiment, Fidelity, OnMisfit};
 use crate::firmware::FirmwareSource;
-use crate::host::{FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
+use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part};
 use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
@@ -250,8 +251,50 @@ pub struct Summary {
     pub ready_host_seconds: Option<f64>,
     /// From the first start message to the last evaluation, all rounds.
     pub rounds_host_seconds: f64,
+    /// What has become of the devices; `None` without a fleet.
+    pub devices: Option<DeviceCounts>,
     /// What the emulators used; `None` without a fleet.
     pub emulators: Option<EmulatorUsage>,
+}
+
+/// What has become of the devices of a fleet when its run ended, before they
+/// were stopped. Each device is counted once, besides in `fleet`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceCounts {
+    /// All emulated devices of the experiment: the sum of those below.
+    pub fleet: usize,
+    /// Too little memory: they were not started.
+    pub misfit: usize,
+    /// Waited for their turn to start.
+    pub waiting: usize,
+    /// Started, and were not at their prompt yet.
+    pub booting: usize,
+    /// Booted, and had no data yet.
+    pub booted: usize,
+    /// Had their data, and took part or could have.
+    pub ready: usize,
+    /// Their firmware had panicked or faulted, or their processor locked up.
+    pub crashed: usize,
+    /// Had missed a deadline.
+    pub hung: usize,
+    /// Their emulator had ended.
+    pub exited: usize,
+}
+
+impl DeviceCounts {
+    fn new(progress: &FleetProgress, misfit: usize) -> Self {
+        Self {
+            fleet: progress.count() + misfit,
+            misfit,
+            waiting: progress.waiting,
+            booting: progress.booting,
+            booted: progress.prompt + progress.running,
+            ready: progress.ready,
+            crashed: progress.crashed,
+            hung: progress.hung,
+            exited: progress.exited,
+        }
+    }
 }
 
 /// A device that takes no part.
@@ -276,6 +319,8 @@ pub struct EmulatorUsage {
     pub pss_bytes_mean: u64,
     /// The largest of them.
     pub pss_bytes_max: u64,
+    /// The sum of them.
+    pub pss_bytes_sum: u64,
 }
 
 /// Runs an experiment to its end, or until `interrupted` is there.
@@ -310,6 +355,9 @@ pub async fn run(
         parts,
     } = prepare(experiment, client_count, native, &groups, &context)?;
     let devices = devices(groups, &misfits);
+    if !devices.is_empty() {
+        host::check_room(devices.len())?;
+    }
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
@@ -367,7 +415,11 @@ pub async fn run(
         }
     };
 
-    let (fleet_progress, mut fleet_states) = watch::channel(FleetProgress::default());
+    let waiting = FleetProgress {
+        waiting: devices.len(),
+        ..FleetProgress::default()
+    };
+    let (fleet_progress, mut fleet_states) = watch::channel(waiting);
     let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     let (losses, mut lost) = mpsc::unbounded_channel();
     let fleet = context.fleet.filter(|_| !devices.is_empty());
@@ -391,9 +443,17 @@ pub async fn run(
             FleetHost::start(plan, &progress, &device_events, &losses).await
         }))
     });
+    // Round 1 begins when every device is ready or has ended, so that none
+    // trains against others that boot, and all are counted from its start.
+    let (gathered, gathering) = oneshot::channel::<()>();
+    let mut gathered = starting.is_some().then_some(gathered);
     let mut play = AbortOnDrop(tokio::spawn({
         let coordinator = coordinator.clone();
-        async move { coordinator.run().await }
+        async move {
+            // Without devices, or when they cannot be had, the sender is gone.
+            let gathered = async { gathering.await.unwrap_or_default() };
+            coordinator.run_after(gathered).await
+        }
     }));
     let mut interrupted = pin!(interrupted);
     let ended = loop {
@@ -408,7 +468,10 @@ pub async fn run(
             started = join(&mut starting), if starting.is_some() => {
                 starting = None;
                 match started {
-                    Ok(Ok(host)) => recorder.hosting(host).await,
+                    Ok(Ok(host)) => {
+                        recorder.hosting(host).await;
+                        gathered = None;
+                    }
                     Ok(Err(error)) => break Err(error.into()),
                     Err(error) => break Err(error.into()),
                 }
@@ -421,8 +484,9 @@ pub async fn run(
             () = &mut interrupted => break Err(recorder.interrupted()),
         }
     };
-    drop(play);
-    drop(starting);
+    // Before any of them is stopped.
+    recorder.devices_are(*fleet_progress.borrow());
+    drop((play, starting, gathered));
     while let Ok(event) = events.try_recv() {
         recorder.take(event).await?;
     }
@@ -545,6 +609,7 @@ fn prepare(
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
             round: experiment.deadlines.round,
         },
+        parallel: parallel(experiment, groups),
         threads: context.threads,
     };
     let test = test_set(&data.test);
@@ -563,6 +628,18 @@ fn prepare(
         misfits,
         parts,
     })
+}
+
+/// How many clients are called at a time: those that are emulated here share
+/// the processors of this host.
+fn parallel(experiment: &Experiment, groups: &[Group]) -> Option<NonZeroU32> {
+    let given = NonZeroU32::new(experiment.parallel);
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let default = match groups {
+        [] => None,
+        _ => NonZeroU32::new(saturate(processors())),
+    };
+    given.or(default)
 }
 
 /// The devices that have too little memory.
@@ -811,12 +888,12 @@ impl Recorder {
         Ok(())
     }
 
-    /// The fleet has started, maybe after the first round has.
+    /// Every device is ready or has ended, and no round has begun: from here on
+    /// frames and processor time belong to the first.
     async fn hosting(&mut self, host: FleetHost) {
+        self.frames = host.frames();
+        self.cpu_seconds = cpu_seconds(&host.usage(|_| false).await);
         self.host = Some(host);
-        if self.round > 0 {
-            self.begin_counting().await;
-        }
     }
 
     fn warn(&mut self, client: u32, reason: String) {
@@ -871,9 +948,6 @@ impl Recorder {
                     round,
                     clients: clients.len(),
                 });
-                if round == 1 {
-                    self.begin_counting().await;
-                }
             }
             Event::ClientFinished {
                 round,
@@ -930,7 +1004,11 @@ impl Recorder {
         if let Some(host) = &self.host {
             // First: the next round's frames are on their way.
             frames = Some(host.frames());
-            let now = cpu_seconds(&host.usage().await);
+            // The memory of those alone that took part: that of a thousand
+            // takes seconds to sample.
+            let took_part: BTreeSet<u32> =
+                record.clients.iter().map(|client| client.client).collect();
+            let now = cpu_seconds(&host.usage(|client| took_part.contains(&client)).await);
             qemu_cpu_seconds = Some(now - self.cpu_seconds);
             self.cpu_seconds_rounds += now - self.cpu_seconds;
             self.cpu_seconds = now;
@@ -976,14 +1054,6 @@ impl Recorder {
         )?;
         self.show(Progress::RoundCompleted { record });
         Ok(())
-    }
-
-    /// From here on frames and processor time belong to the first round.
-    async fn begin_counting(&mut self) {
-        if let Some(host) = &self.host {
-            self.frames = host.frames();
-            self.cpu_seconds = cpu_seconds(&host.usage().await);
-        }
     }
 
     /// Writes the clients' rows of a round. `frames` of their devices since the
@@ -1057,6 +1127,12 @@ impl Recorder {
             .event(name, &json!({ "device": event.device, "text": text }))
     }
 
+    /// What has become of the devices.
+    fn devices_are(&mut self, progress: FleetProgress) {
+        let counts = DeviceCounts::new(&progress, self.summary.misfits.len());
+        self.summary.devices = (counts.fleet > 0).then_some(counts);
+    }
+
     /// Stops the fleet and writes the summary.
     async fn finish(mut self, ended: &Result<(), RunError>) -> Result<Summary, RunError> {
         if let Some(host) = self.host.take() {
@@ -1085,6 +1161,7 @@ impl Recorder {
             cpu_seconds_per_update: self.cpu_seconds_rounds / updates,
             pss_bytes_mean: pss.iter().sum::<u64>() / u64::from(saturate(pss.len()).max(1)),
             pss_bytes_max: pss.iter().max().copied().unwrap_or(0),
+            pss_bytes_sum: pss.iter().sum(),
         }
     }
 }

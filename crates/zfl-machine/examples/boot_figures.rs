@@ -9,7 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use zfl_machine::board::InstructionCounting;
 use zfl_machine::machine::Deadlines;
 use zfl_machine::{
@@ -58,8 +58,9 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
 
     let events = broadcast::Sender::new(64);
     let progress = watch::Sender::new(FleetProgress::default());
+    let (ends, _) = mpsc::unbounded_channel();
     let start = Instant::now();
-    let fleet = Fleet::boot(&launcher, members, settings, &events, &progress).await?;
+    let fleet = Fleet::boot(&launcher, members, settings, &events, &progress, &ends).await?;
     let boot_seconds = start.elapsed().as_secs_f64();
     let booted = fleet
         .machines()
@@ -77,7 +78,7 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
             .map(zfl_machine::usage::Usage::cpu_seconds)
             .sum()
     };
-    let before = fleet.usage().await;
+    let before = fleet.usage(|_| true).await;
     let devices = f64::from(count);
     println!(
         "processor time of a boot: {:.1} ms each",
@@ -85,7 +86,7 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
     );
     tokio::time::sleep(Duration::from_secs(5)).await;
     let sampling = Instant::now();
-    let after = fleet.usage().await;
+    let after = fleet.usage(|_| true).await;
     println!(
         "a sample of all takes {:.0} ms",
         1000.0 * sampling.elapsed().as_secs_f64()

@@ -14,7 +14,7 @@ use crate::Board;
 use crate::board::DEFAULT_NAME;
 use crate::console::printable;
 use crate::launch::find_program;
-use crate::limits::descriptor_limits;
+use crate::limits::{self, Need, descriptor_limits};
 
 /// No program that is tried may take longer.
 const TRY_DEADLINE: Duration = Duration::from_secs(10);
@@ -81,8 +81,8 @@ pub struct FirmwareImage {
 }
 
 /// Looks at everything: emulators of `boards`, `images`, what the bridge
-/// network needs, and whether `device_count` devices may have their files
-/// open (`descriptors_needed` of them).
+/// network needs, and whether there is room for `device_count` devices, with
+/// `descriptors_needed` open files: as before a fleet starts.
 pub async fn checks(
     boards: &[Board],
     images: &[FirmwareImage],
@@ -104,6 +104,7 @@ pub async fn checks(
         descriptors_needed,
         descriptor_limits(),
     ));
+    checks.extend(limits::needs(device_count).into_iter().map(need_check));
     checks.push(program_check("ip"));
     checks.push(program_check("unshare"));
     checks.push(namespace_check().await);
@@ -201,6 +202,18 @@ fn descriptor_check(
     } else {
         let remedy = format!("ulimit -n {needed} (as root)");
         Check::bad(name, Status::Partial, detail, remedy)
+    }
+}
+
+fn need_check(need: Need) -> Check {
+    let free = match need.free {
+        Some(free) => format!("{free} free"),
+        None => "no limit".to_owned(),
+    };
+    let detail = format!("{free}; {} are needed", need.needed);
+    match need.is_met() {
+        true => Check::good(need.what, detail),
+        false => Check::bad(need.what, Status::Partial, detail, need.remedy),
     }
 }
 
@@ -355,6 +368,23 @@ mod tests {
         assert_eq!(bad.status, Status::Partial);
         assert_eq!(bad.remedy.as_deref(), Some("ulimit -n 2000 (as root)"));
         assert_eq!(descriptor_check(9, 2000, (None, None)).status, Status::Good);
+    }
+
+    #[test]
+    fn what_there_is_too_little_of_is_told() {
+        let check = |free| {
+            need_check(Need {
+                what: "loopback ports".into(),
+                needed: 3000,
+                free,
+                remedy: "more".into(),
+            })
+        };
+        assert_eq!(check(None).detail, "no limit; 3000 are needed");
+        assert_eq!(check(Some(3000)).status, Status::Good);
+        let short = check(Some(2999));
+        assert_eq!(short.status, Status::Partial);
+        assert_eq!(short.remedy.as_deref(), Some("more"));
     }
 
     #[test]

@@ -392,8 +392,18 @@ impl Machine {
     /// What its process uses: processor time now, and the most memory that was
     /// ever sampled, for which this takes a sample.
     pub async fn usage(&self) -> Usage {
+        self.sample(true).await
+    }
+
+    /// As [`Machine::usage`], without the sample of its memory.
+    pub async fn processor_time(&self) -> Usage {
+        self.sample(false).await
+    }
+
+    async fn sample(&self, with_memory: bool) -> Usage {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(Request::Sample(reply)).await.is_ok()
+        let request = Request::Sample { with_memory, reply };
+        if self.requests.send(request).await.is_ok()
             && let Ok(usage) = answer.await
         {
             return usage;

@@ -25,7 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use tempfile::TempDir;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use zfl_machine::board::InstructionCounting;
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
@@ -785,21 +785,33 @@ async fn a_fleet_is_told_apart() {
         members.push(FleetMember { machine, run });
     }
     let settings = FleetSettings {
-        booting_max: 2,
+        starting_max: 2,
         ..FleetSettings::default()
     };
     let progress = watch::Sender::new(FleetProgress::default());
+    let (ends, mut ended) = mpsc::unbounded_channel();
     let mut watched = progress.subscribe();
     let busiest = tokio::spawn(async move {
-        let mut booting_max = 0;
+        let mut starting_max = 0;
         while watched.changed().await.is_ok() {
-            booting_max = booting_max.max(watched.borrow_and_update().booting);
+            let now = *watched.borrow_and_update();
+            assert_eq!(now.count(), 6, "{now:?}");
+            // Device 5 stays at its prompt.
+            let starting = now.booting + now.running + now.prompt;
+            starting_max = starting_max.max(starting);
         }
-        booting_max
+        starting_max
     });
-    let fleet = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
-        .await
-        .unwrap();
+    let fleet = Fleet::boot(
+        &bench.launcher,
+        members,
+        settings,
+        &bench.events,
+        &progress,
+        &ends,
+    )
+    .await
+    .unwrap();
     for device in [0, 2] {
         fleet.machines()[device].wait_ready().await.unwrap();
     }
@@ -834,8 +846,14 @@ async fn a_fleet_is_told_apart() {
     let counted = counted.wait_for(|counted| *counted == expected);
     let counted = tokio::time::timeout(PATIENCE, counted).await.unwrap();
     assert_eq!(counted.unwrap().ended(), 3);
+    let mut told = Vec::new();
+    while let Ok((place, state)) = ended.try_recv() {
+        told.push((place, state.name()));
+    }
+    told.sort_unstable();
+    assert_eq!(told, [(1, "hung"), (3, "exited"), (4, "crashed")]);
 
-    let usage = fleet.usage().await;
+    let usage = fleet.usage(|_| true).await;
     assert!(usage[0].pss_bytes_max > 0, "{usage:?}");
     let start = Instant::now();
     let reports = fleet.stop().await.unwrap();
@@ -853,16 +871,24 @@ async fn a_fleet_is_told_apart() {
 async fn what_no_device_can_do_is_an_error() {
     let mut bench = Bench::new();
     let progress = watch::Sender::new(FleetProgress::default());
+    let (ends, _) = mpsc::unbounded_channel();
     let settings = FleetSettings {
         descriptors_per_device: 1 << 40,
         ..FleetSettings::default()
     };
     let member = |machine| FleetMember { machine, run: None };
     let members = vec![member(bench.fake(0, "answers"))];
-    let error = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
-        .await
-        .unwrap_err();
-    assert!(matches!(error, FleetError::Descriptors { .. }), "{error}");
+    let error = Fleet::boot(
+        &bench.launcher,
+        members,
+        settings,
+        &bench.events,
+        &progress,
+        &ends,
+    )
+    .await
+    .unwrap_err();
+    assert!(matches!(error, FleetError::Room { .. }), "{error}");
     let text = error.to_string();
     assert!(
         text.starts_with("failed to start 1 devices: 1099511627843 open files are needed and "),
@@ -874,9 +900,18 @@ async fn what_no_device_can_do_is_an_error() {
         run: Some(run_options()),
     }];
     let settings = FleetSettings::default();
-    let error = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
-        .await
-        .unwrap_err();
+    // The machines of the fleet before may still be ending.
+    let progress = watch::Sender::new(FleetProgress::default());
+    let error = Fleet::boot(
+        &bench.launcher,
+        members,
+        settings,
+        &bench.events,
+        &progress,
+        &ends,
+    )
+    .await
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         "device 0: `run` refused: there is no network"
@@ -886,9 +921,18 @@ async fn what_no_device_can_do_is_an_error() {
     machine.board.qemu.binary = "qemu-system-none".into();
     let members = vec![member(bench.fake(0, "answers")), member(machine)];
     let settings = FleetSettings::default();
-    let error = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
-        .await
-        .unwrap_err();
+    // The machines of the fleet before may still be ending.
+    let progress = watch::Sender::new(FleetProgress::default());
+    let error = Fleet::boot(
+        &bench.launcher,
+        members,
+        settings,
+        &bench.events,
+        &progress,
+        &ends,
+    )
+    .await
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         "qemu-system-none not found: it is not on the PATH"
@@ -988,14 +1032,22 @@ async fn a_fleet_boots() {
         members.push(FleetMember { machine, run: None });
     }
     let progress = watch::Sender::new(FleetProgress::default());
+    let (ends, _) = mpsc::unbounded_channel();
     let settings = FleetSettings::default();
-    let fleet = Fleet::boot(&bench.launcher, members, settings, &bench.events, &progress)
-        .await
-        .unwrap();
+    let fleet = Fleet::boot(
+        &bench.launcher,
+        members,
+        settings,
+        &bench.events,
+        &progress,
+        &ends,
+    )
+    .await
+    .unwrap();
     for machine in fleet.machines() {
         assert_eq!(machine.state(), MachineState::Prompt);
     }
-    fleet.usage().await;
+    fleet.usage(|_| true).await;
     let start = Instant::now();
     let reports = fleet.stop().await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(2));

@@ -48,6 +48,41 @@ impl Caller {
         Ok(Self { shared, http })
     }
 
+    /// Plays a client's part in a round: starts it and waits until it is
+    /// decided, at `deadline` by failing it.
+    pub(crate) async fn play(&self, round: u32, id: u32, deadline: Instant) {
+        let start = async {
+            self.start(round, id).await;
+            // Its update, a loss or the deadline ends its part.
+            std::future::pending::<()>().await;
+        };
+        let decided = |state: &mut State| is_decided(state, round, id);
+        tokio::select! {
+            () = start => {}
+            // A call that gets no answer must not hold up the next client.
+            _ = self.shared.wait_for(deadline, decided) => {}
+        }
+        self.give_up(round, id, None);
+    }
+
+    /// Ends a client's part, unless it is decided: for this reason, or else as
+    /// its time is up.
+    pub(crate) fn give_up(&self, round: u32, id: u32, reason: Option<&str>) {
+        let trouble = match self.shared.state().slot_mut(round, id) {
+            Some(slot) if slot.decision.is_none() => slot.trouble.take(),
+            _ => return,
+        };
+        let (outcome, detail) = match (trouble, reason) {
+            (Some(trouble), _) => (Outcome::Unreachable, trouble),
+            (None, Some(reason)) => (Outcome::Late, reason.to_owned()),
+            (None, None) => {
+                let part = self.shared.options.deadlines.round.as_secs_f64();
+                (Outcome::Late, format!("no update within {part} s"))
+            }
+        };
+        self.shared.fail(round, id, outcome, detail);
+    }
+
     /// Starts a client's round, or says in its slot why not. Tries until it
     /// is dropped.
     pub(crate) async fn start(&self, round: u32, id: u32) {
@@ -104,10 +139,7 @@ impl Caller {
 
     /// Waits for a pause; true when the client's part was decided meanwhile.
     async fn settled(&self, round: u32, id: u32, pause: Duration) -> bool {
-        let decided = |state: &mut State| match state.slot_mut(round, id) {
-            Some(slot) => slot.decision.is_some().then_some(()),
-            None => Some(()),
-        };
+        let decided = |state: &mut State| is_decided(state, round, id);
         self.shared
             .wait_for(Instant::now() + pause, decided)
             .await
@@ -169,6 +201,14 @@ impl Caller {
                 Answer::Refused(format!("/start answered {status}: {text}"))
             }
         }
+    }
+}
+
+/// Whether nothing more is to come of a client's part in a round.
+fn is_decided(state: &mut State, round: u32, id: u32) -> Option<()> {
+    match state.slot_mut(round, id) {
+        Some(slot) => slot.decision.is_some().then_some(()),
+        None => Some(()),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use zfl_nn::{Evaluation, Initialisation, InputError, Model, Task};
 use zfl_proto::Token;
@@ -25,12 +27,18 @@ use crate::strategy::{Update, fed_avg};
 use crate::update::first_non_finite;
 use crate::{ClientRecord, Event, Outcome, RoundRecord, Schedule};
 
+/// Later than any round ends.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long the coordinator waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// From the start of the run until the clients have their data.
+    /// From the start of the run, or from when the clients are gathered, until
+    /// they have their data.
     pub ready: Duration,
-    /// From the start of a round until its updates are there.
+    /// From the start of a client's part in a round until its update is there.
+    /// Parts start with the round, except where [`Options::parallel`] lets a
+    /// client wait for its turn: its part starts then.
     pub round: Duration,
 }
 
@@ -75,6 +83,10 @@ pub struct Options {
     pub plan: Plan,
     /// How long it waits.
     pub deadlines: Deadlines,
+    /// So many of the clients that it calls have their part in a round at a
+    /// time; the next is called when one has reported or failed. `None` calls
+    /// all at once. The results do not depend on it.
+    pub parallel: Option<NonZeroU32>,
     /// Threads that evaluate the model, 0 counts as 1. The result does not
     /// depend on their number.
     pub threads: usize,
@@ -430,6 +442,18 @@ impl Coordinator {
     /// # Errors
     /// When too few clients are left or too few updates arrive in time.
     pub async fn run(&self) -> Result<Arc<Vec<f32>>, CoordinatorError> {
+        self.run_after(std::future::ready(())).await
+    }
+
+    /// As [`Coordinator::run`]; round 1 begins, and with it the time that
+    /// clients have to become ready, when `gathered` is over. Bound it.
+    ///
+    /// # Errors
+    /// When too few clients are left or too few updates arrive in time.
+    pub async fn run_after(
+        &self,
+        gathered: impl Future<Output = ()>,
+    ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let plan = &self.shared.options.plan;
         let mut global = match &plan.initial {
             Initial::Given(parameters) => Arc::clone(parameters),
@@ -447,10 +471,17 @@ impl Coordinator {
             loss: evaluation.loss(),
             model_sha256: hash(&global),
         });
+        // Before the wait: who is lost meanwhile fails in round 1.
+        let mut selected = self.select(1)?;
+        gathered.await;
         let ready_deadline = Instant::now() + self.shared.options.deadlines.ready;
         for round in 1..=plan.rounds {
+            if round > 1 {
+                selected = self.select(round)?;
+            }
+            self.wait_until_ready(&selected, ready_deadline).await;
             let accuracy;
-            (global, accuracy) = self.round(round, global, ready_deadline).await?;
+            (global, accuracy) = self.round(round, global, &selected).await?;
             if plan
                 .target_accuracy
                 .is_some_and(|target| accuracy >= target)
@@ -499,11 +530,9 @@ impl Coordinator {
         &self,
         round: u32,
         global: Arc<Vec<f32>>,
-        ready_deadline: Instant,
+        selected: &[u32],
     ) -> Result<(Arc<Vec<f32>>, f64), CoordinatorError> {
         let shared = &self.shared;
-        let selected = self.select(round)?;
-        self.wait_until_ready(&selected, ready_deadline).await;
         let began = Instant::now();
         let deadline = began + shared.options.deadlines.round;
         let plan = &shared.options.plan;
@@ -511,7 +540,7 @@ impl Coordinator {
         let learning_rate = &mut task.hyperparameters.learning_rate;
         *learning_rate = plan.schedule.learning_rate(*learning_rate, round);
         let payload = Arc::new(Payload::new(&task, &global));
-        let open = OpenRound::new(round, task, Arc::clone(&global), payload, &selected);
+        let open = OpenRound::new(round, task, Arc::clone(&global), payload, selected);
         let (local, remote): (Vec<u32>, Vec<u32>) = {
             let mut state = shared.state();
             state.last_round = round;
@@ -521,14 +550,10 @@ impl Coordinator {
         };
         shared.tell(Event::RoundStarted {
             round,
-            clients: selected.clone(),
+            clients: selected.to_vec(),
         });
         shared.changed();
-        let mut calls = tokio::task::JoinSet::new();
-        for id in remote {
-            let caller = self.caller.clone();
-            calls.spawn(async move { caller.start(round, id).await });
-        }
+        let called = self.call(round, remote);
         let playing = self.local.as_ref().filter(|_| !local.is_empty());
         let playing = playing.map(|clients| {
             let local = Arc::new(LocalRound::new(Arc::clone(shared), round, local));
@@ -539,26 +564,20 @@ impl Coordinator {
             let open = state.round.as_ref()?;
             (open.undecided == 0 || state.broken.is_some()).then_some(state.broken)
         };
-        let broken = shared.wait_for(deadline, decided).await.flatten();
+        let mut ended = shared.wait_for(deadline, decided).await;
         drop(playing);
-        calls.abort_all();
-        let late = match broken {
-            Some(_) => "the run was broken off".to_owned(),
-            None => format!(
-                "no update within {} s",
-                shared.options.deadlines.round.as_secs_f64()
-            ),
-        };
-        for id in &selected {
-            let trouble = shared
-                .state()
-                .slot_mut(round, *id)
-                .and_then(|slot| slot.trouble.take());
-            let (outcome, detail) = match trouble {
-                Some(trouble) => (Outcome::Unreachable, trouble),
-                None => (Outcome::Late, late.clone()),
-            };
-            shared.fail(round, *id, outcome, detail);
+        if ended.is_none() {
+            // Those that are called have their own deadlines, from their turns
+            // on, and end with them.
+            let others = selected.iter().filter(|id| !called.ids.contains(id));
+            others.for_each(|id| self.caller.give_up(round, *id, None));
+            ended = shared.wait_for(called.deadline, decided).await;
+        }
+        drop(called);
+        let broken = ended.flatten();
+        let reason = broken.map(|_| "the run was broken off");
+        for id in selected {
+            self.caller.give_up(round, *id, reason);
         }
         let mut closed = self.close();
         let aggregated = match broken {
@@ -586,6 +605,46 @@ impl Coordinator {
             parameters: Arc::clone(&global),
         });
         Ok((global, evaluation.accuracy()))
+    }
+
+    /// Calls those of `clients` that can be called, so many at a time as may be.
+    fn call(&self, round: u32, clients: Vec<u32>) -> Called {
+        let options = &self.shared.options;
+        let ids: HashSet<u32> = {
+            let state = self.shared.state();
+            let is_called = |id: &u32| state.client(*id).is_some_and(Client::is_called);
+            clients.iter().copied().filter(is_called).collect()
+        };
+        let parallel = match options.parallel {
+            Some(parallel) => usize::try_from(parallel.get()).unwrap_or(usize::MAX),
+            None => ids.len().max(1),
+        };
+        let turns = Arc::new(Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)));
+        let mut tasks = JoinSet::new();
+        for id in clients {
+            let caller = self.caller.clone();
+            if !ids.contains(&id) {
+                tasks.spawn(async move { caller.start(round, id).await });
+                continue;
+            }
+            let (turns, part) = (Arc::clone(&turns), options.deadlines.round);
+            tasks.spawn(async move {
+                // The semaphore is never closed; if it were, all would be
+                // called at once.
+                let turn = turns.acquire_owned().await.ok();
+                caller.play(round, id, Instant::now() + part).await;
+                drop(turn);
+            });
+        }
+        // Each turn ends with its deadline, and with it the last of so many.
+        let turns_each = u32::try_from(ids.len().div_ceil(parallel)).unwrap_or(u32::MAX);
+        let longest = options.deadlines.round.saturating_mul(turns_each.max(1));
+        let now = Instant::now();
+        Called {
+            ids,
+            deadline: now.checked_add(longest).unwrap_or(now + FAR),
+            _tasks: tasks,
+        }
     }
 
     /// Waits until the clients have their data (or are lost).
@@ -688,6 +747,15 @@ impl Coordinator {
             },
         }
     }
+}
+
+/// The calls of a round; they end when this is dropped.
+struct Called {
+    /// The clients that are called.
+    ids: HashSet<u32>,
+    /// When the last of them has ended at the latest.
+    deadline: Instant,
+    _tasks: JoinSet<()>,
 }
 
 /// What came of a round.

@@ -28,6 +28,14 @@ pub(crate) struct Client {
     pub(crate) lost: Option<String>,
 }
 
+impl Client {
+    /// The coordinator calls it in a round: it does not ask itself, and its
+    /// part is not decided before it begins.
+    pub(crate) fn is_called(&self) -> bool {
+        self.endpoint.is_some() && self.provisioned && self.lost.is_none()
+    }
+}
+
 /// Which numbers belong to clients that are played in this process. Nothing
 /// is kept for each of these: there may be a million.
 #[derive(Clone, Debug, Default)]

@@ -50,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("seed", "a whole number from 0 to 9223372036854775807"),
     key("rounds", "a whole number from 1 to 1000000"),
+    key("parallel", "a whole number from 0 to 1000000"),
     key("network", "\"switch\" or \"bridge\""),
     table(
         "data",

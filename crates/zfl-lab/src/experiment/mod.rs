@@ -70,6 +70,10 @@ pub struct Experiment {
     pub seed: u64,
     /// How many rounds; at least 1.
     pub rounds: u32,
+    /// How many devices have their part in a round at a time, at most
+    /// [`CLIENTS_MAX`]; 0 is one for each processor where the run emulates
+    /// them, and all otherwise.
+    pub parallel: u32,
     /// How frames get from device to coordinator.
     pub network: Network,
     /// What is learned.
@@ -279,7 +283,8 @@ pub struct Deadlines {
     pub boot: Duration,
     /// From the prompt until the device has its data.
     pub ready: Duration,
-    /// From the start of a round until its answers are no longer waited for.
+    /// From the start of a client's part in a round until its answer is no
+    /// longer waited for.
     pub round: Duration,
 }
 

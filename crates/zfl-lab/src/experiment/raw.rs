@@ -94,6 +94,7 @@ pub(super) struct RawExperiment {
     name: Option<Spanned<String>>,
     seed: Option<Spanned<Whole>>,
     rounds: Option<Spanned<Whole>>,
+    parallel: Option<Spanned<Whole>>,
     network: Option<Spanned<String>>,
     data: Option<Spanned<RawData>>,
     partition: Option<Spanned<RawPartition>>,
@@ -381,6 +382,7 @@ impl RawExperiment {
             Network::name,
         )?;
         let rounds = context.whole("rounds", self.rounds.as_ref(), 1..=ROUNDS_MAX, 20)?;
+        let parallel = context.whole("parallel", self.parallel.as_ref(), 0..=CLIENTS_MAX, 0)?;
         let data = check_data(self.data, context)?;
         let partition = check_partition(self.partition, context)?;
         let strategy = match self.strategy {
@@ -413,6 +415,7 @@ impl RawExperiment {
             name,
             seed,
             rounds,
+            parallel,
             network,
             data,
             partition,

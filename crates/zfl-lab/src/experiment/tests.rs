@@ -63,6 +63,7 @@ fn an_empty_file_is_all_defaults() {
     name = "trial"
     seed = 1
     rounds = 20
+    parallel = 0
     network = "switch"
 
     [data.digits]
@@ -156,7 +157,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `round` at the top
     | round = 3
     | ^^^^^
-    help: did you mean `rounds`? allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     ");
     assert_snapshot!(refused("[training]\nbatch_size = 3\n"), @r"
     trial.toml:2:1: unknown key `batch_size` in `training`
@@ -168,7 +169,7 @@ fn unknown_keys() {
     trial.toml:1:1: unknown key `epochs` at the top
     | epochs = 3
     | ^^^^^^
-    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     ");
     assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
     trial.toml:2:1: unknown key `optimiser` in `training`
@@ -198,13 +199,13 @@ fn unknown_keys() {
     trial.toml:1:2: unknown key `zzz` at the top
     | [zzz.training]
     |  ^^^
-    help: allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     ");
     assert_snapshot!(refused("\"\" = 1\n"), @r#"
     trial.toml:1:1: unknown key `` at the top
     | "" = 1
     | ^^
-    help: allowed at the top: name, seed, rounds, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
     "#);
 }
 
@@ -1200,6 +1201,7 @@ fn sets_change_the_file() {
     name = "other"
     seed = 16
     rounds = 20
+    parallel = 0
     network = "switch"
 
     [data.digits]
@@ -1707,7 +1709,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 37);
+    assert_eq!(checked, 38);
 }
 
 /// What stands at a path; of a list, the first entry that has it.
@@ -2061,6 +2063,7 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                     name,
                     seed,
                     rounds,
+                    parallel: rounds % 5,
                     network: if bridge {
                         Network::Bridge
                     } else {

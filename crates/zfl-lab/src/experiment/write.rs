@@ -50,6 +50,7 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     write!(out, "{}", Line("name", &quoted(&experiment.name)))?;
     write!(out, "{}", Line("seed", &experiment.seed))?;
     write!(out, "{}", Line("rounds", &experiment.rounds))?;
+    write!(out, "{}", Line("parallel", &experiment.parallel))?;
     write!(
         out,
         "{}",

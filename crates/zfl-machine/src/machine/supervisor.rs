@@ -44,9 +44,18 @@ type Reply = oneshot::Sender<Result<Vec<String>, MachineError>>;
 /// What the handle asks for.
 #[derive(Debug)]
 pub(super) enum Request {
-    Command { line: String, reply: Reply },
-    Run { line: String, reply: Reply },
-    Sample(oneshot::Sender<Usage>),
+    Command {
+        line: String,
+        reply: Reply,
+    },
+    Run {
+        line: String,
+        reply: Reply,
+    },
+    Sample {
+        with_memory: bool,
+        reply: oneshot::Sender<Usage>,
+    },
     Stop,
 }
 
@@ -440,9 +449,11 @@ impl Supervisor {
         match request {
             Request::Command { line, reply } => self.type_line(line, reply, false),
             Request::Run { line, reply } => self.type_line(line, reply, true),
-            Request::Sample(reply) => {
+            Request::Sample { with_memory, reply } => {
                 self.usage.sample_cpu(self.process.id());
-                self.usage.sample_pss(self.process.id());
+                if with_memory {
+                    self.usage.sample_pss(self.process.id());
+                }
                 let _ = reply.send(self.usage);
             }
             Request::Stop => {

@@ -94,6 +94,7 @@ async fn the_documented_session_works() {
             ready: NEVER,
             round: NEVER,
         },
+        parallel: None,
         threads: 1,
     };
     let test = TestSet {

@@ -1,6 +1,7 @@
 //! Clients that fail, each in its way.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use axum::routing::{any, get, post};
 use tokio::net::{TcpListener, TcpSocket};
 use zfl_server::{Coordinator, Event};
 
-use crate::harness::{Served, raw, update};
+use crate::harness::{Served, raw, soon, update};
 use crate::problem::{options, parameter_count, plain_run};
 
 const ROUND_DEADLINE: Duration = Duration::from_secs(10);
@@ -219,6 +220,87 @@ async fn a_run_ends_when_too_few_clients_are_left() {
         .iter()
         .filter(|event| matches!(event, Event::ClientLost { .. }));
     assert_eq!(told.count(), 1);
+}
+
+/// A client's time counts from its turn, and that of one that is not called
+/// from the start of the round.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_client_counts_from_its_turn() {
+    let clock = StoppedClock::new();
+    let mut options = options(5);
+    options.deadlines.round = ROUND_DEADLINE;
+    options.plan.quorum = 1;
+    options.plan.rounds = 1;
+    options.parallel = NonZeroU32::new(1);
+    let mut served = Served::new(options).await;
+    let mut deaf = Vec::new();
+    for _ in 0..3 {
+        deaf.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let endpoints: Vec<SocketAddr> = deaf.iter().map(|deaf| deaf.local_addr().unwrap()).collect();
+    assert_eq!(served.claim(&endpoints).await, [0, 1, 2]);
+    // It has its data and never asks for its task.
+    for client in 0..4 {
+        served.link(client).provision().await;
+    }
+    served.pull(4);
+    served.run();
+    assert_eq!(served.finished(4).await.0, "ok");
+    let mut calls = Vec::new();
+    for (client, deaf) in (0..).zip(&deaf) {
+        // Its turn has begun.
+        calls.push(soon("the call", deaf.accept()).await.unwrap());
+        let asked = calls.len();
+        clock.pass(ROUND_DEADLINE).await;
+        // In any order: the first turn ends with the round's first deadline.
+        let mut late: Vec<u32> = match asked {
+            1 => vec![client, 3],
+            _ => vec![client],
+        };
+        while !late.is_empty() {
+            let (client, outcome, detail) = served
+                .event("a late client", |event| match event {
+                    Event::ClientFinished {
+                        client,
+                        outcome,
+                        detail,
+                        ..
+                    } => Some((*client, outcome.name(), detail.clone())),
+                    _ => None,
+                })
+                .await;
+            assert!(late.contains(&client), "client {client} in turn {asked}");
+            late.retain(|waited| *waited != client);
+            assert_eq!(
+                (outcome, detail.as_str()),
+                ("late", "no update within 10 s")
+            );
+        }
+    }
+    served.end().await.unwrap();
+}
+
+/// A turn that is over by a loss is the next client's, long before its time is
+/// up.
+#[tokio::test]
+async fn a_loss_gives_its_turn_to_the_next() {
+    let mut options = options(3);
+    options.plan.quorum = 2;
+    options.plan.rounds = 1;
+    options.parallel = NonZeroU32::new(1);
+    let mut served = Served::new(options).await;
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(served.claim(&[deaf.local_addr().unwrap()]).await, [0]);
+    served.link(0).provision().await;
+    for client in 1..3 {
+        assert_eq!(served.device(|_| {}).await, client);
+    }
+    served.run();
+    let _call = soon("the call", deaf.accept()).await.unwrap();
+    served.coordinator.client_lost(0, "panicked");
+    served.end().await.unwrap();
+    let outcomes: Vec<_> = served.outcomes(1).into_iter().map(|o| o.1).collect();
+    assert_eq!(outcomes, ["crashed", "ok", "ok"]);
 }
 
 /// Lost while the run waits for its data: no waiting for the deadline.

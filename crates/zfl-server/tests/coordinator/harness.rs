@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -479,6 +480,30 @@ pub(crate) struct Device {
     client: Arc<Mutex<Client<'static>>>,
     /// So often `/start` answers 409 before it is looked at.
     pub(crate) busy_count: Arc<Mutex<u32>>,
+    /// Its part in rounds, beside that of others.
+    pub(crate) together: Arc<Together>,
+}
+
+/// How many devices have their part in a round at a time.
+#[derive(Default)]
+pub(crate) struct Together {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Together {
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    fn begin(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Device {
@@ -487,6 +512,7 @@ impl Device {
             link,
             client: Arc::new(Mutex::new(client_of(4096))),
             busy_count: Arc::new(Mutex::new(0)),
+            together: Arc::default(),
         }
     }
 
@@ -522,6 +548,8 @@ impl Device {
             tokio::task::yield_now().await;
         }
         let update = whole_update(&self.client.lock().unwrap());
+        // Before the coordinator can know, and call the next.
+        self.together.end();
         let answer = self.link.post_binary(update).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         self.client.lock().unwrap().reported();
@@ -571,6 +599,7 @@ async fn start(
         };
         return (status, refusal.to_string());
     }
+    device.together.begin();
     tokio::spawn(device.clone().train());
     (StatusCode::ACCEPTED, String::new())
 }

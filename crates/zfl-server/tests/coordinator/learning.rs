@@ -1,9 +1,12 @@
 //! Whole runs, in pull and called mode.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
 use serde_json::json;
 use zfl_server::{Event, Options};
 
-use crate::harness::{Served, Turn};
+use crate::harness::{Served, Together, Turn};
 use crate::problem::{Course, options, parameter_count, plain_run, share_size};
 
 async fn pull_run(options: Options) -> Served {
@@ -59,6 +62,31 @@ async fn every_way_to_run_a_seed_ends_with_the_same_bits() {
     let reference = plain_run(&options);
     assert_eq!(pull_run(options.clone()).await.course(), reference);
     assert_eq!(called_run(options).await.course(), reference);
+}
+
+/// However many are called at a time, the bits are the same; and never are
+/// more at work than that.
+#[tokio::test]
+async fn the_bound_on_calls_changes_no_bit() {
+    let reference = plain_run(&options(7));
+    for parallel in [1, 2, 3, 7, 100] {
+        let mut options = options(7);
+        options.parallel = NonZeroU32::new(parallel);
+        let together = Arc::new(Together::default());
+        let mut served = Served::new(options).await;
+        for _ in 0..7 {
+            let together = Arc::clone(&together);
+            served.device(|device| device.together = together).await;
+        }
+        served.run();
+        served.end().await.unwrap();
+        assert_eq!(served.course(), reference, "{parallel} at a time");
+        let most = together.most();
+        assert!(
+            (1..=parallel as usize).contains(&most),
+            "{most} of {parallel}"
+        );
+    }
 }
 
 #[tokio::test]

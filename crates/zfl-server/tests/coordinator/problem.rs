@@ -119,6 +119,7 @@ pub(crate) fn options(client_count: u32) -> Options {
             ready: NEVER,
             round: NEVER,
         },
+        parallel: None,
         threads: 2,
     }
 }

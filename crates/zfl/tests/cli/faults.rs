@@ -120,6 +120,59 @@ fn a_run_goes_on_without_a_device_that_panics() {
     let log = records.text("console/device-002.log");
     assert!(log.contains("backtrace 0x100"), "{log}");
     assert_eq!(records.summary()["updates_failed"], 1);
+    check_devices(&records, 4, &[("ready", 3), ("crashed", 1)]);
+}
+
+/// Each device of the fleet is counted once.
+#[track_caller]
+fn check_devices(records: &Records, fleet: u64, counts: &[(&str, u64)]) {
+    let summary = records.summary();
+    let devices = summary["devices"].as_object().unwrap();
+    let mut sum = 0;
+    for (name, count) in devices.iter().filter(|(name, _)| *name != "fleet") {
+        let known = counts.iter().find(|(known, _)| known == name);
+        assert_eq!(count, known.map_or(0, |known| known.1), "{devices:?}");
+        sum += count.as_u64().unwrap();
+    }
+    assert_eq!((&devices["fleet"], sum), (&fleet.into(), fleet));
+}
+
+/// A fleet that takes many waves to start, of which two devices train at a
+/// time; some have too little memory, and some fail.
+#[test]
+fn each_of_sixty_devices_is_accounted_for() {
+    let place = Place::new();
+    let faults = [(7, PANICS), (11, SILENT)];
+    let sets = [
+        r#"fleet=[{count=57},{count=3,ram-bytes=16384,on-misfit="skip"}]"#,
+        "partition.iid.samples-per-client=5",
+        "coordinator.clients-per-round=20",
+        "coordinator.quorum=10",
+        "rounds=2",
+        "parallel=2",
+        "deadlines.boot-s=15",
+    ];
+    let finished = finish(run_with_faults(&place, &faults, &sets));
+    finished.succeeded();
+    check_none_left(&place.path("out"));
+    let records = Records::new(&place.path("out"));
+    check_devices(
+        &records,
+        60,
+        &[("ready", 55), ("crashed", 1), ("hung", 1), ("misfit", 3)],
+    );
+    let updates = |name: &str| records.summary()[name].as_u64().unwrap();
+    assert_eq!(updates("updates_ok") + updates("updates_failed"), 40);
+    assert!(updates("updates_failed") <= 2);
+    // No round began while devices booted.
+    let names: Vec<String> = records
+        .events()
+        .iter()
+        .map(|event| event["event"].as_str().unwrap().to_owned())
+        .collect();
+    let first_round = names.iter().position(|name| name == "round-started");
+    let last_boot = names.iter().rposition(|name| name == "device-boot");
+    assert!(last_boot < first_round, "{last_boot:?} {first_round:?}");
 }
 
 #[test]
@@ -161,6 +214,7 @@ fn devices_that_never_answer_are_hung() {
     finished.succeeded();
     check_none_left(&place.path("out"));
     let records = Records::new(&place.path("out"));
+    check_devices(&records, 4, &[("ready", 2), ("hung", 2)]);
     assert_eq!(records.round_column("clients_ok"), ["2", "2", "2"]);
     for (client, detail) in [
         ("1", "device 1: no console output within 4000 ms of boot"),

@@ -193,6 +193,16 @@ fn every_board_gives_the_bits_of_the_host() {
 }
 
 #[test]
+fn how_many_train_at_a_time_changes_no_bit() {
+    let place = Place::new();
+    for parallel in ["1", "3", "4"] {
+        let set = format!("parallel={parallel}");
+        let records = place.completed_run(parallel, &[&set]);
+        assert_eq!(records.final_hash(), *SMALL_HASH, "{set}");
+    }
+}
+
+#[test]
 fn the_halves_apart_give_the_same_model() {
     let place = Place::new();
     let [server, fleet] = place.halves(&[]);
