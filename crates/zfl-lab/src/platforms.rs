@@ -1,7 +1,7 @@
 //! What each board and microcontroller would take for an experiment: one device of
 //! each does one client-round.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,6 +11,7 @@ use zfl_machine::board::BoardError;
 use zfl_machine::mcu::{Cycles, Figure, McuError};
 use zfl_machine::{Board, Mcu};
 
+use crate::experiment::nearest::nearest;
 use crate::experiment::{Arithmetic, Experiment};
 use crate::kind::{Kind, KindError};
 use crate::probe::{self, ProbeContext, ProbeError, Probed, group};
@@ -78,6 +79,14 @@ pub enum PlatformsError {
     /// No such microcontroller.
     #[error(transparent)]
     Mcu(#[from] McuError),
+    /// Neither board nor microcontroller.
+    #[error("no board or microcontroller `{name}`{guess} (`zfl boards` lists them)")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The closest name, if one is close, in words.
+        guess: String,
+    },
     /// A damaged image.
     #[error(transparent)]
     Kind(#[from] KindError),
@@ -120,15 +129,24 @@ pub type Subject = (String, Option<String>);
 /// # Errors
 /// When there is neither.
 pub fn named(name: &str) -> Result<Subject, PlatformsError> {
-    match Board::find(name) {
-        Ok(board) if name == board.name => Ok((board.name, None)),
-        Ok(_) => Ok((name.to_owned(), None)),
-        // A path may be that of a profile.
-        Err(error) => match Mcu::find(name) {
-            Ok(mcu) => Ok((mcu.board, Some(name.to_owned()))),
-            Err(McuError::Unknown { .. }) if name.contains('/') => Err(error.into()),
-            Err(error) => Err(error.into()),
-        },
+    let is_file = name.contains('/') || name.ends_with(".toml");
+    if Board::find(name).is_ok() {
+        return Ok((name.to_owned(), None));
+    }
+    match Mcu::find(name) {
+        Ok(mcu) => Ok((mcu.board, Some(name.to_owned()))),
+        Err(error) if is_file => Err(error.into()),
+        Err(_) => {
+            let mut known: Vec<String> =
+                Board::all()?.into_iter().map(|board| board.name).collect();
+            known.extend(Mcu::names().map(str::to_owned));
+            Err(PlatformsError::Unknown {
+                name: name.to_owned(),
+                guess: nearest(name, known.iter().map(String::as_str))
+                    .map(|guess| format!(", did you mean `{guess}`?"))
+                    .unwrap_or_default(),
+            })
+        }
     }
 }
 
@@ -269,9 +287,4 @@ fn end(platform: &mut Platform, probed: Result<Probed, ProbeError>) {
 /// Where a comparison's runs go, if nobody says.
 pub fn default_name(experiment: &Experiment) -> String {
     format!("{}-platforms", experiment.name)
-}
-
-/// The folder of one platform's run.
-pub fn folder_of(folder: &Path, platform: &Platform) -> PathBuf {
-    folder.join(&platform.name)
 }

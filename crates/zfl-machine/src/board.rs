@@ -441,22 +441,11 @@ impl Board {
     /// # Errors
     /// [`BoardError::Invalid`] with line, column and what is allowed.
     pub fn parse(file: &str, text: &str) -> Result<Self, BoardError> {
-        let fault = match toml::from_str::<RawBoard>(text) {
-            Ok(raw) => match Self::check(raw) {
-                Ok(board) => return Ok(board),
-                Err(fault) => fault,
-            },
-            Err(error) => Fault {
-                span: error.span().unwrap_or_default(),
-                message: error.message().into(),
-            },
-        };
-        let (line, column) = position(text, fault.span.start);
-        Err(BoardError::Invalid {
+        parse(text, Self::check).map_err(|Misplaced(line, column, message)| BoardError::Invalid {
             file: file.into(),
             line,
             column,
-            message: fault.message,
+            message,
         })
     }
 
@@ -690,6 +679,24 @@ pub(crate) fn word(value: Spanned<String>, key: &str, others: &str) -> Result<St
             listed.join(" ")
         ),
     ))
+}
+
+/// Line and column, from 1, of a fault, and what it is.
+pub(crate) struct Misplaced(pub(crate) usize, pub(crate) usize, pub(crate) String);
+
+/// Reads and checks a file of a catalogue.
+pub(crate) fn parse<R: serde::de::DeserializeOwned, T>(
+    text: &str,
+    check: impl FnOnce(R) -> Result<T, Fault>,
+) -> Result<T, Misplaced> {
+    let read = toml::from_str::<R>(text).map_err(|error| Fault {
+        span: error.span().unwrap_or_default(),
+        message: error.message().into(),
+    });
+    read.and_then(check).map_err(|fault| {
+        let (line, column) = position(text, fault.span.start);
+        Misplaced(line, column, fault.message)
+    })
 }
 
 /// Line and column, from 1, of a byte of `text`.

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Board;
-use crate::board::{Fault, nearest, position, word};
+use crate::board::{Fault, Misplaced, nearest, parse, word};
 
 macro_rules! profiles {
     ($($name:literal),* $(,)?) => {
@@ -250,22 +250,11 @@ impl Mcu {
     /// # Errors
     /// [`McuError::Invalid`] with line, column and what is allowed.
     pub fn parse(file: &str, text: &str) -> Result<Self, McuError> {
-        let fault = match toml::from_str::<RawMcu>(text) {
-            Ok(raw) => match Self::check(raw) {
-                Ok(mcu) => return Ok(mcu),
-                Err(fault) => fault,
-            },
-            Err(error) => Fault {
-                span: error.span().unwrap_or_default(),
-                message: error.message().into(),
-            },
-        };
-        let (line, column) = position(text, fault.span.start);
-        Err(McuError::Invalid {
+        parse(text, Self::check).map_err(|Misplaced(line, column, message)| McuError::Invalid {
             file: file.into(),
             line,
             column,
-            message: fault.message,
+            message,
         })
     }
 
@@ -432,6 +421,7 @@ fn figure(raw: RawFigure, key: &str, allowed: RangeInclusive<f64>) -> Result<Fig
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::position;
 
     const DOCUMENT: &str = include_str!("../../../docs/device-time.md");
 

@@ -134,16 +134,8 @@ pub(crate) struct SizeArguments {
 
 #[derive(Args)]
 pub(crate) struct ProbeArguments {
-    /// The experiment file (docs/experiment-file.md).
-    pub(crate) file: PathBuf,
-    /// Changes a key of the experiment, e.g. `training.epochs=1`.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) sets: Vec<String>,
-    /// Folder of the devices' runs; else the next free runs/NAME-NNN.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) data: DataDir,
+    pub(crate) experiment: ExperimentArguments,
     /// Folder of firmware images BOARD.elf that replace those zfl carries.
     #[arg(long, value_name = "DIR")]
     pub(crate) firmware_dir: Option<PathBuf>,

@@ -13,7 +13,7 @@
 mod error;
 mod keys;
 mod model;
-mod nearest;
+pub(crate) mod nearest;
 mod overrides;
 mod raw;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a misspelled word was probably meant to be.
 
 /// The candidate that differs from `word` least, if that is by a slip.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -7,7 +7,7 @@ use zfl_lab::probe::ProbeError;
 use zfl_lab::run::RunError;
 
 use super::platforms::context;
-use super::run::{interruption, read_file};
+use super::run::{interruption, read};
 use super::{Done, Failure, next_folder, runtime};
 use crate::arguments::CalibrateArguments;
 
@@ -28,9 +28,9 @@ impl From<CalibrateError> for Failure {
 
 /// `zfl calibrate`
 pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Done {
-    let experiment = read_file(&arguments.probe.file, &arguments.probe.sets)?;
+    let experiment = read(&arguments.probe.experiment, &[])?;
     let context = context(&arguments.probe)?;
-    let folder = match &arguments.probe.out {
+    let folder = match &arguments.probe.experiment.out {
         Some(folder) => folder.clone(),
         None => next_folder(&format!("{}-calibration", experiment.name)),
     };

@@ -4,14 +4,14 @@ use zfl_lab::platforms::{self, Platform, PlatformsError, Subject};
 use zfl_lab::probe::ProbeContext;
 use zfl_lab::run::RunError;
 
-use super::run::{interruption, read_file};
+use super::run::{interruption, read};
 use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
 use crate::arguments::{PlatformsArguments, ProbeArguments};
 
 /// What probes of these arguments have in common.
 pub(super) fn context(arguments: &ProbeArguments) -> Result<ProbeContext, Failure> {
     Ok(ProbeContext {
-        search_path: search_path(&arguments.data),
+        search_path: search_path(&arguments.experiment.data),
         firmware: firmware(arguments.firmware_dir.as_deref()),
         launcher: launcher()?,
     })
@@ -21,7 +21,9 @@ impl From<PlatformsError> for Failure {
     fn from(error: PlatformsError) -> Self {
         match error {
             PlatformsError::Run(error @ RunError::Interrupted { .. }) => error.into(),
-            PlatformsError::Board(_) | PlatformsError::Mcu(_) => Self::Usage(error.to_string()),
+            PlatformsError::Board(_) | PlatformsError::Mcu(_) | PlatformsError::Unknown { .. } => {
+                Self::Usage(error.to_string())
+            }
             _ => Self::run(&error),
         }
     }
@@ -29,7 +31,7 @@ impl From<PlatformsError> for Failure {
 
 /// `zfl platforms`
 pub(crate) fn platforms(arguments: &PlatformsArguments) -> Done {
-    let experiment = read_file(&arguments.probe.file, &arguments.probe.sets)?;
+    let experiment = read(&arguments.probe.experiment, &[])?;
     let subjects: Vec<Subject> = match arguments.only.as_slice() {
         [] => platforms::all(&experiment)?,
         names => names
@@ -37,7 +39,7 @@ pub(crate) fn platforms(arguments: &PlatformsArguments) -> Done {
             .map(|name| platforms::named(name))
             .collect::<Result<_, _>>()?,
     };
-    let folder = match &arguments.probe.out {
+    let folder = match &arguments.probe.experiment.out {
         Some(folder) => folder.clone(),
         None => next_folder(&platforms::default_name(&experiment)),
     };

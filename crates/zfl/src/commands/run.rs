@@ -73,7 +73,11 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
     play(&experiment, context)
 }
 
-fn read(arguments: &ExperimentArguments, more: &[String]) -> Result<Experiment, Failure> {
+/// Reads the experiment, with changes and more.
+pub(super) fn read(
+    arguments: &ExperimentArguments,
+    more: &[String],
+) -> Result<Experiment, Failure> {
     read_file(&arguments.file, &[arguments.sets.as_slice(), more].concat())
 }
 

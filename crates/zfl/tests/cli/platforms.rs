@@ -63,6 +63,17 @@ fn platforms_are_compared() {
 }
 
 #[test]
+fn an_unknown_platform_is_told_with_the_nearest() {
+    let place = Place::new();
+    let said = finish(place.zfl(["platforms", "experiment.toml", "--only", "nrf5284"])).failed(2);
+    assert_eq!(
+        said,
+        "error: no board or microcontroller `nrf5284`, did you mean `nrf52840`? (`zfl boards` \
+         lists them)\n"
+    );
+}
+
+#[test]
 fn what_does_not_fit_takes_no_part() {
     let place = Place::new();
     let fleet =
