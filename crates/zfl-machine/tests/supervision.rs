@@ -847,7 +847,11 @@ async fn a_fleet_is_told_apart() {
     let counted = tokio::time::timeout(PATIENCE, counted).await.unwrap();
     assert_eq!(counted.unwrap().ended(), 3);
     let mut told = Vec::new();
-    while let Ok((place, state)) = ended.try_recv() {
+    for _ in 0..3 {
+        let (place, state) = tokio::time::timeout(PATIENCE, ended.recv())
+            .await
+            .unwrap()
+            .unwrap();
         told.push((place, state.name()));
     }
     told.sort_unstable();
