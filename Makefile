@@ -68,7 +68,7 @@ lint: ## checks format, clippy, documents and scripts
 	@scripts/setup lint
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path firmware/Cargo.toml
-	shellcheck scripts/* .ci/run examples/fedavg-paper/grid.sh
+	shellcheck scripts/* .ci/run examples/fedavg-paper/grid.sh bench/device-time/run.sh
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/lint-firmware
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
