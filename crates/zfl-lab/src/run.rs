@@ -29,7 +29,7 @@ use zfl_server::{
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Arithmetic, Data, Experiment, Fidelity, OnMisfit};
+use crate::experiment::{self, Arithmetic, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
 use crate::firmware::FirmwareSource;
 use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part};
@@ -677,7 +677,12 @@ fn parts(experiment: &Experiment, task: &Task, context: &Context) -> Result<Vec<
     let Some(fleet) = &context.fleet else {
         return Ok(Vec::new());
     };
-    let book = Book::open(&context.search_path)?;
+    let is_learnt = |group: &FleetGroup| group.mcu.is_some() && group.fidelity == Fidelity::Native;
+    // Nobody else cares what state it is in.
+    let book = match experiment.fleet.iter().any(is_learnt) {
+        true => Book::open(&context.search_path)?,
+        false => Book::default(),
+    };
     let mut end = 0;
     let mut parts = Vec::new();
     for group in &experiment.fleet {
@@ -685,7 +690,7 @@ fn parts(experiment: &Experiment, task: &Task, context: &Context) -> Result<Vec<
         end = clients.end;
         let mcu = group.mcu.as_deref().map(Mcu::find).transpose();
         let mcu = mcu.map_err(KindError::from)?;
-        let learnt = mcu.as_ref().filter(|_| group.fidelity == Fidelity::Native);
+        let learnt = mcu.as_ref().filter(|_| is_learnt(group));
         let learnt = learnt.and_then(|mcu| {
             let image = fleet.firmware.image(&mcu.board).ok()?;
             book.get(&learnt::key(
