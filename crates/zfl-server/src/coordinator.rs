@@ -534,7 +534,6 @@ impl Coordinator {
     ) -> Result<(Arc<Vec<f32>>, f64), CoordinatorError> {
         let shared = &self.shared;
         let began = Instant::now();
-        let deadline = began + shared.options.deadlines.round;
         let plan = &shared.options.plan;
         let mut task = plan.task;
         let learning_rate = &mut task.hyperparameters.learning_rate;
@@ -553,6 +552,11 @@ impl Coordinator {
             clients: selected.to_vec(),
         });
         shared.changed();
+        // As of those that are called: each has its time, and so many threads
+        // play them. Not how busy the host is decides who is late.
+        let turns = local.len().div_ceil(shared.options.threads.max(1)).max(1);
+        let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+        let deadline = began + shared.options.deadlines.round.saturating_mul(turns);
         let called = self.call(round, remote);
         let playing = self.local.as_ref().filter(|_| !local.is_empty());
         let playing = playing.map(|clients| {

@@ -208,3 +208,22 @@ async fn a_divergence_ends_the_run() {
         }
     }
 }
+
+/// However many there are, each client has its time: who is late does not depend on
+/// how many wait for a thread.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of ranges")]
+async fn local_clients_have_a_deadline_for_each_turn() {
+    let mut options = options(5);
+    options.threads = 2;
+    options.deadlines.round = std::time::Duration::from_secs(10);
+    let began = tokio::time::Instant::now();
+    // Nobody answers; dropped, a call would end the run at once.
+    let mut served = begin(&options, &[0..5], |_, call| std::mem::forget(call)).await;
+    let error = served.end().await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("round 1: 0 of 5 clients sent an update"),
+        "{error}"
+    );
+    assert_eq!(began.elapsed().as_secs(), 30);
+}
