@@ -75,7 +75,7 @@ impl Line {
         if core::mem::take(&mut self.overflow) {
             return Err(CommandError {
                 column: COMMAND_BYTES_MAX + 1,
-                expected: "the end of the line, which has at most 160 characters",
+                expected: "the end of the line, which has at most 192 characters",
             });
         }
         if let Some(index) = bytes.iter().position(|byte| !byte.is_ascii()) {
