@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use zfl_machine::Mcu;
 use zfl_machine::mcu::{Cycles, Figure, McuError};
 
-use crate::experiment::{Arithmetic, Experiment};
+use crate::experiment::Experiment;
 use crate::firmware::FirmwareError;
+use crate::kind::cycles_of;
 use crate::learnt::{self, Book, Learnt, LearntError};
-use crate::probe::{self, ProbeContext, ProbeError, Probed};
+use crate::probe::{self, First, ProbeContext, ProbeError, Probed};
 use crate::run::{self, RunError};
-use crate::task;
 
 /// Why nothing was calibrated.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +74,6 @@ pub struct Calibrated {
     pub cycles: f64,
 }
 
-fn cycles_of(experiment: &Experiment) -> Cycles {
-    match experiment.training.arithmetic {
-        Arithmetic::F32 => Cycles::F32,
-        Arithmetic::Fixed { .. } => Cycles::Fixed,
-    }
-}
-
 /// Scales the profile of `mcu` so that training client 0's share for one round takes
 /// `seconds`, as was measured on a part. Its instructions are counted on an emulated
 /// device of the same board with all the board's memory.
@@ -96,7 +89,8 @@ pub async fn to_measurement(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Calibrated, CalibrateError> {
     let mcu = Mcu::find(mcu)?;
-    let probed = one(experiment, &mcu, folder, context, interrupted).await?;
+    let samples = First::of(experiment, &context.search_path)?.samples;
+    let probed = one(experiment, samples, &mcu, folder, context, interrupted).await?;
     let instructions = probed
         .instructions_training
         .ok_or(CalibrateError::NotCounted)?;
@@ -171,14 +165,13 @@ pub async fn by_emulation<I: Future<Output = ()>>(
             boards.push(mcu);
         }
     }
-    let data = run::load(experiment, &context.search_path).map_err(RunError::from)?;
-    let task = task::task(experiment, &data.train).map_err(RunError::from)?;
+    let First { samples, task, .. } = First::of(experiment, &context.search_path)?;
     let mut book = Book::open(&context.search_path)?;
     let mut learnt_of = Vec::new();
     let mut file = None;
     for mcu in boards {
         let folder = folder.join(&mcu.board);
-        let probed = one(experiment, &mcu, &folder, context, interruption()).await?;
+        let probed = one(experiment, samples, &mcu, &folder, context, interruption()).await?;
         let training = probed
             .instructions_training
             .ok_or(CalibrateError::NotCounted)?;
@@ -201,16 +194,16 @@ fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// A client-round on the board of a microcontroller.
+/// A client-round on the board of a microcontroller, with all the board's memory.
 async fn one(
     experiment: &Experiment,
+    samples: u32,
     mcu: &Mcu,
     folder: &Path,
     context: &ProbeContext,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Probed, CalibrateError> {
-    let samples = probe::samples_of_first(experiment, &context.search_path)?;
-    let group = probe::group_of_board(mcu);
+    let group = probe::group(&mcu.board, None);
     let (experiment, context) = (experiment.clone(), context.clone());
     let folder = folder.to_owned();
     Ok(probe::probe(experiment, samples, group, folder, context, interrupted).await?)

@@ -6,7 +6,7 @@ use zfl_machine::board::BoardError;
 use zfl_machine::mcu::{Cycles, McuError};
 use zfl_machine::{Board, Mcu};
 
-use crate::experiment::{FleetGroup, NATIVE_BOARD};
+use crate::experiment::{Arithmetic, Experiment, FleetGroup, NATIVE_BOARD};
 use crate::firmware::{FirmwareError, FirmwareSource};
 use crate::learnt::Learnt;
 use crate::size::{ImageSize, image_size};
@@ -187,6 +187,14 @@ impl Limits {
 )]
 fn whole(bytes: f64) -> u64 {
     bytes as u64
+}
+
+/// Whose cycles an experiment's training takes.
+pub(crate) fn cycles_of(experiment: &Experiment) -> Cycles {
+    match experiment.training.arithmetic {
+        Arithmetic::F32 => Cycles::F32,
+        Arithmetic::Fixed { .. } => Cycles::Fixed,
+    }
 }
 
 /// What the clients of a group cost a microcontroller.

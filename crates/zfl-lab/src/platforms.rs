@@ -7,17 +7,16 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use zfl_machine::board::BoardError;
+use zfl_machine::board::{BoardError, is_path};
 use zfl_machine::mcu::{Cycles, Figure, McuError};
 use zfl_machine::{Board, Mcu};
 
+use crate::experiment::Experiment;
 use crate::experiment::nearest::nearest;
-use crate::experiment::{Arithmetic, Experiment};
-use crate::kind::{Kind, KindError};
-use crate::probe::{self, ProbeContext, ProbeError, Probed, group};
-use crate::run::{self, RunError};
+use crate::kind::{Kind, KindError, cycles_of};
+use crate::probe::{self, First, ProbeContext, ProbeError, Probed, group};
+use crate::run::RunError;
 use crate::size::{ArenaSize, arena_size};
-use crate::task;
 
 /// What a platform takes for a client-round. Bytes, unless a name says otherwise.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -129,13 +128,12 @@ pub type Subject = (String, Option<String>);
 /// # Errors
 /// When there is neither.
 pub fn named(name: &str) -> Result<Subject, PlatformsError> {
-    let is_file = name.contains('/') || name.ends_with(".toml");
     if Board::find(name).is_ok() {
         return Ok((name.to_owned(), None));
     }
     match Mcu::find(name) {
         Ok(mcu) => Ok((mcu.board, Some(name.to_owned()))),
-        Err(error) if is_file => Err(error.into()),
+        Err(error) if is_path(name) => Err(error.into()),
         Err(_) => {
             let mut known: Vec<String> =
                 Board::all()?.into_iter().map(|board| board.name).collect();
@@ -167,38 +165,33 @@ pub async fn compare<I>(
 where
     I: Future<Output = ()> + Send + 'static,
 {
-    let samples = probe::samples_of_first(experiment, &context.search_path)?;
-    let data = run::load(experiment, &context.search_path).map_err(RunError::from)?;
-    let inputs = data.train.input_count();
-    let task = task::task(experiment, &data.train).map_err(RunError::from)?;
+    let first = First::of(experiment, &context.search_path)?;
+    let samples = first.samples;
     let share = usize::try_from(samples).unwrap_or(usize::MAX);
-    let arena = arena_size(&task, share, inputs);
-    let cycles = match experiment.training.arithmetic {
-        Arithmetic::F32 => Cycles::F32,
-        Arithmetic::Fixed { .. } => Cycles::Fixed,
-    };
+    let arena = arena_size(&first.task, share, first.inputs);
+    let cycles = cycles_of(experiment);
     let places = Arc::new(Semaphore::new(at_once.max(1)));
     let mut probes = JoinSet::new();
     let mut platforms = Vec::new();
-    for (index, (board, mcu)) in subjects.iter().enumerate() {
+    for (board, mcu) in subjects {
         let group = group(board, mcu.as_deref());
         let Some(kind) = Kind::of(&group, &context.firmware)? else {
             continue;
         };
-        let platform = begin(&kind, &arena, cycles);
+        let mut platform = begin(&kind, &arena, cycles);
         let folder = folder.join(&platform.name);
         let misfit = kind.misfit(u64::try_from(arena.needed_bytes).unwrap_or(u64::MAX));
         let (experiment, context) = (experiment.clone(), context.clone());
         let (places, interrupted) = (Arc::clone(&places), interruption());
-        platforms.push(platform);
+        let index = platforms.len();
         if let Some(reason) = misfit {
-            if let Some(platform) = platforms.get_mut(index) {
-                platform.fits = "no";
-                platform.detail = reason;
-                done(platform);
-            }
+            platform.fits = "no";
+            platform.detail = reason;
+            done(&platform);
+            platforms.push(platform);
             continue;
         }
+        platforms.push(platform);
         probes.spawn(async move {
             // Never closed.
             let _place = places.acquire().await;
@@ -282,9 +275,4 @@ fn end(platform: &mut Platform, probed: Result<Probed, ProbeError>) {
     platform.energy_mj = probed.energy_mj;
     platform.update = Some(probed.bytes_up);
     platform.model_sha256 = Some(probed.model_sha256);
-}
-
-/// Where a comparison's runs go, if nobody says.
-pub fn default_name(experiment: &Experiment) -> String {
-    format!("{}-platforms", experiment.name)
 }

@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use zfl_data::SearchPath;
-use zfl_machine::{LauncherProgram, Mcu};
+use zfl_machine::LauncherProgram;
+use zfl_nn::Task;
 
 use crate::data::saturate;
 use crate::experiment::{Coordinator, Experiment, Fidelity, FleetGroup, Network, Partition};
 use crate::firmware::FirmwareSource;
 use crate::run::{self, Context, FleetContext, RunError};
+use crate::task;
 
 /// What probes have in common.
 #[derive(Clone)]
@@ -105,18 +107,27 @@ fn alone(experiment: &Experiment, samples: u32, group: FleetGroup) -> Experiment
     }
 }
 
-/// How many samples client 0 of an experiment holds.
-///
-/// # Errors
-/// When the data cannot be had or shared out.
-pub fn samples_of_first(
-    experiment: &Experiment,
-    search_path: &SearchPath,
-) -> Result<u32, RunError> {
-    let data = run::load(experiment, search_path)?;
-    let clients = experiment.fleet_size().max(1);
-    let partition = run::partition(experiment, &data.train, clients)?;
-    Ok(saturate(partition.client(0).unwrap_or_default().len()))
+/// What client 0 of an experiment trains.
+pub(crate) struct First {
+    /// Samples that it holds.
+    pub(crate) samples: u32,
+    /// Inputs of each.
+    pub(crate) inputs: usize,
+    pub(crate) task: Task,
+}
+
+impl First {
+    /// Loads and shares out the data.
+    pub(crate) fn of(experiment: &Experiment, search: &SearchPath) -> Result<Self, RunError> {
+        let data = run::load(experiment, search)?;
+        let clients = experiment.fleet_size().max(1);
+        let partition = run::partition(experiment, &data.train, clients)?;
+        Ok(Self {
+            samples: saturate(partition.client(0).unwrap_or_default().len()),
+            inputs: data.train.input_count(),
+            task: task::task(experiment, &data.train)?,
+        })
+    }
 }
 
 /// Lets one device of `group` do a client-round; `folder` becomes a run's folder.
@@ -172,9 +183,4 @@ pub(crate) fn group(board: &str, mcu: Option<&str>) -> FleetGroup {
         on_misfit: crate::experiment::OnMisfit::Fail,
         samples_max: None,
     }
-}
-
-/// A device of a microcontroller's board, with all the board's memory.
-pub(crate) fn group_of_board(mcu: &Mcu) -> FleetGroup {
-    group(&mcu.board, None)
 }

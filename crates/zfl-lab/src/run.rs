@@ -29,10 +29,10 @@ use zfl_server::{
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Arithmetic, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
+use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
 use crate::firmware::FirmwareSource;
 use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
-use crate::kind::{Effort, Estimate, Kind, KindError, Part};
+use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
 use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
 use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
@@ -551,9 +551,9 @@ fn groups(experiment: &Experiment, firmware: &FirmwareSource) -> Result<Vec<Grou
 
 /// What is booted: a kind for each device that can take part.
 fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> Vec<Kind> {
-    let is_misfit = |client: &u32| misfits.iter().any(|misfit| misfit.client == *client);
+    let misfits: BTreeSet<u32> = misfits.iter().map(|misfit| misfit.client).collect();
     let of_group = |Group { clients, kind, .. }: Group| {
-        let count = clients.filter(|client| !is_misfit(client)).count();
+        let count = clients.filter(|client| !misfits.contains(client)).count();
         std::iter::repeat_n(kind, count)
     };
     groups.into_iter().flat_map(of_group).collect()
@@ -848,10 +848,7 @@ impl Recorder {
             provisioned: 0,
             parts,
             epochs: experiment.training.epochs,
-            cycles: match experiment.training.arithmetic {
-                Arithmetic::F32 => Cycles::F32,
-                Arithmetic::Fixed { .. } => Cycles::Fixed,
-            },
+            cycles: cycles_of(experiment),
             frames: BTreeMap::new(),
             reported: BTreeMap::new(),
             cpu_seconds: 0.0,

@@ -429,7 +429,7 @@ impl Board {
     /// # Errors
     /// As [`Board::load`] and [`Board::named`].
     pub fn find(name_or_path: &str) -> Result<Self, BoardError> {
-        if name_or_path.contains('/') || name_or_path.ends_with(".toml") {
+        if is_path(name_or_path) {
             Self::load(Path::new(name_or_path))
         } else {
             Self::named(name_or_path)
@@ -679,6 +679,11 @@ pub(crate) fn word(value: Spanned<String>, key: &str, others: &str) -> Result<St
             listed.join(" ")
         ),
     ))
+}
+
+/// Whether an experiment that says this means a file, and no name of a catalogue.
+pub fn is_path(name_or_path: &str) -> bool {
+    name_or_path.contains('/') || name_or_path.ends_with(".toml")
 }
 
 /// Line and column, from 1, of a fault, and what it is.

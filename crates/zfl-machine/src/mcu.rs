@@ -19,7 +19,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Board;
-use crate::board::{Fault, Misplaced, nearest, parse, word};
+use crate::board::{Fault, Misplaced, is_path, nearest, parse, word};
 
 macro_rules! profiles {
     ($($name:literal),* $(,)?) => {
@@ -238,7 +238,7 @@ impl Mcu {
     /// # Errors
     /// As [`Mcu::load`] and [`Mcu::named`].
     pub fn find(name_or_path: &str) -> Result<Self, McuError> {
-        if name_or_path.contains('/') || name_or_path.ends_with(".toml") {
+        if is_path(name_or_path) {
             Self::load(Path::new(name_or_path))
         } else {
             Self::named(name_or_path)

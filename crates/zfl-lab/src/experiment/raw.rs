@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::Spanned;
 use zfl_machine::Mcu;
+use zfl_machine::board::is_path;
 
 use super::error::{Fault, Sources};
 use super::model::{RawModel, check_model};
@@ -632,8 +633,7 @@ fn check_mcu(
     context: &Context<'_>,
 ) -> Result<(String, String), Fault> {
     let given = name.get_ref();
-    let is_file = given.contains('/') || given.ends_with(".toml");
-    let kept = if is_file {
+    let kept = if is_path(given) {
         context.path(path, name)?.to_string_lossy().into_owned()
     } else {
         given.clone()
@@ -657,7 +657,7 @@ fn check_board(
     context: &Context<'_>,
 ) -> Result<String, Fault> {
     let name = board.get_ref();
-    if name.contains('/') || name.ends_with(".toml") {
+    if is_path(name) {
         let file = context.path(path, board)?;
         return Ok(file.to_string_lossy().into_owned());
     }

@@ -41,7 +41,7 @@ pub(crate) fn platforms(arguments: &PlatformsArguments) -> Done {
     };
     let folder = match &arguments.probe.experiment.out {
         Some(folder) => folder.clone(),
-        None => next_folder(&platforms::default_name(&experiment)),
+        None => next_folder(&format!("{}-platforms", experiment.name)),
     };
     let context = context(&arguments.probe)?;
     let at_once = std::thread::available_parallelism().map_or(1, Into::into);
