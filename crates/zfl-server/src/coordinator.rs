@@ -1,6 +1,6 @@
 //! The coordinator: plays the rounds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -381,6 +381,7 @@ impl Coordinator {
             state: Mutex::new(State {
                 remote,
                 local: numbers,
+                lost_local: BTreeMap::new(),
                 round: None,
                 hold_frozen: HashSet::new(),
                 last_round: 0,
@@ -501,7 +502,7 @@ impl Coordinator {
     fn select(&self, round: u32) -> Result<Vec<u32>, CoordinatorError> {
         let plan = &self.shared.options.plan;
         let state = self.shared.state();
-        let is_lost = |id| state.client(id).is_some_and(|client| client.lost.is_some());
+        let is_lost = |id| state.lost(id).is_some();
         // The lost are drawn and passed over: the loss of one client does not
         // change who else is drawn.
         let mut selected: Vec<u32> = Draw::new(plan.seed, round, plan.client_count)
@@ -510,16 +511,16 @@ impl Coordinator {
             .collect();
         selected.sort_unstable();
         if selected.len() < usize::try_from(plan.quorum).unwrap_or(usize::MAX) {
-            let reason = |client: &Client| {
-                let reason = client.lost.as_ref()?;
-                Some(format!("client {}: {reason}", client.id))
+            let reason = |id: u32| {
+                let reason = state.lost(id)?;
+                Some(format!("client {id}: {reason}"))
             };
             return Err(CoordinatorError::TooFewClients {
                 round,
                 alive: selected.len(),
                 client_count: usize::try_from(plan.client_count).unwrap_or(usize::MAX),
                 quorum: plan.quorum,
-                first_failure: state.remote.iter().find_map(reason).unwrap_or_default(),
+                first_failure: (0..plan.client_count).find_map(reason).unwrap_or_default(),
             });
         }
         Ok(selected)

@@ -28,6 +28,7 @@ impl Refusal {
 }
 
 /// An update, from either form.
+#[derive(Clone)]
 pub(crate) struct Report {
     pub(crate) round: u32,
     pub(crate) sample_count: u32,
