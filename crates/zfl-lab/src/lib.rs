@@ -6,6 +6,7 @@
 //! - [`host`] is the fleet's half: devices, their network and their place at a
 //!   coordinator, in this process or another.
 //! - [`kind`] is what the devices are: boards, and microcontrollers that they stand for.
+//! - [`faults`] is what goes wrong on purpose, for devices and native clients alike.
 //! - `native` plays clients in this process, without a fleet.
 //! - [`size`] says what it takes on each board, without running it.
 //! - [`probe`] lets one device do one client-round; [`platforms`] compares boards and
@@ -15,9 +16,11 @@
 pub mod calibrate;
 mod data;
 pub mod experiment;
+pub mod faults;
 pub mod firmware;
 pub mod host;
 pub mod kind;
+mod later;
 mod learnt;
 mod native;
 pub mod platforms;

@@ -63,6 +63,8 @@ pub(crate) struct RoundRow<'a> {
     pub(crate) loss: f64,
     pub(crate) clients_selected: usize,
     pub(crate) clients_ok: usize,
+    /// Faults on purpose that took effect.
+    pub(crate) faults: usize,
     pub(crate) bytes_down: u64,
     pub(crate) bytes_up: u64,
     pub(crate) host_seconds: f64,
@@ -108,6 +110,8 @@ pub(crate) struct ClientRow<'a> {
     pub(crate) arena_peak_bytes: u32,
     /// Of the firmware's image.
     pub(crate) flash_bytes: Option<u64>,
+    /// Kinds of the faults on purpose that took effect, joined by `+`.
+    pub(crate) faults: String,
     /// Why, where the outcome is not ok.
     pub(crate) detail: &'a str,
 }

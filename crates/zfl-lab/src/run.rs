@@ -29,7 +29,8 @@ use zfl_server::{
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
+use crate::experiment::{self, Data, Experiment, FaultKind, Fidelity, FleetGroup, OnMisfit};
+use crate::faults::{FaultPlan, FaultsError, Injected, Injector};
 use crate::firmware::FirmwareSource;
 use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
@@ -157,6 +158,9 @@ pub enum RunError {
     /// What was learnt of instructions cannot be read.
     #[error(transparent)]
     Learnt(#[from] LearntError),
+    /// What is to go wrong cannot.
+    #[error(transparent)]
+    Faults(#[from] FaultsError),
     /// A device that must take part has too little memory.
     #[error(
         "client {client} {reason}; `on-misfit = \"skip\"` in its [[fleet]] table leaves it out, \
@@ -227,6 +231,11 @@ pub struct Summary {
     pub updates_ok: u64,
     /// Updates that were expected and are in none.
     pub updates_failed: u64,
+    /// Faults on purpose that took effect.
+    pub faults_injected: u64,
+    /// Those of them that the outcome of their part does not fit: a fault of
+    /// zfl.
+    pub faults_unaccounted: u64,
     /// Accuracy on the test set before training.
     pub initial_accuracy: f64,
     /// Accuracy on the test set after the last round.
@@ -341,6 +350,12 @@ pub async fn run(
         None => Vec::new(),
     };
     RunFolder::check_free(&context.folder)?;
+    // Clients from elsewhere go wrong by themselves.
+    let faults = match context.clients {
+        Some(_) => FaultPlan::default(),
+        None => FaultPlan::new(experiment)?,
+    };
+    let (injector, mut injected) = Injector::new(faults);
     let client_count = context.clients.unwrap_or(experiment.fleet_size());
     let native = match context.clients {
         Some(_) => Vec::new(),
@@ -353,7 +368,14 @@ pub async fn run(
         mut events,
         misfits,
         parts,
-    } = prepare(experiment, client_count, native, &groups, &context)?;
+    } = prepare(
+        experiment,
+        client_count,
+        native,
+        &groups,
+        &context,
+        &injector,
+    )?;
     let devices = devices(groups, &misfits);
     if !devices.is_empty() {
         host::check_room(devices.len())?;
@@ -575,6 +597,7 @@ fn prepare(
     native: Vec<Range<u32>>,
     groups: &[Group],
     context: &Context,
+    injector: &Injector,
 ) -> Result<Prepared, RunError> {
     let data = load(experiment, &context.search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
@@ -619,7 +642,7 @@ fn prepare(
         true => None,
         false => Some(LocalPart {
             numbers: native,
-            clients: Box::new(native_clients(shares.clone(), context.threads)?),
+            clients: Box::new(native_clients(shares.clone(), context.threads, injector)?),
         }),
     };
     let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
@@ -751,8 +774,12 @@ pub(crate) fn partition(
     }))
 }
 
-fn native_clients(shares: PartitionedShares, threads: usize) -> Result<NativeClients, RunError> {
-    NativeClients::start(shares, threads, KEPT_BYTES_MAX)
+fn native_clients(
+    shares: PartitionedShares,
+    threads: usize,
+    injector: &Injector,
+) -> Result<NativeClients, RunError> {
+    NativeClients::start(shares, threads, KEPT_BYTES_MAX, injector.clone())
         .map_err(|source| RunError::Threads { threads, source })
 }
 

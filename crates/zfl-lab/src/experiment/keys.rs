@@ -11,8 +11,8 @@ use super::nearest::nearest;
 pub(super) const CLIENTS_PER_ROUND: &str = "coordinator.clients-per-round";
 pub(super) const QUORUM: &str = "coordinator.quorum";
 
-/// A key: its path (`*` is the number of a table in a list) and what is
-/// allowed, as help says it.
+/// A key: its path (`*` is the number of a table in a list, `NAME` a name that
+/// the file gives) and what is allowed, as help says it.
 pub(super) struct Key {
     pub(super) path: &'static str,
     pub(super) allowed: &'static str,
@@ -40,6 +40,8 @@ const INITIALISATION: &str = "\"auto\", \"he\", \"glorot\" or \"zeros\"";
 const CHECKPOINT: &str = "the path of a checkpoint, a safetensors file, in quotes";
 const FROZEN: &str = "a list of names of layers, such as [\"conv0\", \"conv1\"]; the first of those that have weights, and not all";
 const ACTIVATION: &str = "\"relu\", \"leaky-relu\", \"tanh\" or \"sigmoid\"";
+const PROBABILITY: &str = "a probability from 0 to 1";
+const FAULT_TIME: &str = "seconds from 0.001 to 86400";
 const FACTOR: &str = "a number above 0, at most 1";
 
 /// In the order of the reference.
@@ -275,12 +277,64 @@ pub(super) const KEYS: &[Key] = &[
     table("time", "a table with the key counting"),
     key("time.counting", "\"instructions\" or \"off\""),
     table(
+        "faults",
+        "tables [faults.NAME]; entries of the fleet choose one by its name",
+    ),
+    table(
+        "faults.NAME",
+        "a table with drop-out-before, drop-out-during, drop-out-after, availability-trace or availability-on-rounds and availability-off-rounds, crash, hang, reboot, slow-down, brown-out, poison, nan, truncate, duplicate, late, and their own keys",
+    ),
+    key("faults.NAME.drop-out-before", PROBABILITY),
+    key("faults.NAME.drop-out-during", PROBABILITY),
+    key("faults.NAME.drop-out-after", PROBABILITY),
+    key(
+        "faults.NAME.availability-trace",
+        "the path of a CSV file with the columns client,from,to, in quotes",
+    ),
+    key(
+        "faults.NAME.availability-on-rounds",
+        "a whole number of rounds from 1 to 1000000",
+    ),
+    key(
+        "faults.NAME.availability-off-rounds",
+        "a whole number of rounds from 1 to 1000000",
+    ),
+    key("faults.NAME.crash", PROBABILITY),
+    key("faults.NAME.hang", PROBABILITY),
+    key("faults.NAME.reboot", PROBABILITY),
+    key("faults.NAME.reboot-after-s", FAULT_TIME),
+    key(
+        "faults.NAME.reboot-keeps-data",
+        "true or false; true for native clients only",
+    ),
+    key("faults.NAME.slow-down", PROBABILITY),
+    key("faults.NAME.slow-down-factor", "a number from 1 to 1000000"),
+    key("faults.NAME.brown-out", PROBABILITY),
+    key("faults.NAME.brown-out-s", FAULT_TIME),
+    key("faults.NAME.poison", PROBABILITY),
+    key(
+        "faults.NAME.poison-kind",
+        "\"sign-flip\", \"scale\" or \"random\"",
+    ),
+    key(
+        "faults.NAME.poison-factor",
+        "a number from 0.001 to 1000000",
+    ),
+    key(
+        "faults.NAME.nan",
+        "a probability from 0 to 1; not with training.arithmetic = \"fixed\"",
+    ),
+    key("faults.NAME.truncate", PROBABILITY),
+    key("faults.NAME.duplicate", PROBABILITY),
+    key("faults.NAME.late", PROBABILITY),
+    key("faults.NAME.late-s", FAULT_TIME),
+    table(
         "fleet",
-        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max",
+        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and faults",
     ),
     table(
         "fleet.*",
-        "a table with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max",
+        "a table with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and faults",
     ),
     key(
         "fleet.*.board",
@@ -301,15 +355,23 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("fleet.*.on-misfit", "\"skip\" or \"fail\""),
     key("fleet.*.samples-max", "a whole number from 1 to 65535"),
+    key(
+        "fleet.*.faults",
+        "the name of a table [faults.NAME] of the file, in quotes",
+    ),
 ];
 
-/// Whether `path` is that of the pattern, whose `*` is any number.
+/// What stands for a name of the file's own in a pattern.
+pub(super) const NAME: &str = "NAME";
+
+/// Whether `path` is that of the pattern, whose `*` is any number, and `NAME`
+/// any name.
 pub(super) fn same(pattern: &str, path: &[String]) -> bool {
     let mut segments = path.iter();
     pattern.split('.').all(|part| {
-        segments
-            .next()
-            .is_some_and(|segment| segment == part || (part == "*" && is_number(segment)))
+        segments.next().is_some_and(|segment| {
+            segment == part || part == NAME || (part == "*" && is_number(segment))
+        })
     }) && segments.next().is_none()
 }
 
@@ -409,7 +471,7 @@ pub(super) fn check_known(tree: &DeTable<'_>) -> Result<(), Fault> {
                 || KEYS
                     .iter()
                     .any(|key| key.is_table && same(key.path, parent))
-                    && names_below(parent).all(|name| name != "*");
+                    && names_below(parent).all(|name| !["*", NAME].contains(&name));
             let is_known = names_below(parent).any(|known| known == name);
             (is_open && !is_known).then(|| (span, name.clone(), parent.to_vec()))
         })

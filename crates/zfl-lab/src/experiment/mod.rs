@@ -11,6 +11,7 @@
 //! set up.
 
 mod error;
+mod faults;
 mod keys;
 mod model;
 pub(crate) mod nearest;
@@ -21,6 +22,7 @@ mod tests;
 mod training;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -32,6 +34,9 @@ use toml::de::{DeTable, Deserializer};
 use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
+pub use faults::{
+    Availability, FAULT_FACTOR_MAX, FAULT_TIME_MAX, FaultKind, FaultModel, PoisonKind,
+};
 pub use model::{
     Activation, CnnLayer, HIDDEN_LAYERS_MAX, Initialisation, KERNEL_MAX, LAYERS_MAX, Model,
     ModelKind, POOL_MAX, WIDTH_MAX,
@@ -92,6 +97,8 @@ pub struct Experiment {
     pub deadlines: Deadlines,
     /// What the devices' clocks follow.
     pub time: Time,
+    /// What goes wrong on purpose, by name; entries of the fleet choose.
+    pub faults: BTreeMap<String, FaultModel>,
     /// The devices, in the order of the file; together at most
     /// [`CLIENTS_MAX`], and [`EMULATED_DEVICES_MAX`] emulated. Empty where clients come from elsewhere.
     pub fleet: Vec<FleetGroup>,
@@ -365,6 +372,8 @@ pub struct FleetGroup {
     pub on_misfit: OnMisfit,
     /// Samples that a client holds at most, whatever its share.
     pub samples_max: Option<u32>,
+    /// What goes wrong on purpose: a name of [`Experiment::faults`].
+    pub faults: Option<String>,
 }
 
 /// What happens where a model does not fit an emulated device.

@@ -1,5 +1,6 @@
 //! The file as it stands: every key optional, every value with its position.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -11,14 +12,15 @@ use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
 use super::error::{Fault, Sources};
+use super::faults::{FaultModel, RawFaults, check_chosen, check_faults};
 use super::model::{RawModel, check_model};
 use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
 use super::{
-    BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines,
-    EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData, NAME_BYTES_MAX,
-    NATIVE_BOARD, Network, OnMisfit, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX, Strategy, Time,
-    keys,
+    Arithmetic, BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN,
+    Data, Deadlines, EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData,
+    NAME_BYTES_MAX, NATIVE_BOARD, Network, OnMisfit, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX,
+    Strategy, Time, keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -55,6 +57,12 @@ impl<'de> Deserialize<'de> for Whole {
 /// A TOML float or integer.
 #[derive(Clone, Copy)]
 pub(super) struct Number(f64);
+
+impl Number {
+    pub(super) const fn value(self) -> f64 {
+        self.0
+    }
+}
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -109,6 +117,8 @@ pub(super) struct RawExperiment {
     deadlines: RawDeadlines,
     #[serde(default)]
     time: RawTime,
+    #[serde(default)]
+    faults: BTreeMap<String, Spanned<RawFaults>>,
     #[serde(default)]
     fleet: Vec<Spanned<RawFleetGroup>>,
 }
@@ -206,6 +216,7 @@ struct RawFleetGroup {
     ram_bytes: Option<Spanned<Whole>>,
     on_misfit: Option<Spanned<String>>,
     samples_max: Option<Spanned<Whole>>,
+    faults: Option<Spanned<String>>,
 }
 
 /// What checking needs to know beside the file.
@@ -410,7 +421,9 @@ impl RawExperiment {
                 Counting::name,
             )?,
         };
-        let fleet = check_fleet(&self.fleet, context)?;
+        let faults = check_faults(&self.faults, context)?;
+        let is_fixed = training.arithmetic != Arithmetic::F32;
+        let fleet = check_fleet(&self.fleet, &faults, is_fixed, context)?;
         let coordinator = check_coordinator(&self.coordinator, &fleet, context)?;
         Ok(Experiment {
             name,
@@ -426,6 +439,7 @@ impl RawExperiment {
             coordinator,
             deadlines,
             time,
+            faults,
             fleet,
         })
     }
@@ -530,6 +544,8 @@ fn check_partition(
 
 fn check_fleet(
     groups: &[Spanned<RawFleetGroup>],
+    faults: &BTreeMap<String, FaultModel>,
+    is_fixed: bool,
     context: &Context<'_>,
 ) -> Result<Vec<FleetGroup>, Fault> {
     let mut fleet = Vec::new();
@@ -619,6 +635,14 @@ fn check_fleet(
                 count => {
                     let path = path("samples-max");
                     Some(context.whole(&path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
+                }
+            },
+            faults: match &raw.faults {
+                None => None,
+                Some(name) => {
+                    let path = path("faults");
+                    let kind = (fidelity, is_fixed);
+                    Some(check_chosen(name, &path, kind, faults, context)?)
                 }
             },
         });
@@ -741,7 +765,7 @@ fn check_coordinator(
     })
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && name
             .bytes()

@@ -157,7 +157,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `round` at the top
     | round = 3
     | ^^^^^
-    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, faults, fleet
     ");
     assert_snapshot!(refused("[training]\nbatch_size = 3\n"), @r"
     trial.toml:2:1: unknown key `batch_size` in `training`
@@ -169,7 +169,7 @@ fn unknown_keys() {
     trial.toml:1:1: unknown key `epochs` at the top
     | epochs = 3
     | ^^^^^^
-    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, faults, fleet
     ");
     assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
     trial.toml:2:1: unknown key `optimiser` in `training`
@@ -193,19 +193,19 @@ fn unknown_keys() {
     trial.toml:4:1: unknown key `bord` in `fleet.1`
     | bord = "x"
     | ^^^^
-    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit, samples-max
+    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit, samples-max, faults
     "#);
     assert_snapshot!(refused("[zzz.training]\nepochs = 1\n"), @r"
     trial.toml:1:2: unknown key `zzz` at the top
     | [zzz.training]
     |  ^^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, faults, fleet
     ");
     assert_snapshot!(refused("\"\" = 1\n"), @r#"
     trial.toml:1:1: unknown key `` at the top
     | "" = 1
     | ^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, faults, fleet
     "#);
 }
 
@@ -245,7 +245,7 @@ fn wrong_types() {
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
     | [fleet]
     | ^^^^^^^
-    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max
+    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and faults
     ");
     assert_snapshot!(refused("[model.mlp]\nhidden = 16\n"), @r"
     trial.toml:2:10: `model.mlp.hidden`: invalid type: integer `16`, expected a list
@@ -1686,6 +1686,7 @@ fn the_reference_tells_the_defaults() {
         cnn,
         fixed,
         shards,
+        "[faults.some]",
     ];
     let written = texts.map(|text| {
         let written: toml::Table = experiment(text, &[]).to_toml().parse().unwrap();
@@ -1709,7 +1710,91 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 38);
+    assert_eq!(checked, 58);
+}
+
+#[test]
+fn faults_are_checked() {
+    const FAULTS: &str = "[faults.flaky]\ncrash = 0.1\nreboot = 0.1\nreboot-keeps-data = true\n";
+    let native = "[[fleet]]\nfidelity = \"native\"\nfaults = \"flaky\"\n";
+    let flaky = experiment(&format!("{FAULTS}{native}"), &[]);
+    let model = &flaky.faults["flaky"];
+    assert_eq!(model.probability(FaultKind::Crash), 0.1);
+    assert_eq!(model.probability(FaultKind::Hang), 0.0);
+    assert_eq!(flaky.fleet[0].faults.as_deref(), Some("flaky"));
+
+    assert_snapshot!(refused("[faults.a]\ncrash = 1.5\n"), @r"
+    trial.toml:2:9: `faults.a.crash` is 1.5
+    | crash = 1.5
+    |         ^^^
+    help: `faults.NAME.crash`: a probability from 0 to 1
+    ");
+    assert_snapshot!(refused("[faults.a]\ncrush = 1\n"), @r"
+    trial.toml:2:1: unknown key `crush` in `faults.a`
+    | crush = 1
+    | ^^^^^
+    help: did you mean `crash`? allowed in `faults.a`: drop-out-before, drop-out-during, drop-out-after, availability-trace, availability-on-rounds, availability-off-rounds, crash, hang, reboot, reboot-after-s, reboot-keeps-data, slow-down, slow-down-factor, brown-out, brown-out-s, poison, poison-kind, poison-factor, nan, truncate, duplicate, late, late-s
+    ");
+    assert_snapshot!(refused("[faults.Flaky]\n"), @r"
+    trial.toml:1:1: `Flaky` is no name for faults
+    | [faults.Flaky]
+    | ^^^^^^^^^^^^^^
+    help: a name is 1 to 64 of the characters a-z, 0-9 and -
+    ");
+    assert_snapshot!(refused("[faults.a]\nlate-s = 0\n"), @r"
+    trial.toml:2:10: `faults.a.late-s` is 0
+    | late-s = 0
+    |          ^
+    help: `faults.NAME.late-s`: seconds from 0.001 to 86400
+    ");
+    assert_snapshot!(refused("[faults.a]\nslow-down-factor = 0.5\n"), @r"
+    trial.toml:2:20: `faults.a.slow-down-factor` is 0.5
+    | slow-down-factor = 0.5
+    |                    ^^^
+    help: `faults.NAME.slow-down-factor`: a number from 1 to 1000000
+    ");
+    assert_snapshot!(refused("[faults.a]\npoison-kind = \"arsenic\"\n"), @r#"
+    trial.toml:2:15: `faults.a.poison-kind` is "arsenic"
+    | poison-kind = "arsenic"
+    |               ^^^^^^^^^
+    help: `faults.NAME.poison-kind`: "sign-flip", "scale" or "random"
+    "#);
+    assert_snapshot!(refused("[faults.a]\navailability-on-rounds = 3\n"), @r"
+    trial.toml:2:26: `faults.a.availability-on-rounds` without `faults.a.availability-off-rounds`
+    | availability-on-rounds = 3
+    |                          ^
+    help: `faults.NAME.availability-on-rounds`: a whole number of rounds from 1 to 1000000
+    ");
+    assert_snapshot!(refused("[faults.a]\navailability-trace = \"a\"\navailability-off-rounds = 3\n"), @r#"
+    trial.toml:2:22: `faults.a.availability-trace` beside a duty cycle
+    | availability-trace = "a"
+    |                      ^^^
+    help: `faults.NAME.availability-trace`: the path of a CSV file with the columns client,from,to, in quotes
+    "#);
+    assert_snapshot!(refused("[[fleet]]\nfaults = \"flaky\"\n"), @r#"
+    trial.toml:2:10: no faults "flaky"
+    | faults = "flaky"
+    |          ^^^^^^^
+    help: define them in a table [faults.NAME]
+    "#);
+    assert_snapshot!(refused(&format!("{FAULTS}[[fleet]]\nfaults = \"flakey\"\n")), @r#"
+    trial.toml:6:10: no faults "flakey"
+    | faults = "flakey"
+    |          ^^^^^^^^
+    help: the file has: flaky
+    "#);
+    assert_snapshot!(refused(&format!("{FAULTS}[[fleet]]\nfaults = \"flaky\"\n")), @r#"
+    trial.toml:6:10: `fleet.0.faults`: an emulated device loses its data when it reboots
+    | faults = "flaky"
+    |          ^^^^^^^
+    help: its samples are in RAM, and nothing else holds them: leave `reboot-keeps-data` out, or make the clients native
+    "#);
+    assert_snapshot!(set_refused("[faults.a]\nnan = 0.1\n[[fleet]]\nfaults = \"a\"\n", &["training.arithmetic=fixed"]), @r#"
+    trial.toml:4:10: `fleet.0.faults`: fixed point has no NaN
+    | faults = "a"
+    |          ^^^
+    help: leave `nan` out, or train with training.arithmetic = "f32"
+    "#);
 }
 
 /// What stands at a path; of a list, the first entry that has it.
@@ -1717,6 +1802,7 @@ fn find<'v>(value: &'v toml::Value, path: &[&str]) -> Option<&'v toml::Value> {
     match path.split_first() {
         None => Some(value),
         Some((&"*", rest)) => value.as_array()?.iter().find_map(|entry| find(entry, rest)),
+        Some((&keys::NAME, rest)) => find(value.as_table()?.values().next()?, rest),
         Some((name, rest)) => find(value.get(name)?, rest),
     }
 }
@@ -1746,6 +1832,8 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[training.schedule.cosine]\n",
         "[training.schedule.warm-up]\nrounds = 1\n",
         "[[fleet]]\nmcu = \"nrf52840\"\nram-bytes = 100000\nsamples-max = 5\n",
+        "[faults.some]\navailability-trace = \"a\"\n[[fleet]]\nfaults = \"some\"\n",
+        "[faults.some]\navailability-on-rounds = 1\navailability-off-rounds = 1\n",
     ];
     for text in texts {
         let written = experiment(text, &[]).to_toml();
@@ -1773,6 +1861,8 @@ fn collect(path: &str, value: &toml::Value, found: &mut Vec<String>) {
     match value {
         toml::Value::Table(table) => {
             for (name, value) in table {
+                // Names of the file's own.
+                let name = if path == "faults" { keys::NAME } else { name };
                 collect(&below(name), value, found);
             }
         }
@@ -2032,6 +2122,8 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                 OnMisfit::Skip
             },
             samples_max: (count % 7 == 0).then_some(count),
+            // None that fixed point or a device cannot have.
+            faults: (count % 11 == 0).then(|| "harmless".to_owned()),
         });
     let fleet = prop::collection::vec(group, 0..6).prop_flat_map(|fleet| {
         let size = fleet.iter().map(|group| group.count).sum();
@@ -2087,6 +2179,39 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                             _ => Counting::Instructions,
                         },
                     },
+                    faults: BTreeMap::from([
+                        (
+                            "harmless".to_owned(),
+                            FaultModel {
+                                probabilities: [0.0; FaultKind::DRAWN.len()],
+                                availability: Availability::Always,
+                                reboot_after: boot.min(FAULT_TIME_MAX),
+                                reboot_keeps_data: bridge,
+                                slow_down_factor: 2.5,
+                                brown_out: ready.min(FAULT_TIME_MAX),
+                                poison_kind: PoisonKind::Random,
+                                poison_factor: 0.1,
+                                late: round.min(FAULT_TIME_MAX),
+                            },
+                        ),
+                        (
+                            "other".to_owned(),
+                            FaultModel {
+                                probabilities: std::array::from_fn(|kind| kind as f64 * 0.07),
+                                availability: match rounds % 2 {
+                                    0 => Availability::Trace("/trace.csv".into()),
+                                    _ => Availability::DutyCycle { on: rounds, off: 1 },
+                                },
+                                reboot_after: boot.min(FAULT_TIME_MAX),
+                                reboot_keeps_data: !bridge,
+                                slow_down_factor: 1.0,
+                                brown_out: ready.min(FAULT_TIME_MAX),
+                                poison_kind: PoisonKind::Scale,
+                                poison_factor: 1e6,
+                                late: round.min(FAULT_TIME_MAX),
+                            },
+                        ),
+                    ]),
                     fleet: fleet.0,
                 }
             },

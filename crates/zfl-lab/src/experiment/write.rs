@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    Arithmetic, CnnLayer, Data, Experiment, Model, ModelKind, Partition, Schedule, Strategy,
-    Training,
+    Arithmetic, Availability, CnnLayer, Data, Experiment, FaultKind, FaultModel, Model, ModelKind,
+    Partition, Schedule, Strategy, Training,
 };
 
 /// A line of a table.
@@ -126,6 +126,10 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     let counting = quoted(experiment.time.counting.name());
     write!(out, "{}", Line("counting", &counting))?;
 
+    for (name, model) in &experiment.faults {
+        write_faults(name, model, out)?;
+    }
+
     for group in &experiment.fleet {
         writeln!(out, "\n[[fleet]]")?;
         write!(out, "{}", Line("board", &quoted(&group.board)))?;
@@ -145,8 +149,44 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
         if let Some(count) = group.samples_max {
             write!(out, "{}", Line("samples-max", &count))?;
         }
+        if let Some(name) = &group.faults {
+            write!(out, "{}", Line("faults", &quoted(name)))?;
+        }
     }
     Ok(())
+}
+
+fn write_faults(name: &str, model: &FaultModel, out: &mut String) -> fmt::Result {
+    writeln!(out, "\n[faults.{name}]")?;
+    match &model.availability {
+        Availability::Always => {}
+        Availability::Trace(trace) => {
+            write!(out, "{}", Line("availability-trace", &path(trace)))?;
+        }
+        Availability::DutyCycle { on, off } => {
+            write!(out, "{}", Line("availability-on-rounds", on))?;
+            write!(out, "{}", Line("availability-off-rounds", off))?;
+        }
+    }
+    for (kind, probability) in FaultKind::DRAWN.iter().zip(model.probabilities) {
+        let probability = toml::Value::from(probability);
+        write!(out, "{}", Line(kind.name(), &probability))?;
+    }
+    let (reboot, brown_out) = (seconds(model.reboot_after), seconds(model.brown_out));
+    write!(out, "{}", Line("reboot-after-s", &reboot))?;
+    write!(
+        out,
+        "{}",
+        Line("reboot-keeps-data", &model.reboot_keeps_data)
+    )?;
+    let factor = single(model.slow_down_factor);
+    write!(out, "{}", Line("slow-down-factor", &factor))?;
+    write!(out, "{}", Line("brown-out-s", &brown_out))?;
+    let kind = quoted(model.poison_kind.name());
+    write!(out, "{}", Line("poison-kind", &kind))?;
+    let factor = single(model.poison_factor);
+    write!(out, "{}", Line("poison-factor", &factor))?;
+    write!(out, "{}", Line("late-s", &seconds(model.late)))
 }
 
 fn write_model(model: &Model, out: &mut String) -> fmt::Result {

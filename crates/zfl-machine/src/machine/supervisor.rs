@@ -416,8 +416,8 @@ impl Supervisor {
                 self.state
                     .send_replace(MachineState::Running(event.clone()));
             }
-            // A boot line comes before the prompt, counters at any time.
-            ConsoleEvent::Boot { .. } | ConsoleEvent::Stats(_) => {}
+            // A boot line comes before the prompt, the others at any time.
+            ConsoleEvent::Boot { .. } | ConsoleEvent::Injected { .. } | ConsoleEvent::Stats(_) => {}
         }
         let now = Instant::now();
         if now.saturating_duration_since(self.events_window) >= Duration::from_secs(1) {
