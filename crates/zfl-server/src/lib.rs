@@ -44,6 +44,6 @@ pub use policy::{
     ADAPTIVE_DEADLINE_MIN, AdaptiveDeadline, DURATIONS_MAX, DURATIONS_MIN, Policy, Rest, Staleness,
 };
 pub use refusals::{REFUSALS_TOLD_MAX, RefusalKind};
-pub use resume::{Carry, LateUpdate, Resting, Resume};
+pub use resume::{Carry, LateUpdate, Resting, Resume, Secrets};
 pub use round::{ClientRecord, Event, LateRecord, Outcome, RoundRecord};
 pub use schedule::Schedule;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zfl_proto::Token;
 
 use crate::policy::DURATIONS_MAX;
 
@@ -101,10 +102,23 @@ fn read_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::
 pub struct Resume {
     /// The last round that is over; 0: none.
     pub round: u32,
-    /// The global model after it.
-    pub parameters: Arc<Vec<f32>>,
+    /// The global model after it; `None` where no round has changed that
+    /// before round 1.
+    pub parameters: Option<Arc<Vec<f32>>>,
     /// What was carried over from it.
     pub carry: Carry,
+    /// What the clients know already; `None` draws new tokens.
+    pub secrets: Option<Secrets>,
+}
+
+/// Secrets of a run whose clients come from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    /// Lets a fleet host bring devices.
+    pub fleet_key: Token,
+    /// The token of each client that is not played in this process, in the
+    /// order of their numbers.
+    pub clients: Vec<Token>,
 }
 
 #[cfg(test)]
