@@ -761,6 +761,7 @@ fn prepare(
             client_count,
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
+            policy: zfl_server::Policy::default(),
             schedule: task::schedule(experiment),
             target_accuracy: experiment.coordinator.target_accuracy,
             resume,
@@ -1177,13 +1178,22 @@ impl Recorder {
             }
             Event::Refused {
                 client,
+                kind,
                 request,
                 reason,
             } => {
                 self.folder.event(
                     "request-refused",
-                    &json!({ "client": client, "request": request, "reason": reason }),
+                    &json!({ "client": client, "kind": kind, "request": request, "reason": reason }),
                 )?;
+            }
+            Event::LateUpdate { client, round } => {
+                self.folder
+                    .event("late-update", &json!({ "client": client, "round": round }))?;
+            }
+            Event::ClientBack { client } => {
+                self.folder
+                    .event("client-back", &json!({ "client": client }))?;
             }
             Event::ClientLost { client, reason } => {
                 self.folder.event(
@@ -1191,9 +1201,9 @@ impl Recorder {
                     &json!({ "client": client, "reason": reason }),
                 )?;
             }
-            Event::RoundFailed { round, clients } => {
+            Event::RoundFailed { record, .. } => {
                 let frames = self.host.as_ref().map(FleetHost::frames);
-                self.write_clients(round, &clients, frames.as_ref())?;
+                self.write_clients(record.round, &record.clients, frames.as_ref())?;
             }
             Event::RoundCompleted {
                 record,

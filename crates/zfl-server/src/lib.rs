@@ -25,6 +25,8 @@ mod http;
 mod json;
 mod local;
 mod payload;
+mod policy;
+mod refusals;
 mod registry;
 mod resume;
 mod round;
@@ -38,6 +40,10 @@ pub use coordinator::{
 };
 pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
 pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound, LocalUpdate};
-pub use resume::{Carry, Resume, Secrets};
-pub use round::{ClientRecord, Event, Outcome, RoundRecord};
+pub use policy::{
+    ADAPTIVE_DEADLINE_MIN, AdaptiveDeadline, DURATIONS_MAX, DURATIONS_MIN, Policy, Rest, Staleness,
+};
+pub use refusals::{REFUSALS_TOLD_MAX, RefusalKind};
+pub use resume::{Carry, LateUpdate, Resting, Resume, Secrets};
+pub use round::{ClientRecord, Event, LateRecord, Outcome, RoundRecord};
 pub use schedule::Schedule;

@@ -14,7 +14,8 @@ use zfl_proto::message::HeaderBytes;
 
 use crate::coordinator::Shared;
 use crate::payload::Payload;
-use crate::update::{Refusal, Report};
+use crate::refusals::Refusal;
+use crate::update::Report;
 use crate::{Event, Outcome, update};
 
 /// The word for the board of a client that is played in this process.
@@ -68,7 +69,7 @@ impl LocalRound {
             .start_header(open, client, payload.for_client(false));
         if let Some(slot) = open.slots.get_mut(&client) {
             let bytes_down = header.as_slice().len() + payload.for_client(holds_frozen).0.len();
-            slot.started = Some(std::time::Instant::now());
+            slot.started = Some(tokio::time::Instant::now());
             slot.bytes_down = u64::try_from(bytes_down).unwrap_or(u64::MAX);
         }
         drop(state);
@@ -184,9 +185,12 @@ impl LocalUpdate {
     pub fn answer(self) {
         let Self { mut call, report } = self;
         call.is_answered = true;
-        let taken = report.and_then(|report| update::take(&call.round.shared, call.client, report));
+        let shared = &call.round.shared;
+        let taken = report.and_then(|report| update::take(shared, call.client, report));
         if let Err(refusal) = taken {
-            call.refused(refusal.reason);
+            let refusal = shared.refuse(Some(call.client), "native update", refusal);
+            // It may have failed already, with the reason.
+            shared.fail(call.round.index, call.client, Outcome::Rejected, refusal.reason);
         }
     }
 
@@ -196,33 +200,9 @@ impl LocalUpdate {
         let (shared, client) = (Arc::clone(&self.call.round.shared), self.call.client);
         self.answer();
         if let Some(Err(refusal)) = report.map(|report| update::take(&shared, client, report)) {
-            tell_refused(&shared, client, refusal.reason);
+            shared.refuse(Some(client), "native update", refusal);
         }
     }
-}
-
-impl LocalCall {
-    /// Its update is refused: its part fails, unless it is decided already.
-    fn refused(&self, reason: String) {
-        let (shared, round) = (&self.round.shared, self.round.index);
-        let is_open = shared
-            .state()
-            .slot_mut(round, self.client)
-            .is_some_and(|slot| slot.decision.is_none());
-        match is_open {
-            true => shared.fail(round, self.client, Outcome::Rejected, reason),
-            false => tell_refused(shared, self.client, reason),
-        }
-    }
-}
-
-/// As of an update that came by HTTP.
-fn tell_refused(shared: &Shared, client: u32, reason: String) {
-    shared.tell(Event::Refused {
-        client: Some(client),
-        request: "update".to_owned(),
-        reason,
-    });
 }
 
 impl Drop for LocalCall {
