@@ -6,6 +6,7 @@
 //! - [`host`] is the fleet's half: devices, their network and their place at a
 //!   coordinator, in this process or another.
 //! - [`kind`] is what the devices are: boards, and microcontrollers that they stand for.
+//! - [`campaign`] is experiments in which everything goes wrong, and the audit of their runs.
 //! - [`faults`] is what goes wrong on purpose, for devices and native clients alike.
 //! - `native` plays clients in this process, without a fleet.
 //! - [`size`] says what it takes on each board, without running it.
@@ -14,6 +15,7 @@
 //! - [`firmware`] is where images come from.
 
 pub mod calibrate;
+pub mod campaign;
 mod data;
 pub mod experiment;
 pub mod faults;

@@ -503,7 +503,7 @@ mod tests {
         let clients =
             NativeClients::start(shares.clone(), threads, kept_bytes_max, nothing()).unwrap();
         let inner = Arc::clone(&clients.inner);
-        let day = std::time::Duration::from_secs(86_400);
+        let day = Duration::from_secs(86_400);
         let options = Options {
             plan: Plan {
                 seed: 1,

@@ -29,7 +29,8 @@ use zfl_server::{
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Data, Experiment, FaultKind, Fidelity, FleetGroup, OnMisfit};
+use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
+use crate::faults::book::{self, FaultBook};
 use crate::faults::{FaultPlan, FaultsError, Injected, Injector};
 use crate::firmware::FirmwareSource;
 use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
@@ -468,11 +469,14 @@ pub async fn run(
     let mut recorder = Recorder::new(
         experiment,
         parts,
-        client_count,
-        remote_count.saturating_sub(saturate(misfits.len())),
+        (
+            client_count,
+            remote_count.saturating_sub(saturate(misfits.len())),
+        ),
         model,
         opened,
         progress,
+        FaultBook::new(injected),
     );
     if context.is_resumed {
         recorder.resumed()?;
@@ -983,17 +987,19 @@ struct Recorder {
     cpu_seconds_rounds: f64,
     /// What emulators used before the run was resumed.
     used_before: EmulatorUsage,
+    /// What goes wrong on purpose.
+    faults: FaultBook,
 }
 
 impl Recorder {
     fn new(
         experiment: &Experiment,
         parts: Vec<Part>,
-        clients: u32,
-        remote: u32,
+        (clients, remote): (u32, u32),
         model: zfl_nn::Model,
         (folder, state): (RunFolder, Option<State>),
         progress: mpsc::UnboundedSender<Progress>,
+        faults: FaultBook,
     ) -> Self {
         let parameters = saturate(model.parameter_count());
         let round = state.as_ref().map_or(0, |state| state.round);
@@ -1001,6 +1007,7 @@ impl Recorder {
         let summary = state.map(|state| state.summary).unwrap_or_default();
         let used_before = summary.emulators.clone().unwrap_or_default();
         Self {
+            faults,
             summary: Summary {
                 name: experiment.name.clone(),
                 folder: folder.path().to_owned(),
@@ -1118,6 +1125,8 @@ impl Recorder {
 
     /// Takes in what the coordinator tells.
     async fn take(&mut self, event: Event) -> Result<(), RecordError> {
+        // What it may have come of, first.
+        self.take_faults()?;
         match event {
             Event::Initial {
                 accuracy,
@@ -1217,6 +1226,46 @@ impl Recorder {
         Ok(())
     }
 
+    /// Takes in what has gone wrong on purpose.
+    fn take_faults(&mut self) -> Result<(), RecordError> {
+        while let Some(Injected {
+            round,
+            client,
+            kind,
+        }) = self.faults.next()
+        {
+            self.summary.faults_injected += 1;
+            self.folder.event(
+                "fault-injected",
+                &json!({ "round": round, "client": client, "kind": kind.name() }),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// An outcome that cannot have come of a fault, or the lack of one.
+    fn unaccounted(
+        &mut self,
+        Injected {
+            round,
+            client,
+            kind,
+        }: Injected,
+        outcome: &str,
+    ) -> Result<(), RecordError> {
+        let kind = kind.name();
+        self.summary.faults_unaccounted += 1;
+        self.folder.event(
+            "fault-unaccounted",
+            &json!({ "round": round, "client": client, "kind": kind, "outcome": outcome }),
+        )?;
+        self.show(Progress::Warning(format!(
+            "round {round}: client {client} is {outcome} although `{kind}` was injected, which is \
+             a fault of zfl"
+        )));
+        Ok(())
+    }
+
     async fn round_completed(
         &mut self,
         record: RoundRecord,
@@ -1250,6 +1299,7 @@ impl Recorder {
             loss: record.loss,
             clients_selected: record.clients.len(),
             clients_ok: record.ok_count(),
+            faults: self.faults.count(record.round),
             bytes_down: record.bytes_down(),
             bytes_up: record.bytes_up(),
             host_seconds: record.host_seconds,
@@ -1292,8 +1342,24 @@ impl Recorder {
         clients: &[ClientRecord],
         frames: Option<&BTreeMap<u32, Frames>>,
     ) -> Result<(), RecordError> {
-        let mut rows = Vec::new();
+        let mut faults = Vec::new();
         for client in clients {
+            let kinds = self.faults.close(round, client.client);
+            for kind in book::unfit(&kinds, client.outcome) {
+                let injected = Injected {
+                    round,
+                    client: client.client,
+                    kind,
+                };
+                self.unaccounted(injected, client.outcome.name())?;
+            }
+            faults.push(kinds);
+        }
+        for injected in self.faults.left(round) {
+            self.unaccounted(injected, "in no row of clients.csv")?;
+        }
+        let mut rows = Vec::new();
+        for (client, faults) in clients.iter().zip(&faults) {
             let frames = match frames {
                 // It has no network.
                 _ if client.is_local => Frames::default(),
@@ -1317,7 +1383,10 @@ impl Recorder {
                 bytes_received: frames.bytes_in.max(client.bytes_down),
             };
             let estimate = part.and_then(|part| part.estimate(&effort, self.cycles));
-            rows.push(client_row(round, client, frames, part, estimate));
+            rows.push(ClientRow {
+                faults: book::names(faults),
+                ..client_row(round, client, frames, part, estimate)
+            });
         }
         self.folder.clients(rows)?;
         // The next round counts from here, and not from when its beginning is
@@ -1454,6 +1523,7 @@ fn client_row<'c>(
         stack_peak_bytes: metrics.device.stack_peak_bytes,
         arena_peak_bytes: metrics.device.arena_peak_bytes,
         flash_bytes: part.and_then(|part| part.flash_bytes),
+        faults: String::new(),
         detail: &client.detail,
     }
 }

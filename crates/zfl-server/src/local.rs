@@ -190,7 +190,12 @@ impl LocalUpdate {
         if let Err(refusal) = taken {
             let refusal = shared.refuse(Some(call.client), "native update", refusal);
             // It may have failed already, with the reason.
-            shared.fail(call.round.index, call.client, Outcome::Rejected, refusal.reason);
+            shared.fail(
+                call.round.index,
+                call.client,
+                Outcome::Rejected,
+                refusal.reason,
+            );
         }
     }
 

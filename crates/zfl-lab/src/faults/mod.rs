@@ -9,6 +9,7 @@
 //! A fault that takes effect is told as [`Injected`]; one that is planned for a
 //! client that takes no part, or that is gone by then, is not.
 
+pub(crate) mod book;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -133,21 +134,23 @@ impl FaultKind {
         [Self::Unavailable].into_iter().chain(Self::DRAWN)
     }
 
-    /// How the round may end for a client in which this took effect. Any other
-    /// outcome would be a fault of zfl.
+    /// How the round may end for a client in which this took effect, besides
+    /// [`Outcome::Surplus`] where more are selected than a round needs. Any
+    /// other outcome would be a fault of zfl.
     pub const fn outcomes(self) -> &'static [Outcome] {
+        use Outcome::{Crashed, Late, Ok, Rejected, Surplus, Unreachable};
         match self {
-            Self::Unavailable | Self::DropOutBefore => &[Outcome::Unreachable],
-            Self::Crash | Self::Reboot => &[Outcome::Crashed],
-            Self::Hang | Self::DropOutDuring | Self::DropOutAfter => &[Outcome::Late],
-            Self::BrownOut | Self::Late => &[Outcome::Ok, Outcome::Late],
-            Self::Nan => &[Outcome::Rejected],
-            Self::Poison => &[Outcome::Ok, Outcome::Rejected],
-            // What is cut off by HTTP already is nobody's update.
-            Self::Truncate => &[Outcome::Rejected, Outcome::Late],
-            Self::Duplicate => &[Outcome::Ok],
+            Self::Unavailable | Self::DropOutBefore => &[Unreachable, Surplus],
+            Self::Crash | Self::Reboot => &[Crashed, Surplus],
+            Self::Hang | Self::DropOutDuring | Self::DropOutAfter => &[Late, Surplus],
+            Self::BrownOut | Self::Late => &[Ok, Late, Surplus],
+            Self::Nan => &[Rejected, Surplus],
+            Self::Poison => &[Ok, Rejected, Surplus],
+            // What says nobody's name is nobody's update.
+            Self::Truncate => &[Rejected, Late, Surplus],
+            Self::Duplicate => &[Ok, Surplus],
             // With or without another.
-            Self::SlowDown => &[Outcome::Ok, Outcome::Late, Outcome::Rejected],
+            Self::SlowDown => &[Ok, Late, Rejected, Surplus],
         }
     }
 
