@@ -16,6 +16,9 @@ pub const EVENT_PREFIX: &str = "@zfl ";
 /// No command is longer, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 192;
 
+/// A device knows no more faults that are to come.
+pub const FAULTS_MAX: usize = 8;
+
 /// What the commands are, for `help`.
 pub const HELP: &str = "\
 help                                   this text\n\
