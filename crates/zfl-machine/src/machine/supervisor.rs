@@ -36,6 +36,9 @@ const ECHO_BYTES_MAX: usize = 4096;
 /// this time; nobody holds the other end any more, so it is there at once.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Before a sample, so many pieces of the console are read at most.
+const READS_PER_SAMPLE_MAX: usize = 16;
+
 /// So much of the end of the emulator's own messages is looked at.
 const EMULATOR_LOG_TAIL_BYTES: u64 = 16 << 10;
 
@@ -56,6 +59,8 @@ pub(super) enum Request {
         with_memory: bool,
         reply: oneshot::Sender<Usage>,
     },
+    /// To its process, on purpose.
+    Signal(Signal),
     Stop,
 }
 
@@ -196,7 +201,7 @@ impl Supervisor {
                     self.take_written(written);
                 }
                 request = requests.recv(), if owner_is_there => match request {
-                    Some(request) => self.take_request(request),
+                    Some(request) => self.take_request(request, &mut buffer),
                     None => {
                         owner_is_there = false;
                         self.verdict.get_or_insert(Verdict::Stop);
@@ -445,11 +450,29 @@ impl Supervisor {
         }
     }
 
-    fn take_request(&mut self, request: Request) {
+    /// Takes in what is there of the console.
+    fn take_all_read(&mut self, buffer: &mut [u8]) {
+        // More than it can print in the time is not worth waiting for.
+        for _ in 0..READS_PER_SAMPLE_MAX {
+            if !self.console_is_open {
+                return;
+            }
+            // From the system: the event loop need not have heard of it yet.
+            match rustix::io::read(&self.console, &mut *buffer) {
+                Err(rustix::io::Errno::AGAIN) => return,
+                read => self.take_read(read.map_err(io::Error::from), buffer),
+            }
+        }
+    }
+
+    fn take_request(&mut self, request: Request, buffer: &mut [u8]) {
         match request {
             Request::Command { line, reply } => self.type_line(line, reply, false),
             Request::Run { line, reply } => self.type_line(line, reply, true),
+            Request::Signal(signal) => self.process.signal(signal),
             Request::Sample { with_memory, reply } => {
+                // What it has said before is known by then.
+                self.take_all_read(buffer);
                 self.usage.sample_cpu(self.process.id());
                 if with_memory {
                     self.usage.sample_pss(self.process.id());
@@ -466,6 +489,8 @@ impl Supervisor {
                     self.verdict = Some(Verdict::Stop);
                     self.kill_deadline = Some(Instant::now() + self.setup.deadlines.stop);
                     self.process.signal(Signal::TERM);
+                    // One that stands still could not obey.
+                    self.process.signal(Signal::CONT);
                 }
             }
         }
