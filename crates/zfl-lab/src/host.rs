@@ -29,7 +29,9 @@ use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
 use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
 
+use crate::director::Director;
 use crate::experiment::Counting;
+use crate::faults::Injector;
 use crate::firmware::{FirmwareError, FirmwareSource};
 use crate::kind::Kind;
 
@@ -73,6 +75,10 @@ pub struct FleetPlan {
     pub boot_deadline: Duration,
     /// From the `run` command until a device has its data.
     pub ready_deadline: Duration,
+    /// The first round that will be played.
+    pub first_round: u32,
+    /// Makes devices go wrong, if any are to.
+    pub faults: Option<Injector>,
 }
 
 /// Checks that this host has room for so many devices, and raises the limit on
@@ -149,9 +155,36 @@ pub enum HostError {
 }
 
 /// The virtual network of either kind.
-enum Wire {
+pub(crate) enum Wire {
     Switch(Network),
     Bridge(Bridge),
+}
+
+impl Wire {
+    /// A device's end, to boot it again. `None` when the network has failed,
+    /// which its own end tells.
+    pub(crate) fn attach(&self, device: usize) -> Option<Nic> {
+        match self {
+            Self::Switch(network) => network.attach(device).ok().map(Nic::Socket),
+            Self::Bridge(bridge) => bridge.tap(device).map(|interface| Nic::Tap { interface }),
+        }
+    }
+
+    /// Nobody is there any more. A tap knows by itself.
+    pub(crate) fn detach(&self, device: usize) {
+        if let Self::Switch(network) = self {
+            // Fails with the whole network only.
+            let _ = network.detach(device);
+        }
+    }
+
+    /// Takes a device's link down or up.
+    pub(crate) fn set_link(&self, device: usize, is_up: bool) {
+        if let Self::Switch(network) = self {
+            // Fails with the whole network only.
+            let _ = network.set_link(device, is_up);
+        }
+    }
 }
 
 /// Frames of a device since its network began.
@@ -193,14 +226,18 @@ impl Frames {
 
 /// A running fleet.
 pub struct FleetHost {
-    fleet: Fleet,
-    wire: Wire,
+    fleet: Arc<Fleet>,
+    wire: Arc<Wire>,
     clients: Vec<u32>,
     http: reqwest::Client,
     coordinator: SocketAddr,
     /// Tells the coordinator of devices that have ended; ends with the host, or
     /// when the last of them has.
     teller: JoinSet<()>,
+    /// The round that is open, for whoever makes devices go wrong.
+    rounds: watch::Sender<u32>,
+    /// Makes devices go wrong.
+    director: JoinSet<()>,
 }
 
 impl FleetHost {
@@ -249,9 +286,21 @@ impl FleetHost {
             },
         ));
         let fleet = Fleet::boot(&launcher, machines, settings, events, progress, &ends).await?;
+        let (fleet, wire) = (Arc::new(fleet), Arc::new(wire));
+        let rounds = watch::Sender::new(plan.first_round);
+        let mut director = JoinSet::new();
+        if let Some(injector) = plan.faults {
+            let (fleet, wire) = (Arc::clone(&fleet), Arc::clone(&wire));
+            let mut devices = Director::new(injector, clients.clone(), fleet, wire);
+            // Before the first round begins.
+            devices.tell_all(plan.first_round).await;
+            director.spawn(devices.direct(events.subscribe(), rounds.subscribe()));
+        }
         Ok(Self {
             fleet,
             wire,
+            rounds,
+            director,
             clients,
             http,
             coordinator: plan.coordinator,
@@ -264,9 +313,14 @@ impl FleetHost {
         &self.clients
     }
 
+    /// Says that a round begins.
+    pub(crate) fn round_began(&self, round: u32) {
+        self.rounds.send_replace(round);
+    }
+
     /// Frames of each client's device since the network began.
     pub fn frames(&self) -> BTreeMap<u32, Frames> {
-        let frames: Vec<Frames> = match &self.wire {
+        let frames: Vec<Frames> = match &*self.wire {
             Wire::Switch(network) => (0..self.clients.len())
                 .map(|device| {
                     let counters = network.counters(device).unwrap_or_default();
@@ -310,12 +364,17 @@ impl FleetHost {
     ///
     /// # Errors
     /// When the event loop shuts down meanwhile.
-    pub async fn stop(self) -> Result<Vec<MachineReport>, HostError> {
+    pub async fn stop(mut self) -> Result<Vec<MachineReport>, HostError> {
+        // Nothing is to be booted again now.
+        self.director.shutdown().await;
         let reports = self.fleet.stop().await?;
+        // And with it the last who could tell of an end.
+        drop(self.fleet);
         // Whoever ends now would cut them off, and leave the coordinator to
         // wait for its deadlines. One that is gone itself refuses them at once.
         let _ = tokio::time::timeout(TELL_DEADLINE, self.teller.join_all()).await;
-        if let Wire::Switch(network) = self.wire {
+        // Nobody else has it since the director is gone.
+        if let Some(Wire::Switch(network)) = Arc::into_inner(self.wire) {
             network.shutdown()?;
         }
         Ok(reports)
@@ -466,9 +525,9 @@ fn member(
     FleetMember {
         machine: MachineSpec {
             device,
+            restarts: 0,
             board: kind.board.clone(),
             firmware,
-            nic,
             mac: zfl_machine::MacAddress(mac.0),
             console_folder: plan.folder.join("console"),
             deadlines: Deadlines {
@@ -484,6 +543,7 @@ fn member(
                 Counting::Off => InstructionCounting::Off,
             },
         },
+        nic,
         run,
     }
 }

@@ -17,6 +17,7 @@
 pub mod calibrate;
 pub mod campaign;
 mod data;
+mod director;
 pub mod experiment;
 pub mod faults;
 pub mod firmware;

@@ -31,7 +31,7 @@ use zfl_server::{
 use crate::data::{PartitionedShares, saturate, test_set};
 use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
 use crate::faults::book::{self, FaultBook};
-use crate::faults::{FaultPlan, FaultsError, Injected, Injector};
+use crate::faults::{FaultPlan, FaultsError, Injected, Injector, device};
 use crate::firmware::FirmwareSource;
 use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
@@ -476,7 +476,7 @@ pub async fn run(
         model,
         opened,
         progress,
-        FaultBook::new(injected),
+        (injector.clone(), FaultBook::new(injected)),
     );
     if context.is_resumed {
         recorder.resumed()?;
@@ -520,7 +520,8 @@ pub async fn run(
         ..FleetProgress::default()
     };
     let (fleet_progress, mut fleet_states) = watch::channel(waiting);
-    let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
+    let (device_events, device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
+    recorder.device_events = device_event;
     let (losses, mut lost) = mpsc::unbounded_channel();
     let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
@@ -536,6 +537,8 @@ pub async fn run(
             counting: experiment.time.counting,
             boot_deadline: experiment.deadlines.boot,
             ready_deadline: experiment.deadlines.ready,
+            first_round: recorder.round.saturating_add(1),
+            faults: (!injector.plan().is_empty()).then(|| injector.clone()),
         };
         let (progress, losses) = (fleet_progress.clone(), losses.clone());
         let device_events = device_events.clone();
@@ -559,7 +562,7 @@ pub async fn run(
     let ended = loop {
         tokio::select! {
             Some(event) = events.recv() => recorder.take(event).await?,
-            Ok(event) = device_event.recv() => recorder.device_event(&event)?,
+            Ok(event) = recorder.device_events.recv() => recorder.device_event(&event)?,
             Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
             Ok(()) = fleet_states.changed() => {
                 let states = *fleet_states.borrow_and_update();
@@ -590,9 +593,7 @@ pub async fn run(
     while let Ok(event) = events.try_recv() {
         recorder.take(event).await?;
     }
-    while let Ok(event) = device_event.try_recv() {
-        recorder.device_event(&event)?;
-    }
+    recorder.take_device_events()?;
     let summary = recorder.finish(&ended).await;
     drop(server);
     // Why the run ended matters more than why its end could not be recorded.
@@ -988,7 +989,11 @@ struct Recorder {
     /// What emulators used before the run was resumed.
     used_before: EmulatorUsage,
     /// What goes wrong on purpose.
+    injector: Injector,
+    /// What of it took effect.
     faults: FaultBook,
+    /// What the devices say.
+    device_events: broadcast::Receiver<DeviceEvent>,
 }
 
 impl Recorder {
@@ -999,7 +1004,7 @@ impl Recorder {
         model: zfl_nn::Model,
         (folder, state): (RunFolder, Option<State>),
         progress: mpsc::UnboundedSender<Progress>,
-        faults: FaultBook,
+        (injector, faults): (Injector, FaultBook),
     ) -> Self {
         let parameters = saturate(model.parameter_count());
         let round = state.as_ref().map_or(0, |state| state.round);
@@ -1007,7 +1012,9 @@ impl Recorder {
         let summary = state.map(|state| state.summary).unwrap_or_default();
         let used_before = summary.emulators.clone().unwrap_or_default();
         Self {
+            injector,
             faults,
+            device_events: broadcast::channel(1).1,
             summary: Summary {
                 name: experiment.name.clone(),
                 folder: folder.path().to_owned(),
@@ -1157,6 +1164,9 @@ impl Recorder {
             }
             Event::RoundStarted { round, clients } => {
                 self.round = round;
+                if let Some(host) = &self.host {
+                    host.round_began(round);
+                }
                 self.folder.event(
                     "round-started",
                     &json!({ "round": round, "clients": clients }),
@@ -1212,6 +1222,11 @@ impl Recorder {
             }
             Event::RoundFailed { record, .. } => {
                 let frames = self.host.as_ref().map(FleetHost::frames);
+                if let Some(host) = &self.host {
+                    // As of a round that is completed.
+                    host.usage(|_| false).await;
+                    self.take_device_events()?;
+                }
                 self.write_clients(record.round, &record.clients, frames.as_ref())?;
             }
             Event::RoundCompleted {
@@ -1224,6 +1239,29 @@ impl Recorder {
             }
         }
         Ok(())
+    }
+
+    /// Takes in what the devices have said.
+    fn take_device_events(&mut self) -> Result<(), RecordError> {
+        while let Ok(event) = self.device_events.try_recv() {
+            self.device_event(&event)?;
+        }
+        Ok(())
+    }
+
+    /// A device has said that it goes wrong.
+    fn device_injected(&self, device: u32, round: u32, word: &str) {
+        let client = self.host.as_ref().and_then(|host| {
+            let device = usize::try_from(device).ok()?;
+            host.clients().get(device).copied()
+        });
+        let fault = client.and_then(|client| {
+            let fault = device::announced(self.injector.plan(), client, round, word)?;
+            Some((client, fault.kind()))
+        });
+        if let Some((client, kind)) = fault {
+            self.injector.tell(round, client, kind);
+        }
     }
 
     /// Takes in what has gone wrong on purpose.
@@ -1283,6 +1321,8 @@ impl Recorder {
             qemu_cpu_seconds = Some(now - self.cpu_seconds);
             self.cpu_seconds_rounds += now - self.cpu_seconds;
             self.cpu_seconds = now;
+            // All of the round: a sample comes after what was said before.
+            self.take_device_events()?;
             self.summary.emulators = Some(EmulatorUsage {
                 cpu_seconds: self.used_before.cpu_seconds + now,
                 cpu_seconds_rounds: self.cpu_seconds_rounds,
@@ -1414,6 +1454,10 @@ impl Recorder {
                 let device = event.device;
                 self.show(Progress::Warning(format!("device {device}: {text}")));
                 ("device-failed", text.clone())
+            }
+            ConsoleEvent::Injected { round, kind } => {
+                self.device_injected(event.device, round.0, kind);
+                return self.take_faults();
             }
             ConsoleEvent::Panic(text) => ("device-panic", text.clone()),
             ConsoleEvent::Fault(text) => ("device-fault", text.clone()),

@@ -196,6 +196,22 @@ impl fmt::Display for RunOptions {
     }
 }
 
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Help => f.write_str("help"),
+            Self::Run(options) => write!(f, "{options}"),
+            Self::Stats => f.write_str("stats"),
+            Self::Fault(round, fault) => write!(f, "fault {round} {fault}"),
+            Self::Crash(Crash::Panic) => f.write_str("crash panic"),
+            Self::Crash(Crash::Fault) => f.write_str("crash fault"),
+            Self::Crash(Crash::Stack) => f.write_str("crash stack"),
+            Self::Crash(Crash::Hang) => f.write_str("crash hang"),
+        }
+    }
+}
+
 /// Why a line is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandError {

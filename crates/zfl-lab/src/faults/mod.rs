@@ -10,6 +10,7 @@
 //! client that takes no part, or that is gone by then, is not.
 
 pub(crate) mod book;
+pub(crate) mod device;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,9 @@ use zfl_client::Tamper;
 use zfl_seed::{Purpose, Stream};
 use zfl_server::Outcome;
 
-use crate::experiment::{Availability, Experiment, FaultKind, FaultModel, Fidelity, PoisonKind};
+use crate::experiment::{
+    Availability, Experiment, FaultKind, FaultModel, Fidelity, Network, PoisonKind,
+};
 pub use trace::TRACE_BYTES_MAX;
 use trace::Trace;
 
@@ -54,6 +57,15 @@ pub enum FaultsError {
          faults.{name}.reboot-keeps-data=false, or make its clients native"
     )]
     KeepsData {
+        /// Whose faults.
+        name: String,
+    },
+    /// The link of a bridge cannot be taken down.
+    #[error(
+        "`faults.{name}`: a brown-out takes the link of zfl's own switch down; set \
+         network=\"switch\", or faults.{name}.brown-out=0"
+    )]
+    NoLink {
         /// Whose faults.
         name: String,
     },
@@ -185,7 +197,7 @@ pub(crate) struct Injected {
 
 /// The plan, and whom to tell of what takes effect.
 #[derive(Clone)]
-pub(crate) struct Injector {
+pub struct Injector {
     plan: Arc<FaultPlan>,
     told: mpsc::UnboundedSender<Injected>,
 }
@@ -249,6 +261,12 @@ impl FaultPlan {
                 && model.probability(FaultKind::Reboot) > 0.0
             {
                 return Err(FaultsError::KeepsData { name: name.clone() });
+            }
+            if group.fidelity == Fidelity::Emulated
+                && experiment.network == Network::Bridge
+                && model.probability(FaultKind::BrownOut) > 0.0
+            {
+                return Err(FaultsError::NoLink { name: name.clone() });
             }
             let trace = match &model.availability {
                 Availability::Trace(path) => Some(match traces.get(path) {
@@ -350,10 +368,13 @@ fn fault(kind: FaultKind, model: &FaultModel) -> Fault {
         FaultKind::BrownOut => Fault::BrownOut(model.brown_out),
         FaultKind::Nan => Fault::Falsify(kind, Tamper::Nan),
         FaultKind::Poison => {
+            // As a device is told: both then send the same.
+            #[expect(clippy::cast_precision_loss, reason = "nearest is near enough")]
+            let factor = device::thousandths(model.poison_factor) as f32 / 1e3;
             let tamper = match model.poison_kind {
                 PoisonKind::SignFlip => Tamper::Negate,
-                PoisonKind::Scale => Tamper::Scale(model.poison_factor),
-                PoisonKind::Random => Tamper::Random(model.poison_factor),
+                PoisonKind::Scale => Tamper::Scale(factor),
+                PoisonKind::Random => Tamper::Random(factor),
             };
             Fault::Falsify(kind, tamper)
         }

@@ -76,6 +76,36 @@ fn a_duty_cycle_is_on_as_long_as_it_says() {
 }
 
 #[test]
+fn what_a_device_cannot_do_is_refused() {
+    let text = |faults: &str| {
+        format!(
+            "network = \"bridge\"\n[faults.a]\n{faults}\n[[fleet]]\nfidelity = \"native\"\n\
+             faults = \"a\"\n"
+        )
+    };
+    let check = |faults: &str, what: &str| {
+        let mut experiment = Experiment::parse(&text(faults), "trial.toml", &[], &[]).unwrap();
+        FaultPlan::new(&experiment).unwrap();
+        // As `--fidelity emulated` does.
+        experiment.set_fidelity(Fidelity::Emulated);
+        let error = FaultPlan::new(&experiment).err().unwrap().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    check("brown-out = 0.1", "faults.a.brown-out=0");
+    check(
+        "reboot = 0.1\nreboot-keeps-data = true",
+        "faults.a.reboot-keeps-data=false",
+    );
+    let missing = text("availability-trace = \"/nowhere/trace.csv\"");
+    let missing = Experiment::parse(&missing, "trial.toml", &[], &[]).unwrap();
+    let error = FaultPlan::new(&missing).err().unwrap().to_string();
+    assert!(
+        error.starts_with("failed to read the trace /nowhere/trace.csv: "),
+        "{error}"
+    );
+}
+
+#[test]
 fn outcomes_are_told_of_every_kind() {
     for kind in FaultKind::all() {
         assert!(!kind.outcomes().is_empty(), "{}", kind.name());

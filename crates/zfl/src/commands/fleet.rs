@@ -45,6 +45,8 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         counting: Counting::default(),
         boot_deadline: std::time::Duration::from_secs(60),
         ready_deadline: std::time::Duration::from_secs(120),
+        first_round: 1,
+        faults: None,
     };
     let hosted: Result<Ended, HostError> = runtime()?.block_on(async {
         let (progress, _) = watch::channel(FleetProgress::default());
