@@ -358,6 +358,7 @@ async fn train(node: &Node) -> Effort {
     let clock = node.instruction_clock();
     let mut budget = TURN_UNITS_FIRST;
     let mut instructions = 0u64;
+    let mut trained_us = 0u64;
     while node.state() == State::Training {
         // Undisturbed, so that what is counted is training and nothing else.
         let (turn, turn_ticks) = critical_section::with(|_| {
@@ -384,12 +385,14 @@ async fn train(node: &Node) -> Effort {
         if inject(node, |fault| fault == Fault::Quit).await.is_some() {
             node.client.borrow_mut().give_up();
         }
-        match slow {
-            Some(Fault::Slow(thousandths)) => {
-                let more = u64::from(thousandths.saturating_sub(1000));
-                Timer::after_micros(turn_us.saturating_mul(more) / 1000).await;
-            }
-            _ => yield_now().await,
+        yield_now().await;
+        if let Some(Fault::Slow(thousandths)) = slow {
+            // Until as much time has gone by as the whole would have taken so
+            // far: a pause that was too long makes the next shorter.
+            trained_us = trained_us.saturating_add(turn_us);
+            let slow_us = trained_us.saturating_mul(u64::from(thousandths)) / 1000;
+            let until = begin.checked_add(Duration::from_micros(slow_us));
+            Timer::at(until.unwrap_or(Instant::MAX)).await;
         }
     }
     Effort {
