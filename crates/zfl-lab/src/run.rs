@@ -1,7 +1,7 @@
 //! One execution of an experiment: wires data, coordinator, fleet and records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -492,8 +492,7 @@ pub async fn run(
         Some(listener) => {
             address = listener.local_addr().unwrap_or(address);
             recorder.listening(address, &coordinator, context.fleet.is_none())?;
-            let served = axum::serve(listener, coordinator.router());
-            Some(AbortOnDrop(tokio::spawn(served.into_future())))
+            Some(AbortOnDrop(tokio::spawn(coordinator.serve(listener))))
         }
         None => {
             recorder.began();

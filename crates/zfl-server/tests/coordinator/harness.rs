@@ -74,8 +74,7 @@ impl Served {
             .unwrap();
         let address = listener.local_addr().unwrap();
         let mut clients = JoinSet::new();
-        let router = coordinator.router();
-        clients.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        clients.spawn(coordinator.serve(listener));
         Self {
             tokens: coordinator.tokens().into_iter().collect(),
             coordinator,

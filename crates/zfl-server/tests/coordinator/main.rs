@@ -6,6 +6,7 @@
 //! | `harness` | serves a coordinator, plays clients, waits for events |
 //! | `learning` | whole runs, in pull and called mode |
 //! | `refusals` | requests that must change nothing |
+//! | `connections` | those that are silent, slow, or too many |
 //! | `failures` | clients that fail, each in its way |
 //! | `fleet` | the requests of a fleet host |
 //! | `local` | clients that are played in this process |
@@ -14,6 +15,7 @@
 #![expect(clippy::panic, reason = "a test may")]
 
 mod by_hand;
+mod connections;
 mod failures;
 mod fleet;
 mod harness;
