@@ -453,6 +453,11 @@ impl Coordinator {
         Ok((coordinator, receiver))
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// The model that is trained.
     pub fn model(&self) -> &Model {
         &self.shared.model

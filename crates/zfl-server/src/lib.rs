@@ -34,6 +34,8 @@ mod round;
 mod schedule;
 mod selection;
 mod serve;
+#[cfg(test)]
+mod simulation;
 pub mod strategy;
 mod update;
 

@@ -141,6 +141,25 @@ impl Served {
         .await
     }
 
+    /// How a client's part in the round was decided, if it is by now.
+    pub(crate) fn finished_by_now(&mut self, wanted: u32) -> Option<(&'static str, String)> {
+        let mut found = None;
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::ClientFinished {
+                client,
+                outcome,
+                detail,
+                ..
+            } = &event
+                && *client == wanted
+            {
+                found = Some((outcome.name(), detail.clone()));
+            }
+            self.history.push(event);
+        }
+        found
+    }
+
     pub(crate) fn records(&self) -> Vec<RoundRecord> {
         self.history
             .iter()

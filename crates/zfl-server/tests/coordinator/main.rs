@@ -10,6 +10,7 @@
 //! | `failures` | clients that fail, each in its way |
 //! | `fleet` | the requests of a fleet host |
 //! | `local` | clients that are played in this process |
+//! | `patience` | what is done about clients that are slow, late, fail and come back |
 //! | `by_hand` | the `curl` session of `docs/http.md`, as it stands there |
 #![expect(clippy::unwrap_used, reason = "a test may")]
 #![expect(clippy::panic, reason = "a test may")]
@@ -21,5 +22,6 @@ mod fleet;
 mod harness;
 mod learning;
 mod local;
+mod patience;
 mod problem;
 mod refusals;
