@@ -221,3 +221,65 @@ async fn not_every_refusal_is_told() {
         .await;
     assert_eq!(told, REFUSALS_TOLD_MAX);
 }
+
+/// Who may send an update must send it in time.
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_is_given_up() {
+    let mut served = Served::new(options(1)).await;
+    let token = served.tokens[&0];
+    let mut stream = connect(served.address).await;
+    let head = format!(
+        "POST /results?id=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/vnd.zfl\r\nContent-Length: 500\r\n\r\nZFL1"
+    );
+    let began = Instant::now();
+    send(&mut stream, head.as_bytes()).await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(refusal(&mut served).await.0, "too-slow");
+    let most = Duration::from_secs(65);
+    assert!((Duration::from_secs(60)..most).contains(&began.elapsed()));
+}
+
+/// `docs/security.md` names a test for each promise.
+#[test]
+fn each_test_that_is_named_exists() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let crates = crates.unwrap();
+    let document = crates.parent().unwrap().join("docs/security.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let mut sources = String::new();
+    let mut folders = ["zfl-server/src", "zfl-server/tests", "zfl-net/tests"]
+        .map(|folder| crates.join(folder))
+        .to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let rows = document.lines().filter(|line| line.starts_with("| "));
+    let of_threats = rows.filter(|row| row.trim_matches('|').split('|').count() == 4);
+    let (mut threats, mut tests) = (0, 0);
+    for row in of_threats.skip(1) {
+        let shown_by = row.trim_matches('|').rsplit('|').next().unwrap();
+        let mut named = 0;
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            let is_test_name = name.contains('_') && !name.contains(['(', '.']);
+            if is_test_name {
+                assert!(sources.contains(&format!("fn {name}(")), "no test {name}");
+                named += 1;
+            }
+        }
+        threats += 1;
+        tests += named;
+    }
+    assert!(
+        threats >= 15 && tests >= 25,
+        "{threats} threats, {tests} tests"
+    );
+}
