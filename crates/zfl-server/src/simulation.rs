@@ -14,7 +14,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use zfl_nn::{Activation, Format, Hyperparameters, Initialisation, Loss, Model, Task};
 use zfl_proto::message::{Checksum, Encoding, Metrics, UpdateHeader};
@@ -116,9 +116,10 @@ fn deed(stream: &mut Stream) -> Deed {
     }
 }
 
-/// A time within a round, in virtual milliseconds.
+/// A time within a round, in virtual time. There are few, so that much happens
+/// at once.
 fn moment(stream: &mut Stream) -> Duration {
-    Duration::from_millis(u64::from(stream.below(9_000)))
+    Duration::from_millis(500 * u64::from(stream.below(18)))
 }
 
 /// A client that asks for its tasks.
@@ -325,6 +326,11 @@ fn options(seed: u64) -> Options {
     }
 }
 
+/// Native clients take turns, and each turn has its time.
+fn turns() -> u32 {
+    (CLIENT_COUNT - REMOTE_COUNT).div_ceil(THREADS as u32)
+}
+
 /// What a run came to.
 struct Told {
     events: Vec<Event>,
@@ -361,10 +367,8 @@ async fn run(seed: u64) -> (Options, Told) {
         };
         clients.spawn(remote.play());
     }
-    let locals = CLIENT_COUNT - REMOTE_COUNT;
-    let turns = locals.div_ceil(THREADS as u32);
     // A round waits for clients, and then for its updates.
-    let longest = READY + options.plan.rounds * (ROUND + ROUND * turns);
+    let longest = READY + options.plan.rounds * (ROUND + ROUND * turns());
     let ended = timeout(longest, coordinator.run()).await;
     let ended = ended.unwrap_or_else(|_| panic!("a stall of more than {longest:?}"));
     // Nobody has panicked, which would have looked like a client that is gone.
@@ -427,6 +431,8 @@ impl Checker<'_> {
         };
         let recorded: Vec<u32> = record.clients.iter().map(|client| client.client).collect();
         assert_eq!(recorded, selected, "each has one outcome");
+        let longest = ROUND * turns();
+        assert!(record.host_seconds < longest.as_secs_f64() + 0.1);
         for client in &record.clients {
             assert_eq!(self.finished.get(&client.client), Some(&client.outcome));
         }
@@ -567,17 +573,20 @@ fn check(options: &Options, told: &Told, seen: &mut Seen) {
     }
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
 #[test]
 fn no_run_stalls_whatever_its_clients_do() {
     let mut seen = Seen::default();
     for seed in 0..SEEDS {
         println!("seed {seed}");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        let (options, told) = runtime.block_on(run(seed));
+        let (options, told) = runtime().block_on(run(seed));
         check(&options, &told, &mut seen);
     }
     println!("{seen:?}");
@@ -607,12 +616,7 @@ fn no_run_stalls_whatever_its_clients_do() {
 #[test]
 fn a_seed_fails_again() {
     let names = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        let (_, told) = runtime.block_on(run(3));
+        let (_, told) = runtime().block_on(run(3));
         let name = |event: &Event| match event {
             Event::ClientFinished {
                 round,
@@ -628,4 +632,33 @@ fn a_seed_fails_again() {
     let once = names();
     assert!(once.len() > 10);
     assert_eq!(once, names());
+}
+
+/// Where nobody is left, a round waits as long as one may take, and no longer.
+#[test]
+fn a_round_waits_so_long_for_clients_to_come_back() {
+    let mut options = options(1);
+    options.plan.quorum = options.plan.clients_per_round;
+    options.plan.policy.failed_rounds_max = 2;
+    options.deadlines.ready = Duration::ZERO;
+    let test = TestSet {
+        samples: vec![1, 0],
+        labels: vec![0],
+        value_scale: 1.0,
+    };
+    runtime().block_on(async {
+        let (coordinator, _events) = Coordinator::new(options, NoData, test).unwrap();
+        for client in 0..CLIENT_COUNT {
+            coordinator.client_lost(client, "is gone");
+        }
+        let began = Instant::now();
+        let error = coordinator.run().await.unwrap_err();
+        assert!(matches!(
+            error,
+            CoordinatorError::TooManyFailed { failed: 3, .. }
+        ));
+        let waited = began.elapsed();
+        let most = ROUND * 3 + Duration::from_millis(100);
+        assert!((ROUND * 3..most).contains(&waited), "{waited:?}");
+    });
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use serde_json::json;
-use zfl_server::{AdaptiveDeadline, Event, Rest, Staleness, checkpoint};
+use zfl_server::{
+    AdaptiveDeadline, Carry, Event, LateUpdate, Rest, Resting, Resume, Staleness, checkpoint,
+};
 
 use crate::failures::{ROUND_DEADLINE, StoppedClock, serve, updates};
 use crate::harness::{Answer, Served, http_client, update};
@@ -353,4 +355,57 @@ async fn a_deadline_follows_what_rounds_took() {
     assert_eq!(outcome, "late");
     assert!(detail.starts_with("no update within 6.0"), "{detail}");
     served.end().await.unwrap();
+}
+
+/// A run that goes on knows who rests and which late updates wait.
+#[tokio::test]
+async fn what_was_carried_is_taken_up() {
+    let mut options = options(3);
+    options.plan.quorum = 1;
+    options.plan.rounds = 3;
+    options.plan.policy.staleness = Staleness {
+        rounds_max: 2,
+        exponent: 1.0,
+    };
+    options.plan.policy.rest = Rest {
+        rounds: 1,
+        rounds_max: 1,
+    };
+    options.plan.resume = Some(Resume {
+        round: 1,
+        parameters: Some(Arc::new(vec![0.5; parameter_count()])),
+        carry: Carry {
+            resting: vec![Resting {
+                client: 2,
+                failures: 1,
+                until_round: 2,
+            }],
+            late: vec![LateUpdate {
+                client: 2,
+                round: 1,
+                sample_count: 10,
+                change: vec![0.25; parameter_count()],
+            }],
+            ..Carry::default()
+        },
+        secrets: None,
+    });
+    let mut served = Served::new(options).await;
+    for client in 0..3 {
+        served.pull(client);
+    }
+    served.run();
+    assert_eq!(served.round_started().await, (2, vec![0, 1]));
+    assert_eq!(served.round_started().await, (3, vec![0, 1, 2]));
+    served.end().await.unwrap();
+    let late: Vec<_> = served
+        .records()
+        .iter()
+        .map(|record| record.late.len())
+        .collect();
+    assert_eq!(late, [1, 0]);
+    // Of a round that this coordinator has not played it knows nothing.
+    let stale = update(0, 1, &vec![0.5; parameter_count()], |_| {});
+    let answer = served.link(0).post_binary(stale).await;
+    assert!(answer.text().contains("stale: "), "{}", answer.text());
 }
