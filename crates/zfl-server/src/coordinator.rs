@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -453,6 +454,11 @@ impl Coordinator {
         Ok((coordinator, receiver))
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// The model that is trained.
     pub fn model(&self) -> &Model {
         &self.shared.model
@@ -471,9 +477,13 @@ impl Coordinator {
         state.remote.iter().map(of_client).collect()
     }
 
-    /// The HTTP interface; serve it where the clients can reach it.
-    pub fn router(&self) -> axum::Router {
-        crate::http::router(Arc::clone(&self.shared))
+    /// Serves the HTTP interface, until it is dropped, to whoever connects:
+    /// each has so many connections and so much time
+    /// ([`HEAD_DEADLINE`](crate::HEAD_DEADLINE) and the limits beside it).
+    pub fn serve(&self, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        let router = crate::http::router(Arc::clone(&shared));
+        crate::serve::serve(shared, listener, router)
     }
 
     /// How often requests and connections were refused, by the name of the
@@ -487,12 +497,12 @@ impl Coordinator {
         crate::call::lose(&self.shared, client, reason);
     }
 
-    /// A socket for [`Coordinator::router`].
+    /// A socket for [`Coordinator::serve`].
     ///
     /// # Errors
     /// When the address is in use or may not be used.
-    pub async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, CoordinatorError> {
-        tokio::net::TcpListener::bind(address)
+    pub async fn listen(address: SocketAddr) -> Result<TcpListener, CoordinatorError> {
+        TcpListener::bind(address)
             .await
             .map_err(|source| CoordinatorError::Listen { address, source })
     }

@@ -5,7 +5,8 @@
 //! endpoints takes part, be it an emulated device, a board on the desk or a
 //! person with `curl`.
 //!
-//! - [`Coordinator::router`] is the HTTP interface (`docs/http.md`).
+//! - [`Coordinator::serve`] is the HTTP interface (`docs/http.md`), for peers
+//!   that nobody trusts (`docs/security.md`).
 //! - [`Coordinator::run`] plays the rounds and tells what happens as
 //!   [`Event`]s.
 //!
@@ -32,6 +33,9 @@ mod resume;
 mod round;
 mod schedule;
 mod selection;
+mod serve;
+#[cfg(test)]
+mod simulation;
 pub mod strategy;
 mod update;
 
@@ -47,3 +51,7 @@ pub use refusals::{REFUSALS_TOLD_MAX, RefusalKind};
 pub use resume::{Carry, LateUpdate, Resting, Resume, Secrets};
 pub use round::{ClientRecord, Event, LateRecord, Outcome, RoundRecord};
 pub use schedule::Schedule;
+pub use serve::{
+    CONNECTIONS_OF_FLEET_MAX, CONNECTIONS_PER_CLIENT_MAX, HEAD_BYTES_MAX, HEAD_DEADLINE,
+    STRANGERS_MAX, UNREAD_DEADLINE,
+};
