@@ -89,6 +89,8 @@ fn experiment(number: u64, fidelity: Fidelity) -> (String, Option<String>) {
     }
     let factor = 1.0 + thousandths(&mut stream, 0, 4000);
     let keeps_data = is_native && stream.below(2) == 0;
+    let over_selection = f64::from(stream.below(2)) * 0.3;
+    let (rest_rounds, staleness_rounds) = (stream.below(3), stream.below(3));
     let fidelity = fidelity.name();
     let text = format!(
         r#"# Experiment {number} of a campaign of faults.
@@ -112,6 +114,11 @@ learning-rate = 0.05
 [coordinator]
 clients-per-round = {per_round}
 quorum = 1
+over-selection = {over_selection:?}
+on-failed-round = "continue"
+failed-rounds-max = 1000
+rest-rounds = {rest_rounds}
+staleness-rounds-max = {staleness_rounds}
 
 [deadlines]
 round-s = {round_s}
@@ -175,6 +182,8 @@ struct EventLine {
     client: Option<u32>,
     #[serde(default)]
     kind: String,
+    #[serde(default)]
+    round_is_over: bool,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +210,8 @@ pub fn audit(folder: &Path) -> Result<Audit, AuditError> {
     let unaccounted = |text: String| Err(AuditError::Unaccounted(text));
 
     let mut injected: BTreeMap<(u32, u32), BTreeSet<FaultKind>> = BTreeMap::new();
+    // Of clients that went wrong when their round was over.
+    let mut after: BTreeSet<(u32, u32)> = BTreeSet::new();
     let mut counts = BTreeMap::new();
     for event in events
         .iter()
@@ -210,6 +221,11 @@ pub fn audit(folder: &Path) -> Result<Audit, AuditError> {
         let (Some(kind), Some(client)) = (kind, event.client) else {
             return unaccounted(format!("an event names no fault: `{}`", event.kind));
         };
+        *counts.entry(kind.name()).or_default() += 1;
+        if event.round_is_over {
+            after.insert((event.round, client));
+            continue;
+        }
         let part = injected.entry((event.round, client)).or_default();
         if !part.insert(kind) {
             return unaccounted(format!(
@@ -217,7 +233,6 @@ pub fn audit(folder: &Path) -> Result<Audit, AuditError> {
                 event.round, event.kind
             ));
         }
-        *counts.entry(kind.name()).or_default() += 1;
     }
     if summary.faults_injected != counts.values().sum::<usize>() || summary.faults_unaccounted != 0
     {
@@ -236,6 +251,7 @@ pub fn audit(folder: &Path) -> Result<Audit, AuditError> {
             .any(|kind| *kind == FaultKind::Poison)
     };
     let mut open = injected.clone();
+    let all_after = after.clone();
     for row in &rows {
         let kinds = open.remove(&(row.round, row.client)).unwrap_or_default();
         let place = format!(
@@ -260,18 +276,21 @@ pub fn audit(folder: &Path) -> Result<Audit, AuditError> {
         if let Some(unfit) = kinds.iter().find(|kind| !fits(kind)) {
             return unaccounted(format!("{place} although `{}` was injected", unfit.name()));
         }
+        if after.remove(&(row.round, row.client)) && row.outcome == "ok" {
+            return unaccounted(format!("{place}, and went wrong when its round was over"));
+        }
         let has_earlier = || {
-            let mut parts = injected.range(..(row.round, 0));
-            parts.any(|((_, client), _)| *client == row.client)
+            let mut parts = injected.keys().chain(&all_after);
+            parts.any(|(round, client)| *client == row.client && *round < row.round)
         };
         let is_sound = row.outcome == "ok" || row.outcome == "surplus" || !kinds.is_empty();
         if !is_sound && !has_earlier() && !is_poisoned(row.round) {
             return unaccounted(format!("{place}, and nothing was injected: {}", row.detail));
         }
     }
-    if let Some(((round, client), kinds)) = open.first_key_value() {
+    if let Some((round, client)) = open.keys().chain(&after).next() {
         return unaccounted(format!(
-            "round {round}: client {client}: {kinds:?} has no row in clients.csv"
+            "round {round}: client {client} went wrong and has no row in clients.csv"
         ));
     }
     Ok(Audit {

@@ -299,6 +299,9 @@ impl Inner {
             arena_peak_bytes: saturate(client.arena_peak_bytes()),
             ..DeviceMetrics::default()
         };
+        if !call.is_wanted() {
+            return;
+        }
         for fault in &faults {
             self.faults.tell(round, id, fault.kind());
             if let Fault::Falsify(_, tamper) = fault {

@@ -1326,16 +1326,21 @@ impl Recorder {
 
     /// Takes in what has gone wrong on purpose.
     fn take_faults(&mut self) -> Result<(), RecordError> {
-        while let Some(Injected {
-            round,
-            client,
-            kind,
-        }) = self.faults.next()
-        {
+        while let Some((injected, is_over)) = self.faults.next() {
+            let Injected {
+                round,
+                client,
+                kind,
+            } = injected;
             self.summary.faults_injected += 1;
             self.folder.event(
                 "fault-injected",
-                &json!({ "round": round, "client": client, "kind": kind.name() }),
+                &json!({
+                    "round": round,
+                    "client": client,
+                    "kind": kind.name(),
+                    "round_is_over": is_over,
+                }),
             )?;
         }
         Ok(())
@@ -1502,7 +1507,7 @@ impl Recorder {
             }
             faults.push(kinds);
         }
-        for injected in self.faults.left(round) {
+        for injected in self.faults.end(round) {
             self.unaccounted(injected, "in no row of clients.csv")?;
         }
         let mut rows = Vec::new();

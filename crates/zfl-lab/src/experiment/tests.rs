@@ -1671,6 +1671,11 @@ fn the_examples_are_experiments() {
         "mnist.toml",
         include_str!("../../../../examples/mnist.toml"),
     );
+    let faults = example(
+        "faults.toml",
+        include_str!("../../../../examples/faults.toml"),
+    );
+    assert!(faults.fleet.iter().all(|group| group.faults.is_some()));
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });

@@ -14,6 +14,8 @@ pub(crate) struct FaultBook {
     injected: mpsc::UnboundedReceiver<Injected>,
     /// By round and client.
     open: BTreeMap<(u32, u32), Vec<FaultKind>>,
+    /// The last round that is over.
+    over: u32,
 }
 
 impl FaultBook {
@@ -21,15 +23,21 @@ impl FaultBook {
         Self {
             injected,
             open: BTreeMap::new(),
+            over: 0,
         }
     }
 
-    /// A fault that was not taken in before.
-    pub(crate) fn next(&mut self) -> Option<Injected> {
+    /// A fault that was not taken in before, and whether its round was over
+    /// before it took effect: of a client that was late, or surplus. Nothing of
+    /// its part can have come of it then.
+    pub(crate) fn next(&mut self) -> Option<(Injected, bool)> {
         let injected = self.injected.try_recv().ok()?;
-        let part = self.open.entry((injected.round, injected.client));
-        part.or_default().push(injected.kind);
-        Some(injected)
+        let is_over = injected.round <= self.over;
+        if !is_over {
+            let part = self.open.entry((injected.round, injected.client));
+            part.or_default().push(injected.kind);
+        }
+        Some((injected, is_over))
     }
 
     /// Faults of a round.
@@ -43,8 +51,9 @@ impl FaultBook {
         self.open.remove(&(round, client)).unwrap_or_default()
     }
 
-    /// The faults of rounds that are over and that no part was closed with.
-    pub(crate) fn left(&mut self, round: u32) -> Vec<Injected> {
+    /// Ends a round; its faults that no part was closed with.
+    pub(crate) fn end(&mut self, round: u32) -> Vec<Injected> {
+        self.over = self.over.max(round);
         let later = match round.checked_add(1) {
             Some(next) => self.open.split_off(&(next, 0)),
             None => BTreeMap::new(),
@@ -94,7 +103,7 @@ mod tests {
                 kind,
             };
             sender.send(injected).unwrap();
-            assert_eq!(book.next(), Some(injected));
+            assert_eq!(book.next(), Some((injected, false)));
         }
         assert_eq!(book.next(), None);
         assert_eq!((book.count(1), book.count(2), book.count(3)), (3, 1, 0));
@@ -111,7 +120,10 @@ mod tests {
             client: 4,
             kind: FaultKind::Crash,
         };
-        assert_eq!(book.left(1), [left]);
+        assert_eq!(book.end(1), [left]);
+        sender.send(left).unwrap();
+        assert_eq!(book.next(), Some((left, true)));
+        assert_eq!(book.count(1), 0);
         assert_eq!(book.close(2, 3), [FaultKind::Nan]);
     }
 }
