@@ -54,8 +54,10 @@ pub struct NetworkOptions {
     pub coordinator: SocketAddr,
     /// Whether devices may send frames to each other.
     pub peer_traffic: bool,
-    /// Queues and pacing of the ports.
+    /// Queues and links of the ports.
     pub port: PortOptions,
+    /// Those of each device, in order; further devices have `port`.
+    pub ports: Vec<PortOptions>,
     /// The gateway's bounds.
     pub gateway: GatewayOptions,
     /// Is shown every frame; must be quick.
@@ -71,6 +73,7 @@ impl NetworkOptions {
             coordinator,
             peer_traffic: false,
             port: PortOptions::default(),
+            ports: Vec::new(),
             gateway: GatewayOptions::default(),
             tap: None,
         }
@@ -173,12 +176,16 @@ impl Network {
         };
         let switch_options = SwitchOptions {
             gateway: setup.mac,
+            seed: options.seed,
             peer_traffic: options.peer_traffic,
             port: options.port,
         };
         let mut switch = Switch::new(switch_options, devices);
         if let Some(tap) = options.tap {
             switch.set_tap(tap);
+        }
+        for (port, options) in options.ports.into_iter().enumerate() {
+            switch.set_port(port, options);
         }
         let (commands, received) = channel();
         let counters: SharedCounters = (0..devices).map(|_| Mutex::default()).collect();
@@ -647,8 +654,9 @@ impl Driver {
         };
         // A frame that waits for room in the kernel's queue is announced by an
         // event, not by the clock.
-        let frames = self.switch.poll_at(port).filter(|_| slot.writable);
-        let at = frames.into_iter().chain(slot.station.wake_at()).min();
+        let frames = self.switch.downlink_at(port).filter(|_| slot.writable);
+        let times = [frames, self.switch.uplink_at(port), slot.station.wake_at()];
+        let at = times.into_iter().flatten().min();
         self.agenda.set(port, at);
     }
 
