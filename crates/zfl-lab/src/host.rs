@@ -24,6 +24,7 @@ use zfl_machine::{
 use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
 use zfl_net::counters::Traffic;
+use zfl_net::switch::PortOptions;
 use zfl_net::{AddressPlan, MacAddress, Network, NetworkError, NetworkOptions};
 use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
@@ -53,7 +54,10 @@ const INSTRUCTION_SHIFT: u8 = 7;
 pub struct FleetPlan {
     /// What each device is.
     pub devices: Vec<Kind>,
-    /// The seed of the MAC addresses.
+    /// What lies between each and the switch; the usual port where there is
+    /// none. A bridge has no such thing.
+    pub ports: Vec<PortOptions>,
+    /// The seed of the MAC addresses and of what links leave to chance.
     pub seed: u64,
     /// The coordinator's address on this host.
     pub coordinator: SocketAddr,
@@ -222,7 +226,8 @@ impl FleetHost {
         check_room(count)?;
         let images = place_images(&plan)?;
         let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
-        let (wire, nics) = connect(network, addresses, plan.seed, plan.coordinator)?;
+        let ports = std::mem::take(&mut plan.ports);
+        let (wire, nics) = connect(network, addresses, ports, plan.seed, plan.coordinator)?;
         let http = http_client(plan.coordinator)?;
         let members = join(&http, &plan, &wire).await?;
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
@@ -357,12 +362,16 @@ fn place_images(plan: &FleetPlan) -> Result<Vec<PathBuf>, HostError> {
 fn connect(
     network: FleetNetwork,
     addresses: AddressPlan,
+    ports: Vec<PortOptions>,
     seed: u64,
     coordinator: SocketAddr,
 ) -> Result<(Wire, Vec<Nic>), HostError> {
     match network {
         FleetNetwork::Switch => {
-            let options = NetworkOptions::new(addresses, seed, coordinator);
+            let options = NetworkOptions {
+                ports,
+                ..NetworkOptions::new(addresses, seed, coordinator)
+            };
             let (network, ends) = Network::start(options)?;
             let nics = ends.into_iter().map(Nic::Socket).collect();
             Ok((Wire::Switch(network), nics))
