@@ -43,6 +43,9 @@ const CALLS_MAX: usize = 16;
 /// So long the coordinator is told that devices were stopped.
 const TELL_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Devices that may start at once where links are what takes the time.
+const STARTING_BEHIND_LINKS_MAX: usize = 64;
+
 /// How often a fleet host looks whether its coordinator is still there.
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -220,7 +223,15 @@ impl FleetHost {
         events: &broadcast::Sender<DeviceEvent>,
         losses: &mpsc::UnboundedSender<(u32, String)>,
     ) -> Result<Self, HostError> {
-        let settings = FleetSettings::default();
+        let mut settings = FleetSettings::default();
+        if plan
+            .ports
+            .iter()
+            .any(|port| *port != PortOptions::default())
+        {
+            // They wait for their links then, and not for processors.
+            settings.starting_max = settings.starting_max.max(STARTING_BEHIND_LINKS_MAX);
+        }
         let count = plan.devices.len();
         let addresses = AddressPlan::for_fleet(count)?;
         check_room(count)?;

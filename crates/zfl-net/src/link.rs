@@ -155,6 +155,14 @@ impl LinkOptions {
             .min(AIR_BYTES_MAX)
     }
 
+    /// Whether frames get lost that found room in the queue.
+    pub(crate) fn loses(&self) -> bool {
+        let chances = [self.loss, self.corrupt];
+        chances.iter().any(|chance| *chance != Probability::NEVER)
+            || self.burst_loss.is_some()
+            || self.outages != Outages::NONE
+    }
+
     fn leaves_to_chance(&self) -> bool {
         let chances = [self.loss, self.duplicate, self.corrupt];
         chances.iter().any(|chance| *chance != Probability::NEVER)

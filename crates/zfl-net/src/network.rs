@@ -29,7 +29,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::address::{AddressPlan, MacAddress};
 use crate::counters::PortCounters;
 use crate::frame::{FRAME_BYTES_MAX, Frame};
-use crate::gateway::{GatewayOptions, GatewaySetup, Station};
+use crate::gateway::{GatewayOptions, GatewaySetup, StackClock, Station};
 use crate::poller::{Events, Poller, Token, Waker};
 use crate::switch::{AttachError, FrameTap, PortOptions, Switch, SwitchOptions};
 use crate::time::NetworkTime;
@@ -174,6 +174,7 @@ impl Network {
             seed: options.seed,
             options: options.gateway,
         };
+        let mut clocks = vec![StackClock::of(&options.port); devices];
         let switch_options = SwitchOptions {
             gateway: setup.mac,
             seed: options.seed,
@@ -184,7 +185,8 @@ impl Network {
         if let Some(tap) = options.tap {
             switch.set_tap(tap);
         }
-        for (port, options) in options.ports.into_iter().enumerate() {
+        for ((port, options), clock) in options.ports.into_iter().enumerate().zip(&mut clocks) {
+            *clock = StackClock::of(&options);
             switch.set_port(port, options);
         }
         let (commands, received) = channel();
@@ -201,7 +203,7 @@ impl Network {
         };
         let mut endpoints = Vec::with_capacity(devices);
         let mut ends = Vec::with_capacity(devices);
-        for (index, port) in (0..).zip(0..devices) {
+        for ((index, port), clock) in (0..).zip(0..devices).zip(clocks) {
             let no_such_device = NetworkError::NoSuchDevice {
                 device: port,
                 devices,
@@ -220,7 +222,7 @@ impl Network {
                     .local_addr()
                     .map_err(failed_to("read a listener's address"))?,
             );
-            let station = Station::new(setup, index, address, listener, &driver.poller)
+            let station = Station::new(setup, clock, index, address, listener, &driver.poller)
                 .map_err(failed_to("watch a listener"))?;
             driver.ports.push(Port {
                 station,
