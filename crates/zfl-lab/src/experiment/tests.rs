@@ -1606,6 +1606,22 @@ fn the_examples_are_experiments() {
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });
+    // The same over lossy links, and with the time that this takes.
+    let lossy = example(
+        "mnist-lossy.toml",
+        include_str!("../../../../examples/mnist-lossy.toml"),
+    );
+    let [group] = &lossy.fleet[..] else {
+        panic!("{:?}", lossy.fleet);
+    };
+    assert_eq!(lossy.link(group).unwrap().loss, 0.1);
+    let mut repaired = lossy.clone();
+    repaired.name = mnist.name.clone();
+    repaired.parallel = mnist.parallel;
+    repaired.deadlines = mnist.deadlines;
+    repaired.links = mnist.links.clone();
+    repaired.fleet = mnist.fleet.clone();
+    assert_eq!(repaired, mnist);
     let cnn = example(
         "cnn-mnist.toml",
         include_str!("../../../../examples/cnn-mnist.toml"),
