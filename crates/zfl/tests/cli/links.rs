@@ -76,8 +76,34 @@ fn a_bridge_has_no_links() {
 fn links_are_listed_with_their_sources() {
     let place = Place::new();
     let shown = |arguments: &[&str]| finish(place.zfl(arguments.iter().copied())).succeeded();
-    assert_snapshot!(shown(&["links"]), @"");
-    assert_snapshot!(shown(&["links", "nb-iot"]), @"");
+    assert_snapshot!(shown(&["links"]), @r#"
+    link         up kbps down kbps delay ms jitter ms    loss  queue bytes  MTU bytes  description
+    ethernet    no limit   100000?        0         0       0       262144      1500?  Fast Ethernet, 100BASE-TX, to a switch: what a fleet has where nothing else is said
+    wifi          20000?    20000?       3?        2?  0.001?       65536?      1500?  Wi-Fi of a microcontroller: 802.11n, 2.4 GHz, one stream, some distance from the access point
+    satellite      2000?    10000?      279       10?  0.001?      262144?      1500?  Geostationary satellite, a small terminal
+    ble             700?      700?      15?       15?      0?        8192?      1280?  Bluetooth Low Energy, LE 1M, IP over it (RFC 7668), connection interval 30 ms
+    lte-m            375       300      50?       25? 0.0001?       65536?      1358?  LTE-M, Cat-M1, half duplex, good coverage, connected
+    ieee802154      120?      120?       5?        4?   0.01?        8192?      1280?  IEEE 802.15.4, 2.4 GHz, one hop, 6LoWPAN (RFC 4944)
+    nb-iot            62        26     800?      400?  0.001?       16384?      1358?  NB-IoT, Cat-NB1, good coverage, connected
+
+    `fleet.*.link` of an experiment chooses one; a table [link.NAME] makes another.
+    `zfl links NAME` has the sources. ? marks what nobody has looked up: docs/links.md.
+    "#);
+    assert_snapshot!(shown(&["links", "nb-iot"]), @r#"
+    nb-iot: NB-IoT, Cat-NB1, good coverage, connected
+
+    rate-up-kbps          62  mbedded.ninja, cellular communication protocols, LTE Cat NB1
+    rate-down-kbps        26  mbedded.ninja, cellular communication protocols, LTE Cat NB1
+    overhead-bytes        0?  estimate: part of the rate
+    burst-bytes           0?  estimate: packets are sent one by one
+    delay-ms            800?  estimate: half of the 1.6 s that mbedded.ninja's table gives as the least latency; up to 10 s in poor coverage
+    jitter-ms           400?  estimate: the time until the next search space, and repetitions
+    loss              0.001?  estimate: one HARQ process with repetitions, RLC above it; reselection of cells is left
+    queue-bytes       16384?  estimate: a base station's queue for one device, about 5 s
+    mtu-bytes          1358?  3GPP TS 23.060, annex C: link MTU that avoids fragments in the core network, as recalled
+
+    ? marks what nobody has looked up; rates of 0 are without limit. docs/links.md
+    "#);
     let json: serde_json::Value = serde_json::from_str(&shown(&["links", "--json"])).unwrap();
     let names: Vec<&str> = json
         .as_array()
