@@ -92,12 +92,7 @@ fn alone(experiment: &Experiment, samples: u32, group: FleetGroup) -> Experiment
         partition: Partition::Iid {
             samples_per_client: Some(samples),
         },
-        coordinator: Coordinator {
-            clients_per_round: None,
-            quorum: None,
-            target_accuracy: None,
-            port: 0,
-        },
+        coordinator: Coordinator::default(),
         fleet: vec![FleetGroup {
             count: 1,
             fidelity: Fidelity::Emulated,
@@ -144,6 +139,7 @@ pub async fn probe(
 ) -> Result<Probed, ProbeError> {
     let experiment = alone(&experiment, samples, group);
     let context = Context {
+        is_resumed: false,
         folder: folder.clone(),
         search_path: context.search_path,
         clients: None,

@@ -1,14 +1,14 @@
 //! One execution of an experiment: wires data, coordinator, fleet and records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::pin;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -25,8 +25,9 @@ use zfl_net::switch::PortOptions;
 use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_server::{
-    ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options, Outcome,
-    Plan, RoundRecord, checkpoint,
+    AdaptiveDeadline, Carry, ClientRecord, Coordinator, CoordinatorError, Deadlines, Event,
+    LateRecord, LocalPart, Options, Outcome, Plan, Policy, Rest, Resume, RoundRecord, Secrets,
+    Staleness, checkpoint,
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
@@ -36,8 +37,10 @@ use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
 use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
-use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
+use crate::records::{COMPLETED, ClientRow, RecordError, RoundRow, RunFolder};
 use crate::size::arena_size;
+pub use crate::state::ResumeError;
+use crate::state::State;
 use crate::task::{self, TaskError};
 
 /// Events of devices that may wait to be recorded.
@@ -45,8 +48,11 @@ const DEVICE_EVENTS_MAX: usize = 8192;
 
 /// What a run needs besides its experiment.
 pub struct Context {
-    /// The run's folder; it must not exist, or be empty.
+    /// The run's folder; it must not exist, or be empty, unless the run in it
+    /// is resumed.
     pub folder: PathBuf,
+    /// Goes on with the run in the folder, which is one of this experiment.
+    pub is_resumed: bool,
     /// Where data sets are looked for.
     pub search_path: SearchPath,
     /// How many clients there are; `None`: as many as the experiment's fleet
@@ -94,6 +100,13 @@ pub enum Progress {
         count: u32,
         /// Of how many.
         of: u32,
+    },
+    /// The run goes on after this round.
+    Resumed {
+        /// The last round that is over.
+        round: u32,
+        /// Accuracy on the test set after it.
+        accuracy: f64,
     },
     /// The model before training.
     Initial {
@@ -186,6 +199,12 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// The run in the folder cannot go on.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    /// The model that it would go on with cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::LoadError),
     /// The run's folder cannot be written.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -204,9 +223,27 @@ pub enum RunError {
     CutOff(#[from] tokio::task::JoinError),
 }
 
+impl RunError {
+    /// Whether the run in the folder can be resumed, as it began and what ended
+    /// it may be over: an interruption, a full disk, a round without a quorum.
+    pub const fn can_go_on(&self) -> bool {
+        match self {
+            Self::Interrupted { .. } => true,
+            Self::Record(error) => !matches!(error, RecordError::NotEmpty { .. }),
+            Self::Coordinator(error) => matches!(
+                error,
+                CoordinatorError::Quorum { .. }
+                    | CoordinatorError::TooFewClients { .. }
+                    | CoordinatorError::TooManyFailed { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// The end of a run, `summary.json`. All times are host time unless a name
 /// says otherwise.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// The experiment's name.
     pub name: String,
@@ -215,11 +252,15 @@ pub struct Summary {
     /// The run's folder.
     pub folder: PathBuf,
     /// zfl's version.
-    pub version: &'static str,
+    pub version: String,
     /// The run's seed.
     pub seed: u64,
     /// Rounds that were completed.
     pub rounds: u32,
+    /// Rounds without a quorum.
+    pub rounds_failed: u32,
+    /// After which rounds the run was resumed, in order.
+    pub resumed_after: Vec<u32>,
     /// Clients of the run.
     pub clients: u32,
     /// Devices whose memory is too small: they take no part.
@@ -228,11 +269,16 @@ pub struct Summary {
     pub updates_ok: u64,
     /// Updates that were expected and are in none.
     pub updates_failed: u64,
+    /// Updates that came after their round and are in the mean of a later one.
+    pub updates_late: u64,
+    /// Requests and connections that the coordinator refused, by kind.
+    pub refused: BTreeMap<String, u64>,
     /// Accuracy on the test set before training.
     pub initial_accuracy: f64,
     /// Accuracy on the test set after the last round.
     pub accuracy: f64,
     /// Mean cross-entropy on the test set after the last round, in nats.
+    #[serde(deserialize_with = "finite_or_nan")]
     pub loss: f64,
     /// The round that reached `coordinator.target-accuracy`, if one did.
     pub target_accuracy_round: Option<u32>,
@@ -246,7 +292,8 @@ pub struct Summary {
     pub bytes_down: u64,
     /// Bytes of all updates' bodies.
     pub bytes_up: u64,
-    /// From the start of the run to its end.
+    /// From the start of the run to its end, without the time between a cut
+    /// and its resumption.
     pub host_seconds: f64,
     /// From the start of the run until every client had its data.
     pub ready_host_seconds: Option<f64>,
@@ -258,9 +305,14 @@ pub struct Summary {
     pub emulators: Option<EmulatorUsage>,
 }
 
+/// JSON has no number for a loss that is none.
+fn finite_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
 /// What has become of the devices of a fleet when its run ended, before they
 /// were stopped. Each device is counted once, besides in `fleet`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceCounts {
     /// All emulated devices of the experiment: the sum of those below.
     pub fleet: usize,
@@ -299,7 +351,7 @@ impl DeviceCounts {
 }
 
 /// A device that takes no part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misfit {
     /// Its client.
     pub client: u32,
@@ -308,7 +360,7 @@ pub struct Misfit {
 }
 
 /// What the emulators of a fleet used, in host time.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EmulatorUsage {
     /// Processor time of all, from boot to stop.
     pub cpu_seconds: f64,
@@ -341,20 +393,44 @@ pub async fn run(
         Some(fleet) => groups(experiment, &fleet.firmware)?,
         None => Vec::new(),
     };
-    RunFolder::check_free(&context.folder)?;
-    let client_count = context.clients.unwrap_or(experiment.fleet_size());
-    let native = match context.clients {
+    let mut resumed = match context.is_resumed {
+        true => Some(Resumed::open(&context)?),
+        false => {
+            RunFolder::check_free(&context.folder)?;
+            None
+        }
+    };
+    let elsewhere = resumed.as_ref().and_then(Resumed::clients_elsewhere);
+    let clients = context
+        .clients
+        .or(elsewhere.filter(|_| experiment.fleet.is_empty()));
+    let client_count = clients.unwrap_or(experiment.fleet_size());
+    let native = match clients {
         Some(_) => Vec::new(),
         None => experiment.native_clients(),
     };
     let native_count = native.iter().map(|range| range.end - range.start).sum();
     let remote_count = client_count.saturating_sub(native_count);
+    if let Some(tokens) = elsewhere.filter(|tokens| *tokens != remote_count) {
+        return Err(ResumeError::Damaged {
+            path: context.folder,
+            reason: format!("tokens of {tokens} clients for {remote_count}"),
+        }
+        .into());
+    }
     let Prepared {
         coordinator,
         mut events,
         misfits,
         parts,
-    } = prepare(experiment, client_count, native, &groups, &context)?;
+    } = prepare(
+        experiment,
+        client_count,
+        native,
+        &groups,
+        &context,
+        resumed.as_mut(),
+    )?;
     let (devices, ports) = devices(groups, &misfits);
     if !devices.is_empty() {
         host::check_room(devices.len())?;
@@ -375,17 +451,29 @@ pub async fn run(
     };
     // Only now: a folder that is left behind would be in the way of the same
     // command once what was wrong is mended.
-    let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
-    let model = *coordinator.model();
+    let opened = match resumed {
+        Some(Resumed { folder, state, .. }) => (folder, state),
+        None => {
+            let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
+            (folder, None)
+        }
+    };
     let mut recorder = Recorder::new(
         experiment,
         parts,
         client_count,
         remote_count.saturating_sub(saturate(misfits.len())),
-        model,
-        folder,
+        &coordinator,
+        opened,
         progress,
     );
+    if context.is_resumed {
+        recorder.resumed()?;
+        if recorder.is_over() {
+            // It was cut off before it could say so.
+            return recorder.finish(&Ok(())).await;
+        }
+    }
     for misfit in &misfits {
         coordinator.client_lost(misfit.client, &misfit.reason);
         recorder.warn(misfit.client, misfit.reason.clone());
@@ -415,8 +503,7 @@ pub async fn run(
         Some(listener) => {
             address = listener.local_addr().unwrap_or(address);
             recorder.listening(address, &coordinator, context.fleet.is_none())?;
-            let served = axum::serve(listener, coordinator.router());
-            Some(AbortOnDrop(tokio::spawn(served.into_future())))
+            Some(AbortOnDrop(tokio::spawn(coordinator.serve(listener))))
         }
         None => {
             recorder.began();
@@ -575,6 +662,63 @@ fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> (Vec<Kind>, Vec<PortOption
     groups.into_iter().flat_map(of_group).unzip()
 }
 
+/// A run that goes on.
+struct Resumed {
+    folder: RunFolder,
+    /// `None`: no round was over.
+    state: Option<State>,
+    /// Of a run whose clients others bring.
+    secrets: Option<Secrets>,
+}
+
+impl Resumed {
+    fn open(context: &Context) -> Result<Self, RunError> {
+        let secrets = RunFolder::read_tokens(&context.folder)?;
+        // With devices of its own it would wait for those of others, or the
+        // other way round.
+        if secrets.is_some() == context.fleet.is_some() {
+            return Err(ResumeError::OtherCommand {
+                path: context.folder.clone(),
+                command: match secrets {
+                    Some(_) => "serve",
+                    None => "run",
+                },
+            }
+            .into());
+        }
+        let (folder, state) = RunFolder::resume(&context.folder)?;
+        Ok(Self {
+            folder,
+            state,
+            secrets,
+        })
+    }
+
+    /// How many clients others bring.
+    fn clients_elsewhere(&self) -> Option<u32> {
+        let secrets = self.secrets.as_ref()?;
+        u32::try_from(secrets.clients.len()).ok()
+    }
+
+    /// Where the coordinator goes on.
+    fn resume(&mut self, model: &zfl_nn::Model) -> Result<Resume, RunError> {
+        let state = self.state.as_mut();
+        let model_round = state.as_ref().map_or(0, |state| state.model_round);
+        let parameters = match model_round {
+            0 => None,
+            round => Some(checkpoint::load(&self.folder.checkpoint_path(round), model)?.into()),
+        };
+        Ok(Resume {
+            round: state.as_ref().map_or(0, |state| state.round),
+            parameters,
+            carry: state
+                .map(|state| std::mem::take(&mut state.carry))
+                .unwrap_or_default(),
+            secrets: self.secrets.take(),
+        })
+    }
+}
+
 /// What a run begins with.
 struct Prepared {
     coordinator: Coordinator,
@@ -591,6 +735,7 @@ fn prepare(
     native: Vec<Range<u32>>,
     groups: &[Group],
     context: &Context,
+    resumed: Option<&mut Resumed>,
 ) -> Result<Prepared, RunError> {
     let data = load(experiment, &context.search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
@@ -609,6 +754,10 @@ fn prepare(
         });
     }
     let parts = parts(experiment, &task, context)?;
+    let resume = match resumed {
+        Some(resumed) => Some(resumed.resume(&task.model)?),
+        None => None,
+    };
     let options = Options {
         plan: Plan {
             seed: experiment.seed,
@@ -618,8 +767,10 @@ fn prepare(
             client_count,
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
+            policy: policy(experiment),
             schedule: task::schedule(experiment),
             target_accuracy: experiment.coordinator.target_accuracy,
+            resume,
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
@@ -644,6 +795,39 @@ fn prepare(
         misfits,
         parts,
     })
+}
+
+/// What is done about clients that are slow, late, or fail.
+fn policy(experiment: &Experiment) -> Policy {
+    let coordinator = &experiment.coordinator;
+    Policy {
+        over_selection: coordinator.over_selection,
+        deadline: experiment
+            .deadlines
+            .round_past
+            .map(|past| AdaptiveDeadline {
+                quantile: past.quantile,
+                factor: past.factor,
+            }),
+        staleness: match coordinator.late_updates {
+            experiment::LateUpdates::Drop => Staleness::default(),
+            experiment::LateUpdates::Use {
+                rounds_max,
+                exponent,
+            } => Staleness {
+                rounds_max,
+                exponent,
+            },
+        },
+        rest: Rest {
+            rounds: coordinator.rest_rounds,
+            rounds_max: coordinator.rest_rounds_max,
+        },
+        failed_rounds_max: match coordinator.on_failed_round {
+            experiment::OnFailedRound::End => 0,
+            experiment::OnFailedRound::Continue { failed_rounds_max } => failed_rounds_max,
+        },
+    }
 }
 
 /// How many clients are called at a time: those that are emulated here share
@@ -817,6 +1001,8 @@ struct Recorder {
     rounds: u32,
     target_accuracy: Option<f64>,
     round: u32,
+    /// The round whose checkpoint is the global model; 0: none yet.
+    model_round: u32,
     provisioned: u32,
     /// What the clients of each entry of the fleet cost.
     parts: Vec<Part>,
@@ -830,6 +1016,11 @@ struct Recorder {
     /// Processor time of all emulators when the round began.
     cpu_seconds: f64,
     cpu_seconds_rounds: f64,
+    /// What emulators used before the run was resumed.
+    used_before: EmulatorUsage,
+    /// What was refused before the run was resumed.
+    refused_before: BTreeMap<String, u64>,
+    coordinator: Coordinator,
 }
 
 impl Recorder {
@@ -838,20 +1029,26 @@ impl Recorder {
         parts: Vec<Part>,
         clients: u32,
         remote: u32,
-        model: zfl_nn::Model,
-        folder: RunFolder,
+        coordinator: &Coordinator,
+        (folder, state): (RunFolder, Option<State>),
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Self {
+        let model = *coordinator.model();
         let parameters = saturate(model.parameter_count());
+        let round = state.as_ref().map_or(0, |state| state.round);
+        let model_round = state.as_ref().map_or(0, |state| state.model_round);
+        let summary = state.map(|state| state.summary).unwrap_or_default();
+        let refused_before = summary.refused.clone();
+        let used_before = summary.emulators.clone().unwrap_or_default();
         Self {
             summary: Summary {
                 name: experiment.name.clone(),
                 folder: folder.path().to_owned(),
-                version: env!("CARGO_PKG_VERSION"),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
                 seed: experiment.seed,
                 clients,
                 parameters,
-                ..Summary::default()
+                ..summary
             },
             folder,
             progress,
@@ -860,7 +1057,8 @@ impl Recorder {
             remote,
             rounds: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
-            round: 0,
+            round,
+            model_round,
             provisioned: 0,
             parts,
             epochs: experiment.training.epochs,
@@ -868,8 +1066,46 @@ impl Recorder {
             frames: BTreeMap::new(),
             reported: BTreeMap::new(),
             cpu_seconds: 0.0,
-            cpu_seconds_rounds: 0.0,
+            cpu_seconds_rounds: used_before.cpu_seconds_rounds,
+            used_before,
+            refused_before,
+            coordinator: coordinator.clone(),
         }
+    }
+
+    fn is_resumed(&self) -> bool {
+        !self.summary.resumed_after.is_empty()
+    }
+
+    /// The run goes on.
+    fn resumed(&mut self) -> Result<(), RecordError> {
+        let (round, accuracy) = (self.round, self.summary.accuracy);
+        self.summary.resumed_after.push(round);
+        self.folder
+            .event("resumed", &json!({ "after_round": round }))?;
+        self.show(Progress::Resumed { round, accuracy });
+        Ok(())
+    }
+
+    /// Writes down what it takes to go on after the round.
+    fn keep(&mut self, carry: Carry) -> Result<(), RecordError> {
+        self.count_refusals();
+        let state = State::new(self.round, self.model_round, self.summary.clone(), carry);
+        self.folder.keep(state, self.is_over())
+    }
+
+    /// All that was refused since the run began.
+    fn count_refusals(&mut self) {
+        let mut refused = self.refused_before.clone();
+        for (kind, count) in self.coordinator.refusals() {
+            *refused.entry(kind.to_owned()).or_default() += count;
+        }
+        self.summary.refused = refused;
+    }
+
+    /// No round follows.
+    fn is_over(&self) -> bool {
+        self.round >= self.rounds || self.summary.target_accuracy_round.is_some()
     }
 
     fn show(&self, progress: Progress) {
@@ -879,9 +1115,15 @@ impl Recorder {
 
     /// The run begins, and nobody can join it.
     fn began(&mut self) {
-        self.summary.ready_host_seconds = Some(self.folder.host_seconds());
+        self.all_ready();
         let folder = self.folder.path().to_owned();
         self.show(Progress::Began { folder });
+    }
+
+    /// All clients have their data, for the first time.
+    fn all_ready(&mut self) {
+        let now = self.folder.host_seconds();
+        self.summary.ready_host_seconds.get_or_insert(now);
     }
 
     /// The run can be joined. `with_secrets`: others bring the clients, and
@@ -892,7 +1134,7 @@ impl Recorder {
         coordinator: &Coordinator,
         with_secrets: bool,
     ) -> Result<(), RecordError> {
-        if with_secrets {
+        if with_secrets && !self.is_resumed() {
             let tokens = coordinator.tokens();
             self.folder.tokens(coordinator.fleet_key(), &tokens)?;
         }
@@ -947,7 +1189,7 @@ impl Recorder {
             Event::ClientProvisioned { client } => {
                 self.provisioned += 1;
                 if self.provisioned == self.remote {
-                    self.summary.ready_host_seconds = Some(self.folder.host_seconds());
+                    self.all_ready();
                 }
                 self.folder
                     .event("client-provisioned", &json!({ "client": client }))?;
@@ -988,13 +1230,22 @@ impl Recorder {
             }
             Event::Refused {
                 client,
+                kind,
                 request,
                 reason,
             } => {
                 self.folder.event(
                     "request-refused",
-                    &json!({ "client": client, "request": request, "reason": reason }),
+                    &json!({ "client": client, "kind": kind, "request": request, "reason": reason }),
                 )?;
+            }
+            Event::LateUpdate { client, round } => {
+                self.folder
+                    .event("late-update", &json!({ "client": client, "round": round }))?;
+            }
+            Event::ClientBack { client } => {
+                self.folder
+                    .event("client-back", &json!({ "client": client }))?;
             }
             Event::ClientLost { client, reason } => {
                 self.folder.event(
@@ -1002,12 +1253,25 @@ impl Recorder {
                     &json!({ "client": client, "reason": reason }),
                 )?;
             }
-            Event::RoundFailed { round, clients } => {
-                let frames = self.host.as_ref().map(FleetHost::frames);
-                self.write_clients(round, &clients, frames.as_ref())?;
+            Event::RoundFailed {
+                record,
+                reason,
+                carry,
+                ..
+            } => {
+                self.round_failed(record, &reason, carry.is_some()).await?;
+                // A run that ends here is resumed with this round.
+                if let Some(carry) = carry {
+                    self.keep(carry)?;
+                }
             }
-            Event::RoundCompleted { record, parameters } => {
+            Event::RoundCompleted {
+                record,
+                parameters,
+                carry,
+            } => {
                 self.round_completed(record, &parameters).await?;
+                self.keep(carry)?;
             }
         }
         Ok(())
@@ -1018,37 +1282,14 @@ impl Recorder {
         record: RoundRecord,
         parameters: &[f32],
     ) -> Result<(), RecordError> {
-        let (mut qemu_cpu_seconds, mut frames) = (None, None);
-        if let Some(host) = &self.host {
-            // First: the next round's frames are on their way.
-            frames = Some(host.frames());
-            // The memory of those alone that took part: that of a thousand
-            // takes seconds to sample.
-            let took_part: BTreeSet<u32> =
-                record.clients.iter().map(|client| client.client).collect();
-            let now = cpu_seconds(&host.usage(|client| took_part.contains(&client)).await);
-            qemu_cpu_seconds = Some(now - self.cpu_seconds);
-            self.cpu_seconds_rounds += now - self.cpu_seconds;
-            self.cpu_seconds = now;
-        }
+        // First: it counts frames, and those of the next round are on their way.
+        self.write_round(&record, "completed").await?;
+        self.model_round = record.round;
         let path = self.folder.checkpoint_path(record.round);
         checkpoint::save(&path, &self.model, parameters, record.round)
             .map_err(RecordError::Checkpoint)?;
-        self.folder.round(&RoundRow {
-            round: record.round,
-            accuracy: record.accuracy,
-            loss: record.loss,
-            clients_selected: record.clients.len(),
-            clients_ok: record.ok_count(),
-            bytes_down: record.bytes_down(),
-            bytes_up: record.bytes_up(),
-            host_seconds: record.host_seconds,
-            qemu_cpu_seconds,
-            model_sha256: &record.model_sha256,
-        })?;
-        self.write_clients(record.round, &record.clients, frames.as_ref())?;
         let summary = &mut self.summary;
-        summary.rounds = record.round;
+        summary.rounds += 1;
         summary.accuracy = record.accuracy;
         if self
             .target_accuracy
@@ -1058,19 +1299,95 @@ impl Recorder {
         }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
-        summary.rounds_host_seconds += record.host_seconds;
-        summary.bytes_down += record.bytes_down();
-        summary.bytes_up += record.bytes_up();
         let ok = record.ok_count();
         summary.updates_ok += u64::from(saturate(ok));
         summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
-        let largest = record.clients.iter().map(|client| client.bytes_up).max();
-        summary.update_bytes = summary.update_bytes.max(largest.unwrap_or(0));
+        summary.updates_late += u64::from(saturate(record.late.len()));
+        for LateRecord {
+            client,
+            round,
+            weight,
+        } in &record.late
+        {
+            self.folder.event(
+                "late-update-used",
+                &json!({ "round": record.round, "client": client, "of_round": round, "weight": weight }),
+            )?;
+        }
         self.folder.event(
             "round-completed",
             &json!({ "round": record.round, "accuracy": record.accuracy, "loss": record.loss }),
         )?;
         self.show(Progress::RoundCompleted { record });
+        Ok(())
+    }
+
+    /// The round has no new model, and none of its updates counts.
+    async fn round_failed(
+        &mut self,
+        record: RoundRecord,
+        reason: &str,
+        goes_on: bool,
+    ) -> Result<(), RecordError> {
+        self.round = record.round;
+        self.write_round(&record, "failed").await?;
+        let summary = &mut self.summary;
+        summary.rounds_failed += 1;
+        summary.updates_failed += u64::from(saturate(record.clients.len()));
+        self.folder.event(
+            "round-failed",
+            &json!({ "round": record.round, "reason": reason, "goes_on": goes_on }),
+        )?;
+        if goes_on {
+            self.show(Progress::Warning(format!("{reason}; the run goes on")));
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a round.
+    async fn write_round(
+        &mut self,
+        record: &RoundRecord,
+        outcome: &'static str,
+    ) -> Result<(), RecordError> {
+        let (mut qemu_cpu_seconds, mut frames) = (None, None);
+        if let Some(host) = &self.host {
+            frames = Some(host.frames());
+            // The memory of those alone that took part: that of a thousand
+            // takes seconds to sample.
+            let took_part: BTreeSet<u32> =
+                record.clients.iter().map(|client| client.client).collect();
+            let now = cpu_seconds(&host.usage(|client| took_part.contains(&client)).await);
+            qemu_cpu_seconds = Some(now - self.cpu_seconds);
+            self.cpu_seconds_rounds += now - self.cpu_seconds;
+            self.cpu_seconds = now;
+            self.summary.emulators = Some(EmulatorUsage {
+                cpu_seconds: self.used_before.cpu_seconds + now,
+                cpu_seconds_rounds: self.cpu_seconds_rounds,
+                ..self.used_before.clone()
+            });
+        }
+        self.folder.round(&RoundRow {
+            round: record.round,
+            accuracy: record.accuracy,
+            loss: record.loss,
+            clients_selected: record.clients.len(),
+            clients_ok: record.ok_count(),
+            outcome,
+            late_updates: record.late.len(),
+            bytes_down: record.bytes_down(),
+            bytes_up: record.bytes_up(),
+            host_seconds: record.host_seconds,
+            qemu_cpu_seconds,
+            model_sha256: &record.model_sha256,
+        })?;
+        self.write_clients(record.round, &record.clients, frames.as_ref())?;
+        let summary = &mut self.summary;
+        summary.rounds_host_seconds += record.host_seconds;
+        summary.bytes_down += record.bytes_down();
+        summary.bytes_up += record.bytes_up();
+        let largest = record.clients.iter().map(|client| client.bytes_up).max();
+        summary.update_bytes = summary.update_bytes.max(largest.unwrap_or(0));
         Ok(())
     }
 
@@ -1158,9 +1475,10 @@ impl Recorder {
             let usage: Vec<Usage> = reports.iter().map(|report| report.usage).collect();
             self.summary.emulators = Some(self.emulators(&usage));
         }
+        self.count_refusals();
         self.summary.host_seconds = self.folder.host_seconds();
         self.summary.outcome = match ended {
-            Ok(()) => "completed".to_owned(),
+            Ok(()) => COMPLETED.to_owned(),
             Err(error) => error.to_string(),
         };
         self.folder
@@ -1174,7 +1492,7 @@ impl Recorder {
         let pss: Vec<u64> = usage.iter().map(|usage| usage.pss_bytes_max).collect();
         let updates = self.summary.updates_ok.max(1) as f64;
         EmulatorUsage {
-            cpu_seconds: cpu_seconds(usage),
+            cpu_seconds: self.used_before.cpu_seconds + cpu_seconds(usage),
             cpu_seconds_rounds: self.cpu_seconds_rounds,
             cpu_seconds_per_update: self.cpu_seconds_rounds / updates,
             pss_bytes_mean: pss.iter().sum::<u64>() / u64::from(saturate(pss.len()).max(1)),

@@ -12,6 +12,7 @@ mod links;
 mod native;
 mod platforms;
 mod refusals;
+mod resumes;
 mod runs;
 mod sizes;
 mod support;
