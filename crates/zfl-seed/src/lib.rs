@@ -29,6 +29,8 @@ pub enum Purpose {
     TestSplit = 6,
     /// How weights are rounded to fixed point.
     Rounding = 7,
+    /// What a link does to the frames of a device.
+    Link = 8,
     /// Where in its duty cycle a client begins.
     FaultAvailability = 32,
     /// Whether a client drops out before a round; the following likewise.

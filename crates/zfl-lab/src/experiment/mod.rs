@@ -13,6 +13,7 @@
 mod error;
 mod faults;
 mod keys;
+mod link;
 mod model;
 pub(crate) mod nearest;
 mod overrides;
@@ -37,6 +38,7 @@ pub use error::ExperimentError;
 pub use faults::{
     Availability, FAULT_FACTOR_MAX, FAULT_TIME_MAX, FaultKind, FaultModel, PoisonKind,
 };
+pub use link::{BurstLoss, Link, OUTAGES_MAX, Outage, OutageCycle};
 pub use model::{
     Activation, CnnLayer, HIDDEN_LAYERS_MAX, Initialisation, KERNEL_MAX, LAYERS_MAX, Model,
     ModelKind, POOL_MAX, WIDTH_MAX,
@@ -100,6 +102,8 @@ pub struct Experiment {
     pub deadlines: Deadlines,
     /// What the devices' clocks follow.
     pub time: Time,
+    /// The experiment's own links, by name.
+    pub links: BTreeMap<String, Link>,
     /// What goes wrong on purpose, by name; entries of the fleet choose.
     pub faults: BTreeMap<String, FaultModel>,
     /// The devices, in the order of the file; together at most
@@ -450,6 +454,9 @@ pub struct FleetGroup {
     pub on_misfit: OnMisfit,
     /// Samples that a client holds at most, whatever its share.
     pub samples_max: Option<u32>,
+    /// The link of each: one of [`Experiment::links`], or of the catalogue.
+    /// Native clients have none, whatever it says.
+    pub link: String,
     /// What goes wrong on purpose: a name of [`Experiment::faults`].
     pub faults: Option<String>,
 }
@@ -548,6 +555,11 @@ impl Experiment {
             .iter()
             .filter(|group| group.fidelity == Fidelity::Emulated)
             .flat_map(|group| std::iter::repeat_n(group.board.as_str(), group.count as usize))
+    }
+
+    /// What lies between the devices of a group and the coordinator.
+    pub fn link(&self, group: &FleetGroup) -> Option<Link> {
+        link::find(&group.link, &self.links)
     }
 
     /// The most samples that a client may hold, where its entry says so.

@@ -13,6 +13,7 @@ use zfl_machine::board::is_path;
 
 use super::error::{Fault, Sources};
 use super::faults::{FaultModel, RawFaults, check_chosen, check_faults};
+use super::link::{self, Link, RawLink};
 use super::model::{RawModel, check_model};
 use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
@@ -117,6 +118,8 @@ pub(super) struct RawExperiment {
     deadlines: RawDeadlines,
     #[serde(default)]
     time: RawTime,
+    #[serde(default)]
+    link: BTreeMap<String, Spanned<RawLink>>,
     #[serde(default)]
     faults: BTreeMap<String, Spanned<RawFaults>>,
     #[serde(default)]
@@ -226,6 +229,7 @@ struct RawFleetGroup {
     on_misfit: Option<Spanned<String>>,
     samples_max: Option<Spanned<Whole>>,
     faults: Option<Spanned<String>>,
+    link: Option<Spanned<String>>,
 }
 
 /// What checking needs to know beside the file.
@@ -299,6 +303,22 @@ impl Context<'_> {
         }
     }
 
+    /// A number within what is allowed.
+    pub(super) fn number(
+        &self,
+        path: &str,
+        value: Option<&Spanned<Number>>,
+        allowed: RangeInclusive<f64>,
+        default: f64,
+    ) -> Result<f64, Fault> {
+        match value {
+            None => Ok(default),
+            // There is one zero.
+            Some(value) if allowed.contains(&value.get_ref().0) => Ok(value.get_ref().0 + 0.0),
+            Some(value) => Err(self.refuse(path, value.span())),
+        }
+    }
+
     /// One of the words that `name` gives to the values of `all`.
     pub(super) fn word<T: Copy + Default>(
         &self,
@@ -314,22 +334,6 @@ impl Context<'_> {
             .copied()
             .find(|value| name(*value) == word.get_ref())
             .ok_or_else(|| self.refuse(path, word.span()))
-    }
-
-    /// A number of `allowed`.
-    fn number(
-        &self,
-        path: &str,
-        value: Option<&Spanned<Number>>,
-        allowed: RangeInclusive<f64>,
-        default: f64,
-    ) -> Result<f64, Fault> {
-        match value {
-            None => Ok(default),
-            // There is one zero.
-            Some(value) if allowed.contains(&value.get_ref().0) => Ok(value.get_ref().0 + 0.0),
-            Some(value) => Err(self.refuse(path, value.span())),
-        }
     }
 
     /// `path` stands where it has no meaning.
@@ -457,7 +461,8 @@ impl RawExperiment {
         };
         let faults = check_faults(&self.faults, context)?;
         let is_fixed = training.arithmetic != Arithmetic::F32;
-        let fleet = check_fleet(&self.fleet, &faults, is_fixed, context)?;
+        let links = link::check_links(&self.link, context)?;
+        let fleet = check_fleet(&self.fleet, (&links, network), (&faults, is_fixed), context)?;
         let coordinator = check_coordinator(&self.coordinator, &fleet, context)?;
         Ok(Experiment {
             name,
@@ -473,6 +478,7 @@ impl RawExperiment {
             coordinator,
             deadlines,
             time,
+            links,
             faults,
             fleet,
         })
@@ -578,8 +584,8 @@ fn check_partition(
 
 fn check_fleet(
     groups: &[Spanned<RawFleetGroup>],
-    faults: &BTreeMap<String, FaultModel>,
-    is_fixed: bool,
+    (links, network): (&BTreeMap<String, Link>, Network),
+    (faults, is_fixed): (&BTreeMap<String, FaultModel>, bool),
     context: &Context<'_>,
 ) -> Result<Vec<FleetGroup>, Fault> {
     let mut fleet = Vec::new();
@@ -671,6 +677,13 @@ fn check_fleet(
                     Some(context.whole(&path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
                 }
             },
+            link: link::check_choice(
+                &path("link"),
+                raw.link.as_ref(),
+                links,
+                network == Network::Bridge,
+                context,
+            )?,
             faults: match &raw.faults {
                 None => None,
                 Some(name) => {
