@@ -780,7 +780,7 @@ fn prepare(
 }
 
 /// What is done about clients that are slow, late, or fail.
-fn policy(experiment: &Experiment) -> Policy {
+pub(crate) fn policy(experiment: &Experiment) -> Policy {
     let coordinator = &experiment.coordinator;
     Policy {
         over_selection: coordinator.over_selection,

@@ -22,7 +22,6 @@ use crate::checkpoint::hash;
 use crate::evaluation::evaluate;
 use crate::local::{BOARD_NATIVE, LocalClients, LocalRound};
 use crate::payload::{Payload, encoding};
-use crate::policy::selected_count;
 use crate::refusals::{Refusal, Refusals};
 use crate::registry::{Client, Failure, LocalNumbers, OpenRound, PastRound, State};
 use crate::selection::Draw;
@@ -671,8 +670,8 @@ impl Coordinator {
     fn select_from(&self, state: &State, round: u32) -> Result<Vec<u32>, CoordinatorError> {
         let plan = &self.shared.options.plan;
         let as_usize = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let (over_selection, most) = (plan.policy.over_selection, plan.client_count);
-        let count = as_usize(selected_count(plan.clients_per_round, over_selection, most));
+        let (wanted, most) = (plan.clients_per_round, plan.client_count);
+        let count = as_usize(plan.policy.selected_count(wanted, most));
         let quorum = as_usize(plan.quorum);
         let is_lost = |id| state.client(id).is_some_and(|client| client.lost.is_some());
         // The lost and those that rest are drawn and passed over: the loss of
