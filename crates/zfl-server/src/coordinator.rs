@@ -708,6 +708,18 @@ impl Coordinator {
         Ok(selected)
     }
 
+    /// The clients of a round as they were drawn. Where some have to wait for
+    /// their turn and not all are needed, the first must not be always the
+    /// same.
+    fn drawn_order(&self, round: u32, selected: &[u32]) -> Vec<u32> {
+        let plan = &self.shared.options.plan;
+        let drawn = Draw::new(plan.seed, round, plan.client_count);
+        drawn
+            .filter(|id| selected.binary_search(id).is_ok())
+            .take(selected.len())
+            .collect()
+    }
+
     /// Plays one round.
     async fn round(&self, round: u32, global: &Arc<Vec<f32>>, selected: &[u32]) -> Played {
         let shared = &self.shared;
@@ -729,10 +741,14 @@ impl Coordinator {
                 OpenRound::new((round, part), task, Arc::clone(global), payload, selected);
             let needed = usize::try_from(plan.clients_per_round).unwrap_or(usize::MAX);
             open.wanted = (selected.len() > needed).then_some(needed);
+            let order = match open.wanted {
+                None => selected.to_vec(),
+                Some(_) => self.drawn_order(round, selected),
+            };
             state.last_round = round;
             state.round = Some(open);
             let is_local = |id: &u32| state.local.contains(*id);
-            selected.iter().copied().partition(is_local)
+            order.iter().copied().partition(is_local)
         };
         shared.tell(Event::RoundStarted {
             round,
@@ -874,10 +890,11 @@ impl Coordinator {
                 closed.diverged.push(id);
             }
             let is_unfinished = matches!(decision.outcome, Outcome::Late | Outcome::Surplus);
-            if is_unfinished && slot.started.is_some() {
+            let is_waited_for = is_unfinished && slot.started.is_some();
+            if is_waited_for {
                 waited.insert(id, false);
             }
-            if plan.policy.deadline.is_some() && (decision.outcome == Outcome::Ok || is_unfinished)
+            if plan.policy.deadline.is_some() && (decision.outcome == Outcome::Ok || is_waited_for)
             {
                 state.carry.took(decision.host_seconds);
             }
