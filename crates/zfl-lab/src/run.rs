@@ -231,7 +231,9 @@ impl RunError {
             Self::Record(error) => !matches!(error, RecordError::NotEmpty { .. }),
             Self::Coordinator(error) => matches!(
                 error,
-                CoordinatorError::Quorum { .. } | CoordinatorError::TooFewClients { .. }
+                CoordinatorError::Quorum { .. }
+                    | CoordinatorError::TooFewClients { .. }
+                    | CoordinatorError::TooManyFailed { .. }
             ),
             _ => false,
         }
