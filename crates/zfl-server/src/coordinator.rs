@@ -416,6 +416,7 @@ impl Coordinator {
                     joined: false,
                     provisioned: false,
                     began_anew: false,
+                    restarts: 0,
                     lost: None,
                 })
             })
