@@ -25,7 +25,7 @@ use crate::registry::{Client, Failure, LocalNumbers, OpenRound, State};
 use crate::selection::Draw;
 use crate::strategy::{Update, fed_avg};
 use crate::update::first_non_finite;
-use crate::{ClientRecord, Event, Outcome, RoundRecord, Schedule};
+use crate::{Carry, ClientRecord, Event, Outcome, Resume, RoundRecord, Schedule};
 
 /// Later than any round ends.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -65,6 +65,8 @@ pub struct Plan {
     /// The accuracy on the test set that ends the run once a round reaches it,
     /// whatever rounds are left.
     pub target_accuracy: Option<f64>,
+    /// Where the run goes on; `None` begins it with [`Plan::initial`].
+    pub resume: Option<Resume>,
 }
 
 /// The model before round 1.
@@ -359,12 +361,22 @@ impl Coordinator {
             ),
             None => (LocalNumbers::default(), None),
         };
+        let secrets = options.plan.resume.as_ref();
+        let secrets = secrets.and_then(|resume| resume.secrets.as_ref());
+        let mut tokens = secrets.map_or(&[][..], |secrets| &secrets.clients).iter();
+        let fleet_key = match secrets {
+            Some(secrets) => secrets.fleet_key,
+            None => draw_token()?,
+        };
         let remote = numbers
             .others(client_count)
             .map(|id| {
                 Ok(Client {
                     id,
-                    token: draw_token()?,
+                    token: match tokens.next() {
+                        Some(token) => *token,
+                        None => draw_token()?,
+                    },
                     board: String::new(),
                     endpoint: None,
                     joined: false,
@@ -377,7 +389,7 @@ impl Coordinator {
             options,
             model,
             shares: Box::new(shares),
-            fleet_key: draw_token()?,
+            fleet_key,
             state: Mutex::new(State {
                 remote,
                 local: numbers,
@@ -445,8 +457,8 @@ impl Coordinator {
         self.run_after(std::future::ready(())).await
     }
 
-    /// As [`Coordinator::run`]; round 1 begins, and with it the time that
-    /// clients have to become ready, when `gathered` is over. Bound it.
+    /// As [`Coordinator::run`]; the first round begins, and with it the time
+    /// that clients have to become ready, when `gathered` is over. Bound it.
     ///
     /// # Errors
     /// When too few clients are left or too few updates arrive in time.
@@ -455,28 +467,29 @@ impl Coordinator {
         gathered: impl Future<Output = ()>,
     ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let plan = &self.shared.options.plan;
-        let mut global = match &plan.initial {
-            Initial::Given(parameters) => Arc::clone(parameters),
-            Initial::Drawn(initialisation) => {
-                let model = &self.shared.model;
-                let mut parameters = vec![0.0; model.parameter_count()];
-                let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
-                model.initialise(&mut parameters, *initialisation, &mut stream)?;
-                Arc::new(parameters)
-            }
+        let resume = plan.resume.as_ref();
+        let last = resume.map_or(0, |resume| resume.round);
+        let mut global = match resume.and_then(|resume| resume.parameters.as_ref()) {
+            Some(parameters) => Arc::clone(parameters),
+            None => self.initial()?,
         };
-        let evaluation = self.evaluate(&global).await?;
-        self.shared.tell(Event::Initial {
-            accuracy: evaluation.accuracy(),
-            loss: evaluation.loss(),
-            model_sha256: hash(&global),
-        });
-        // Before the wait: who is lost meanwhile fails in round 1.
-        let mut selected = self.select(1)?;
+        if last == 0 {
+            let evaluation = self.evaluate(&global).await?;
+            self.shared.tell(Event::Initial {
+                accuracy: evaluation.accuracy(),
+                loss: evaluation.loss(),
+                model_sha256: hash(&global),
+            });
+        }
+        // Before the wait: who is lost meanwhile fails in the first round.
+        let mut selected = match last < plan.rounds {
+            true => self.select(last + 1)?,
+            false => return Ok(global),
+        };
         gathered.await;
         let ready_deadline = Instant::now() + self.shared.options.deadlines.ready;
-        for round in 1..=plan.rounds {
-            if round > 1 {
+        for round in last + 1..=plan.rounds {
+            if round > last + 1 {
                 selected = self.select(round)?;
             }
             self.wait_until_ready(&selected, ready_deadline).await;
@@ -490,6 +503,21 @@ impl Coordinator {
             }
         }
         Ok(global)
+    }
+
+    /// The model before round 1.
+    fn initial(&self) -> Result<Arc<Vec<f32>>, CoordinatorError> {
+        let plan = &self.shared.options.plan;
+        match &plan.initial {
+            Initial::Given(parameters) => Ok(Arc::clone(parameters)),
+            Initial::Drawn(initialisation) => {
+                let model = &self.shared.model;
+                let mut parameters = vec![0.0; model.parameter_count()];
+                let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
+                model.initialise(&mut parameters, *initialisation, &mut stream)?;
+                Ok(Arc::new(parameters))
+            }
+        }
     }
 
     async fn evaluate(&self, parameters: &Arc<Vec<f32>>) -> Result<Evaluation, CoordinatorError> {
@@ -607,6 +635,7 @@ impl Coordinator {
                 clients,
             },
             parameters: Arc::clone(&global),
+            carry: Carry::default(),
         });
         Ok((global, evaluation.accuracy()))
     }
