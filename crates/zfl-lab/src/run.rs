@@ -71,6 +71,8 @@ pub struct FleetContext {
     pub firmware: FirmwareSource,
     /// How this program starts machines.
     pub launcher: LauncherProgram,
+    /// The device that is held for a debugger before its first instruction.
+    pub debugged: Option<u32>,
 }
 
 /// What is going on, for a display.
@@ -128,6 +130,8 @@ pub enum Progress {
         /// Its record.
         record: RoundRecord,
     },
+    /// Something that whoever started the run wants to know.
+    Notice(String),
     /// Something went wrong, and the run goes on.
     Warning(String),
 }
@@ -502,6 +506,9 @@ pub async fn run(
     let (fleet_progress, mut fleet_states) = watch::channel(waiting);
     let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     let (losses, mut lost) = mpsc::unbounded_channel();
+    let (notices, mut notice) = mpsc::unbounded_channel();
+    let (hangs, mut hung) = mpsc::unbounded_channel();
+    recorder.hangs = Some(hangs);
     let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
@@ -516,6 +523,9 @@ pub async fn run(
             counting: experiment.time.counting,
             boot_deadline: experiment.deadlines.boot,
             ready_deadline: experiment.deadlines.ready,
+            began: recorder.folder.began(),
+            debugged: fleet.debugged,
+            notices,
         };
         let (progress, losses) = (fleet_progress.clone(), losses.clone());
         let device_events = device_events.clone();
@@ -541,6 +551,8 @@ pub async fn run(
             Some(event) = events.recv() => recorder.take(event).await?,
             Ok(event) = device_event.recv() => recorder.device_event(&event)?,
             Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Some(text) = notice.recv() => recorder.show(Progress::Notice(text)),
+            Some((client, reason)) = hung.recv() => recorder.hung(client, reason)?,
             Ok(()) = fleet_states.changed() => {
                 let states = *fleet_states.borrow_and_update();
                 recorder.show(Progress::Fleet(states));
@@ -572,6 +584,17 @@ pub async fn run(
     }
     while let Ok(event) = device_event.try_recv() {
         recorder.device_event(&event)?;
+    }
+    if !matches!(ended, Err(RunError::Interrupted { .. }))
+        && let Some(host) = &mut recorder.host
+    {
+        host.settle().await;
+    }
+    while let Ok((client, reason)) = hung.try_recv() {
+        recorder.hung(client, reason)?;
+    }
+    while let Ok((client, reason)) = lost.try_recv() {
+        recorder.warn(client, reason);
     }
     let summary = recorder.finish(&ended).await;
     drop(server);
@@ -938,6 +961,8 @@ struct Recorder {
     progress: mpsc::UnboundedSender<Progress>,
     model: zfl_nn::Model,
     host: Option<FleetHost>,
+    /// Is told of devices that were late and turn out to hang.
+    hangs: Option<mpsc::UnboundedSender<(u32, String)>>,
     summary: Summary,
     /// Clients that are not played in this process.
     remote: u32,
@@ -992,6 +1017,7 @@ impl Recorder {
             progress,
             model,
             host: None,
+            hangs: None,
             remote,
             rounds: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
@@ -1086,6 +1112,16 @@ impl Recorder {
         self.show(Progress::Warning(format!("client {client}: {reason}")));
     }
 
+    /// A device that was late hangs.
+    fn hung(&mut self, client: u32, reason: String) -> Result<(), RecordError> {
+        self.folder.event(
+            "device-hung",
+            &json!({ "client": client, "reason": reason }),
+        )?;
+        self.warn(client, reason);
+        Ok(())
+    }
+
     fn interrupted(&self) -> RunError {
         RunError::Interrupted {
             round: self.round,
@@ -1147,6 +1183,11 @@ impl Recorder {
                 )?;
                 let ok = outcome == Outcome::Ok;
                 self.show(Progress::ClientFinished { ok });
+                if matches!(outcome, Outcome::Late | Outcome::Unreachable)
+                    && let (Some(host), Some(hangs)) = (&mut self.host, &self.hangs)
+                {
+                    host.suspect(client, &detail, hangs);
+                }
                 if !ok {
                     let outcome = outcome.name();
                     self.show(Progress::Warning(format!(

@@ -27,6 +27,8 @@ pub struct Explanation {
     /// The source line that it happened at, `file:line`; of a panic the one it
     /// names, of a fault the innermost of the project's own.
     pub place: Option<String>,
+    /// What happened and where, on one line: `panic at file:line: message`.
+    pub headline: String,
     /// Status, backtrace and registers: lines for a file.
     pub text: String,
 }
@@ -41,6 +43,7 @@ pub fn explain(cause: &str, dump: &[String], image: &[u8]) -> Explanation {
         Err(_) => Backtrace::default(),
     };
     let place = place_of_panic(cause).or_else(|| place(&backtrace));
+    let headline = headline(cause, place.as_deref());
 
     let mut text = String::new();
     for line in status::describe(&dump) {
@@ -70,7 +73,26 @@ pub fn explain(cause: &str, dump: &[String], image: &[u8]) -> Explanation {
             let _ = writeln!(text, "  {line}");
         }
     }
-    Explanation { place, text }
+    Explanation {
+        place,
+        headline,
+        text,
+    }
+}
+
+/// `panic at file:line: message`, or the same of a fault.
+fn headline(cause: &str, place: Option<&str>) -> String {
+    let Some(place) = place else {
+        return cause.to_owned();
+    };
+    // A path that has the mark itself would only be shown longer.
+    let panic = cause.strip_prefix("panic at ");
+    let panic = panic.and_then(|rest| rest.split_once(": "));
+    match (panic, cause.strip_prefix("fault: ")) {
+        (Some((_, message)), _) => format!("panic at {place}: {message}"),
+        (None, Some(message)) => format!("fault at {place}: {message}"),
+        (None, None) => format!("{cause} (at {place})"),
+    }
 }
 
 /// `file:line` of `panic at file:line:column: message`.
@@ -166,5 +188,72 @@ fn write_frames(text: &mut String, frames: &[Frame]) {
         if repeated > 0 {
             let _ = writeln!(text, "{:19}… and {repeated} more of the same call", "");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_headline_says_what_and_where() {
+        let check = |cause: &str, place: Option<&str>, expected: &str| {
+            let place = place_of_panic(cause).or_else(|| place.map(Into::into));
+            assert_eq!(headline(cause, place.as_deref()), expected);
+        };
+        check(
+            "panic at zfl-firmware/src/learn.rs:7:13: index 3: out of range",
+            None,
+            "panic at firmware/zfl-firmware/src/learn.rs:7: index 3: out of range",
+        );
+        check("panic at src/x.rs:7: no", None, "panic at src/x.rs:7: no");
+        check("panic without a place", None, "panic without a place");
+        check(
+            "fault: bus fault address=0x00000004",
+            Some("crates/zfl-nn/src/layer.rs:12"),
+            "fault at crates/zfl-nn/src/layer.rs:12: bus fault address=0x00000004",
+        );
+        check("fault: bus fault", None, "fault: bus fault");
+        check(
+            "qemu: fatal: Lockup",
+            Some("a.rs:1"),
+            "qemu: fatal: Lockup (at a.rs:1)",
+        );
+    }
+
+    #[test]
+    fn without_an_image_there_are_registers() {
+        let lines = ["r0 =0x00000001 sp =0x20000000".to_owned()];
+        let explanation = explain("fault: x", &lines, b"no ELF");
+        assert_eq!(explanation.headline, "fault: x");
+        assert!(
+            explanation
+                .text
+                .starts_with("backtrace: none, the image is damaged")
+        );
+        assert!(
+            explanation
+                .text
+                .ends_with("  r0 =0x00000001 sp =0x20000000\n")
+        );
+    }
+
+    #[test]
+    fn a_call_that_repeats_is_shown_once() {
+        let frame = |address| Frame {
+            address,
+            places: Vec::new(),
+        };
+        let mut text = String::new();
+        write_frames(&mut text, &[frame(2), frame(2), frame(2), frame(4)]);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            lines,
+            [
+                "0  0x00000002  ?",
+                "… and 2 more of the same call",
+                "3  0x00000004  ?"
+            ]
+        );
     }
 }

@@ -10,6 +10,7 @@ mod consoles;
 mod state;
 mod supervisor;
 
+use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -405,13 +406,24 @@ impl Machine {
         Err(self.no_supervisor())
     }
 
-    /// What it said and did last; nothing of a machine that has ended.
-    pub async fn moments(&self) -> Moments {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.requests.send(Request::Moments { reply }).await;
-        match sent {
-            Ok(()) => answer.await.unwrap_or_default(),
-            Err(_) => Moments::default(),
+    /// Whether it hangs: what it said and did last, if it does not answer a
+    /// command within the deadline. `None` of one that answers, is busy with
+    /// another command, or has ended.
+    ///
+    /// Keeps the machine until then, so it can be awaited elsewhere.
+    pub fn silence(&self) -> impl Future<Output = Option<Moments>> + Send + use<> {
+        let requests = self.requests.clone();
+        async move {
+            let (reply, answer) = oneshot::channel();
+            let line = "stats".to_owned();
+            let request = Request::Command { line, reply };
+            requests.send(request).await.ok()?;
+            let Err(MachineError::NoAnswer { .. }) = answer.await.ok()? else {
+                return None;
+            };
+            let (reply, answer) = oneshot::channel();
+            requests.send(Request::Moments { reply }).await.ok()?;
+            answer.await.ok()
         }
     }
 

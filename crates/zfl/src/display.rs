@@ -98,6 +98,7 @@ impl Display {
                     record.accuracy, record.loss
                 ));
             }
+            Progress::Notice(text) => bars.print(text),
             Progress::Warning(text) => bars.print(&format!("warning: {text}")),
         }
     }
@@ -120,6 +121,7 @@ impl Display {
                 record.clients.len(),
                 record.host_seconds
             ),
+            Progress::Notice(text) => say!("{text}"),
             Progress::Warning(text) => complain!("warning: {text}"),
             _ => {}
         }
