@@ -67,14 +67,14 @@ impl CrashFiles {
                     _ => &[],
                 };
                 let explanation = explain(&crash.cause, &crash.dump, image);
-                (explanation.headline, &crash.moments, explanation.text)
+                (explanation.headline, &*crash.moments, explanation.text)
             }
             Failure::Hang(hang) => {
                 let headline = format!(
                     "no {} within {} ms of {}",
                     hang.what, hang.deadline_ms, hang.since
                 );
-                (headline, &hang.moments, String::new())
+                (headline, &*hang.moments, String::new())
             }
             Failure::Silence { reason, moments } => {
                 let headline = format!("hangs: {reason}, and no answer at its console");
@@ -250,7 +250,7 @@ mod tests {
             device: 0,
             cause: "panic at src/x.rs:3:1: no".into(),
             dump: vec!["r0 =0x00000001 sp =0x20000000".into()],
-            moments: Moments {
+            moments: std::sync::Arc::new(Moments {
                 last_lines: vec![
                     "run 192.0.2.10/24 token=000102030405060708090a0b0c0d0e0f arena-bytes=3".into(),
                     "@zfl training round=2".into(),
@@ -258,7 +258,7 @@ mod tests {
                 client: Some(ClientId(5)),
                 last_event: Some(ConsoleEvent::Training(RoundIndex(2))),
                 after: Duration::from_millis(1500),
-            },
+            }),
             log: "l".into(),
         }
     }

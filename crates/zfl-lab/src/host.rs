@@ -45,7 +45,7 @@ const CALLS_MAX: usize = 16;
 const TELL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// So long devices that were late may take to show that they do not hang.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(15);
+const SETTLE_DEADLINE: Duration = Duration::from_secs(25);
 
 /// How often it is looked whether a device waits for its debugger.
 const DEBUGGER_PERIOD: Duration = Duration::from_millis(20);
@@ -129,7 +129,7 @@ pub enum HostError {
     #[error(transparent)]
     Bridge(#[from] BridgeError),
     /// There is no such device to debug.
-    #[error("--gdb {device}: there is no such device, the fleet has {count}, counted from 0")]
+    #[error("--gdb {device}: there is no such device, the run emulates {count}, counted from 0")]
     NoSuchDevice {
         /// Which.
         device: u32,
@@ -247,6 +247,8 @@ pub struct FleetHost {
     /// when the last of them has.
     teller: JoinSet<()>,
     crash_files: Arc<CrashFiles>,
+    /// Halted by a debugger it may be silent for as long as it likes.
+    debugged: Option<u32>,
     /// Those whose consoles were asked for an answer.
     suspected: BTreeSet<u32>,
     suspicions: JoinSet<()>,
@@ -349,6 +351,7 @@ impl FleetHost {
             coordinator: plan.coordinator,
             teller,
             crash_files,
+            debugged: plan.debugged,
             suspected: BTreeSet::new(),
             suspicions: JoinSet::new(),
             _consoles: socket.ok(),
@@ -369,6 +372,9 @@ impl FleetHost {
         let Some(machine) = machine.filter(|machine| !machine.state().is_final()) else {
             return;
         };
+        if self.debugged == Some(machine.device()) {
+            return;
+        }
         if !self.suspected.insert(client) {
             return;
         }
@@ -463,20 +469,29 @@ impl FleetHost {
     }
 }
 
+/// Where a debugger comes to a device of so many, for which a run in `folder` is
+/// to hold it.
+///
+/// # Errors
+/// When there is no such device, or the path of the socket is too long.
+pub fn debugger_socket(device: u32, count: usize, folder: &Path) -> Result<PathBuf, HostError> {
+    if usize::try_from(device).is_ok_and(|device| device >= count) {
+        return Err(HostError::NoSuchDevice { device, count });
+    }
+    let path = folder.join(format!("gdb-{device:03}.sock"));
+    let bytes = path.as_os_str().len();
+    if bytes > SOCKET_PATH_BYTES_MAX {
+        return Err(HostError::SocketPath { path, bytes });
+    }
+    Ok(path)
+}
+
 /// The device that is held for a debugger, and where that comes to it.
 fn debugger(plan: &FleetPlan) -> Result<Option<(u32, PathBuf)>, HostError> {
     let Some(device) = plan.debugged else {
         return Ok(None);
     };
-    let count = plan.devices.len();
-    if usize::try_from(device).is_ok_and(|device| device >= count) {
-        return Err(HostError::NoSuchDevice { device, count });
-    }
-    let path = plan.folder.join(format!("gdb-{device:03}.sock"));
-    let bytes = path.as_os_str().len();
-    if bytes > SOCKET_PATH_BYTES_MAX {
-        return Err(HostError::SocketPath { path, bytes });
-    }
+    let path = debugger_socket(device, plan.devices.len(), &plan.folder)?;
     // Of a run that was resumed.
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

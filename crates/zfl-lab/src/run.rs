@@ -41,6 +41,9 @@ pub use crate::state::ResumeError;
 use crate::state::State;
 use crate::task::{self, TaskError};
 
+/// So many failures of devices are in the summary; all are among the events.
+const FAILURES_MAX: usize = 100;
+
 /// Events of devices that may wait to be recorded.
 const DEVICE_EVENTS_MAX: usize = 8192;
 
@@ -295,6 +298,8 @@ pub struct Summary {
     pub rounds_host_seconds: f64,
     /// What has become of the devices; `None` without a fleet.
     pub devices: Option<DeviceCounts>,
+    /// Devices that crashed, hung or ended otherwise: the first hundred.
+    pub failures: Vec<DeviceFailure>,
     /// What the emulators used; `None` without a fleet.
     pub emulators: Option<EmulatorUsage>,
 }
@@ -342,6 +347,15 @@ impl DeviceCounts {
             exited: progress.exited,
         }
     }
+}
+
+/// A device that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFailure {
+    /// Its client.
+    pub client: u32,
+    /// What happened and where, and the name of its crash file.
+    pub reason: String,
 }
 
 /// A device that takes no part.
@@ -428,6 +442,10 @@ pub async fn run(
     let devices = devices(groups, &misfits);
     if !devices.is_empty() {
         host::check_room(devices.len())?;
+    }
+    let debugged = context.fleet.as_ref().and_then(|fleet| fleet.debugged);
+    if let Some(device) = debugged {
+        host::debugger_socket(device, devices.len(), &context.folder)?;
     }
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
@@ -550,7 +568,7 @@ pub async fn run(
         tokio::select! {
             Some(event) = events.recv() => recorder.take(event).await?,
             Ok(event) = device_event.recv() => recorder.device_event(&event)?,
-            Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Some((client, reason)) = lost.recv() => recorder.failed(client, reason),
             Some(text) = notice.recv() => recorder.show(Progress::Notice(text)),
             Some((client, reason)) = hung.recv() => recorder.hung(client, reason)?,
             Ok(()) = fleet_states.changed() => {
@@ -594,7 +612,7 @@ pub async fn run(
         recorder.hung(client, reason)?;
     }
     while let Ok((client, reason)) = lost.try_recv() {
-        recorder.warn(client, reason);
+        recorder.failed(client, reason);
     }
     let summary = recorder.finish(&ended).await;
     drop(server);
@@ -1118,8 +1136,17 @@ impl Recorder {
             "device-hung",
             &json!({ "client": client, "reason": reason }),
         )?;
-        self.warn(client, reason);
+        self.failed(client, reason);
         Ok(())
+    }
+
+    /// A device crashed, hung or ended otherwise.
+    fn failed(&mut self, client: u32, reason: String) {
+        if self.summary.failures.len() < FAILURES_MAX {
+            let reason = reason.clone();
+            self.summary.failures.push(DeviceFailure { client, reason });
+        }
+        self.warn(client, reason);
     }
 
     fn interrupted(&self) -> RunError {

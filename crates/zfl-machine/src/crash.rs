@@ -149,8 +149,10 @@ fn write_backtrace(text: &mut String, backtrace: &Backtrace) {
              over:\n",
         );
         for frame in &backtrace.possible {
-            // What was inlined into it is the more a guess.
-            if let Some(place) = frame.places.last() {
+            // The function itself, or what says more of a foreign one: what was
+            // inlined there is the more a guess.
+            let own = frame.places.iter().rfind(|place| place.is_own());
+            if let Some(place) = own.or(frame.places.last()) {
                 let line = place.file_and_line().unwrap_or_default();
                 let _ = writeln!(
                     text,

@@ -11,6 +11,9 @@ use tokio::sync::mpsc;
 use zfl_lab::experiment::Experiment;
 use zfl_lab::run::{Progress, Summary};
 
+/// So many failures of devices are shown at the end.
+const FAILURES_SHOWN_MAX: usize = 5;
+
 /// Shows the progress of a run.
 pub(crate) struct Display {
     bars: Option<Bars>,
@@ -239,6 +242,13 @@ pub(crate) fn print_summary(summary: &Summary) {
                 megabytes(emulators.pss_bytes_mean)
             ),
         ));
+    }
+    for failure in summary.failures.iter().take(FAILURES_SHOWN_MAX) {
+        rows.push(("failed", failure.reason.clone()));
+    }
+    if summary.failures.len() > FAILURES_SHOWN_MAX {
+        let more = summary.failures.len() - FAILURES_SHOWN_MAX;
+        rows.push(("failed", format!("and {more} devices more: summary.json")));
     }
     rows.push(("records", summary.folder.display().to_string()));
     say!();

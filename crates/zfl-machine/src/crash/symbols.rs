@@ -231,7 +231,7 @@ impl<'a> DebugInfo<'a> {
 
     /// Two bytes of the program, so many before an address in it.
     fn half_word(&self, address: u32, before: u32) -> Option<u16> {
-        if !self.code.contains(&address) || address % 2 != 0 {
+        if !self.code.contains(&address) || !address.is_multiple_of(2) {
             return None;
         }
         let offset = address.checked_sub(before)?.checked_sub(self.code.start)?;

@@ -89,7 +89,7 @@ pub struct Crash {
     /// or of a lockup what the emulator says.
     pub dump: Vec<String>,
     /// What went before.
-    pub moments: Moments,
+    pub moments: Arc<Moments>,
     /// Where the console is kept.
     pub log: PathBuf,
 }
@@ -111,7 +111,7 @@ pub struct Hang {
     /// The deadline.
     pub deadline_ms: u64,
     /// What went before.
-    pub moments: Moments,
+    pub moments: Arc<Moments>,
     /// Where the console is kept.
     pub log: PathBuf,
 }
@@ -180,7 +180,7 @@ mod tests {
             what: "console output",
             since: "boot",
             deadline_ms: 5000,
-            moments: Moments::default(),
+            moments: Arc::default(),
             log: "runs/x/console/device-007.log".into(),
         };
         assert_eq!(
@@ -189,7 +189,7 @@ mod tests {
         );
         hang.what = "`ready` event";
         hang.since = "the `run` command";
-        hang.moments.last_lines = vec!["@zfl assigned client=7".into()];
+        Arc::make_mut(&mut hang.moments).last_lines = vec!["@zfl assigned client=7".into()];
         assert_eq!(
             hang.to_string(),
             "device 7: no `ready` event within 5000 ms of the `run` command, last line `@zfl assigned client=7` (log: runs/x/console/device-007.log)"

@@ -348,7 +348,7 @@ impl Supervisor {
             what,
             since,
             deadline_ms: milliseconds(deadline),
-            moments: self.moments(),
+            moments: Arc::new(self.moments()),
             log: self.setup.console_log.clone(),
         }));
         self.process.signal(Signal::KILL);
@@ -434,7 +434,6 @@ impl Supervisor {
                     Some(Typist::Watcher(number)) => Some(*number),
                     _ => None,
                 };
-                self.watchers.show(except, &text);
                 if let Some(Verdict::Crash {
                     dump, is_complete, ..
                 }) = &mut self.verdict
@@ -445,6 +444,7 @@ impl Supervisor {
                     }
                     return;
                 }
+                self.watchers.show(except, &text);
                 if self.last_lines.len() == LAST_LINES_MAX {
                     self.last_lines.pop_front();
                 }
@@ -669,7 +669,7 @@ fn final_state(
             device,
             cause,
             dump,
-            moments,
+            moments: Arc::new(moments),
             log,
         }))
     };
