@@ -17,6 +17,7 @@
 
 pub mod board;
 pub mod console;
+pub mod crash;
 pub mod doctor;
 pub mod fleet;
 pub mod image;

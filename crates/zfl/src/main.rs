@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Size(size) => commands::size::size(&size),
         Command::Platforms(platforms) => commands::platforms::platforms(&platforms),
         Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
+        Command::Console(console) => commands::console::console(&console),
         Command::Boards => commands::boards(),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),
