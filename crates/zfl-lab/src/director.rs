@@ -14,16 +14,22 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use zfl_machine::Fleet;
+use zfl_machine::MachineError;
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
-use zfl_proto::RoundIndex;
-use zfl_proto::console::{Command, FAULTS_MAX};
+use zfl_proto::console::FAULTS_MAX;
 
 use crate::faults::{Fault, Injector, device};
 use crate::host::Wire;
 
 /// So many rounds ahead is looked for what goes wrong.
 const ROUNDS_AHEAD: u32 = 64;
+
+/// So long is tried to type to a device that others type to.
+const TYPING_DEADLINE: Duration = Duration::from_secs(20);
+/// How often.
+const BUSY_PERIOD: Duration = Duration::from_millis(20);
 
 /// What the faults of devices take.
 pub(crate) struct Director {
@@ -151,8 +157,7 @@ impl Director {
         for (round, faults) in ahead {
             for fault in &faults {
                 told.rounds.push_back(round);
-                let command = Command::Fault(RoundIndex(round), device::command(fault));
-                lines.push(command.to_string());
+                lines.push(format!("fault {round} {}", device::command(fault)));
             }
         }
         (!lines.is_empty()).then_some(lines)
@@ -214,14 +219,21 @@ async fn reboot(fleet: Arc<Fleet>, wire: Arc<Wire>, device: usize, after: Durati
 }
 
 /// Types one line after another, until the device answers no more: it has ended
-/// then, or stands still.
+/// then, or stands still. Others type there, too.
 async fn type_lines(fleet: Arc<Fleet>, device: usize, lines: Vec<String>) {
     let Some(machine) = fleet.machine(device) else {
         return;
     };
+    let until = Instant::now() + TYPING_DEADLINE;
     for line in lines {
-        if machine.command(&line).await.is_err() {
-            return;
+        loop {
+            match machine.command(&line).await {
+                Ok(_) => break,
+                Err(MachineError::Busy { .. }) if Instant::now() < until => {
+                    tokio::time::sleep(BUSY_PERIOD).await;
+                }
+                Err(_) => return,
+            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //!   coordinator and the fleet, and writes the run's folder.
 //! - [`host`] is the fleet's half: devices, their network and their place at a
 //!   coordinator, in this process or another.
+//! - [`attach`] is the way to a running device's console; `crashes` writes what is known
+//!   of one that failed.
 //! - [`kind`] is what the devices are: boards, and microcontrollers that they stand for.
 //! - [`campaign`] is experiments in which everything goes wrong, and the audit of their runs.
 //! - [`faults`] is what goes wrong on purpose, for devices and native clients alike.
@@ -14,8 +16,10 @@
 //!   microcontrollers by it, [`calibrate`] learns from it.
 //! - [`firmware`] is where images come from.
 
+pub mod attach;
 pub mod calibrate;
 pub mod campaign;
+mod crashes;
 mod data;
 mod director;
 pub mod experiment;

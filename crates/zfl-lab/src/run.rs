@@ -45,6 +45,9 @@ pub use crate::state::ResumeError;
 use crate::state::State;
 use crate::task::{self, TaskError};
 
+/// So many failures of devices are in the summary; all are among the events.
+const FAILURES_MAX: usize = 100;
+
 /// Events of devices that may wait to be recorded.
 const DEVICE_EVENTS_MAX: usize = 8192;
 
@@ -75,6 +78,8 @@ pub struct FleetContext {
     pub firmware: FirmwareSource,
     /// How this program starts machines.
     pub launcher: LauncherProgram,
+    /// The device that is held for a debugger before its first instruction.
+    pub debugged: Option<u32>,
 }
 
 /// What is going on, for a display.
@@ -132,6 +137,8 @@ pub enum Progress {
         /// Its record.
         record: RoundRecord,
     },
+    /// Something that whoever started the run wants to know.
+    Notice(String),
     /// Something went wrong, and the run goes on.
     Warning(String),
 }
@@ -272,7 +279,7 @@ pub struct Summary {
     pub misfits: Vec<Misfit>,
     /// Updates in the means of all rounds.
     pub updates_ok: u64,
-    /// Updates that were expected and are in none.
+    /// Updates that were needed and are in none.
     pub updates_failed: u64,
     /// Faults on purpose that took effect.
     pub faults_injected: u64,
@@ -311,6 +318,8 @@ pub struct Summary {
     pub rounds_host_seconds: f64,
     /// What has become of the devices; `None` without a fleet.
     pub devices: Option<DeviceCounts>,
+    /// Devices that crashed, hung or ended otherwise: the first hundred.
+    pub failures: Vec<DeviceFailure>,
     /// What the emulators used; `None` without a fleet.
     pub emulators: Option<EmulatorUsage>,
 }
@@ -358,6 +367,15 @@ impl DeviceCounts {
             exited: progress.exited,
         }
     }
+}
+
+/// A device that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFailure {
+    /// Its client.
+    pub client: u32,
+    /// What happened and where, and the name of its crash file.
+    pub reason: String,
 }
 
 /// A device that takes no part.
@@ -452,6 +470,10 @@ pub async fn run(
     if !devices.is_empty() {
         host::check_room(devices.len())?;
     }
+    let debugged = context.fleet.as_ref().and_then(|fleet| fleet.debugged);
+    if let Some(device) = debugged {
+        host::debugger_socket(device, devices.len(), &context.folder)?;
+    }
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
@@ -539,6 +561,9 @@ pub async fn run(
     let (device_events, device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     recorder.device_events = device_event;
     let (losses, mut lost) = mpsc::unbounded_channel();
+    let (notices, mut notice) = mpsc::unbounded_channel();
+    let (hangs, mut hung) = mpsc::unbounded_channel();
+    recorder.hangs = Some(hangs);
     let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
@@ -556,6 +581,9 @@ pub async fn run(
             ready_deadline: experiment.deadlines.ready,
             first_round: recorder.round.saturating_add(1),
             faults: (!injector.plan().is_empty()).then(|| injector.clone()),
+            began: recorder.folder.began(),
+            debugged: fleet.debugged,
+            notices,
         };
         let (progress, losses) = (fleet_progress.clone(), losses.clone());
         let device_events = device_events.clone();
@@ -580,7 +608,9 @@ pub async fn run(
         tokio::select! {
             Some(event) = events.recv() => recorder.take(event).await?,
             Ok(event) = recorder.device_events.recv() => recorder.device_event(&event)?,
-            Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Some((client, reason)) = lost.recv() => recorder.failed(client, reason),
+            Some(text) = notice.recv() => recorder.show(Progress::Notice(text)),
+            Some((client, reason)) = hung.recv() => recorder.hung(client, reason)?,
             Ok(()) = fleet_states.changed() => {
                 let states = *fleet_states.borrow_and_update();
                 recorder.show(Progress::Fleet(states));
@@ -611,6 +641,17 @@ pub async fn run(
         recorder.take(event).await?;
     }
     recorder.take_device_events()?;
+    if !matches!(ended, Err(RunError::Interrupted { .. }))
+        && let Some(host) = &mut recorder.host
+    {
+        host.settle().await;
+    }
+    while let Ok((client, reason)) = hung.try_recv() {
+        recorder.hung(client, reason)?;
+    }
+    while let Ok((client, reason)) = lost.try_recv() {
+        recorder.failed(client, reason);
+    }
     let summary = recorder.finish(&ended).await;
     drop(server);
     // Why the run ended matters more than why its end could not be recorded.
@@ -820,7 +861,7 @@ fn prepare(
 }
 
 /// What is done about clients that are slow, late, or fail.
-fn policy(experiment: &Experiment) -> Policy {
+pub(crate) fn policy(experiment: &Experiment) -> Policy {
     let coordinator = &experiment.coordinator;
     Policy {
         over_selection: coordinator.over_selection,
@@ -1021,6 +1062,8 @@ struct Recorder {
     progress: mpsc::UnboundedSender<Progress>,
     model: zfl_nn::Model,
     host: Option<FleetHost>,
+    /// Is told of devices that were late and turn out to hang.
+    hangs: Option<mpsc::UnboundedSender<(u32, String)>>,
     summary: Summary,
     /// Clients that are not played in this process.
     remote: u32,
@@ -1089,6 +1132,7 @@ impl Recorder {
             progress,
             model,
             host: None,
+            hangs: None,
             remote,
             rounds: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
@@ -1195,6 +1239,25 @@ impl Recorder {
         self.show(Progress::Warning(format!("client {client}: {reason}")));
     }
 
+    /// A device that was late hangs.
+    fn hung(&mut self, client: u32, reason: String) -> Result<(), RecordError> {
+        self.folder.event(
+            "device-hung",
+            &json!({ "client": client, "reason": reason }),
+        )?;
+        self.failed(client, reason);
+        Ok(())
+    }
+
+    /// A device crashed, hung or ended otherwise.
+    fn failed(&mut self, client: u32, reason: String) {
+        if self.summary.failures.len() < FAILURES_MAX {
+            let reason = reason.clone();
+            self.summary.failures.push(DeviceFailure { client, reason });
+        }
+        self.warn(client, reason);
+    }
+
     fn interrupted(&self) -> RunError {
         RunError::Interrupted {
             round: self.round,
@@ -1261,7 +1324,12 @@ impl Recorder {
                 )?;
                 let ok = outcome == Outcome::Ok;
                 self.show(Progress::ClientFinished { ok });
-                if !ok {
+                if matches!(outcome, Outcome::Late | Outcome::Unreachable)
+                    && let (Some(host), Some(hangs)) = (&mut self.host, &self.hangs)
+                {
+                    host.suspect(client, &detail, hangs);
+                }
+                if !ok && outcome != Outcome::Surplus {
                     let outcome = outcome.name();
                     self.show(Progress::Warning(format!(
                         "round {round}: client {client} is {outcome}: {detail}"
@@ -1407,9 +1475,8 @@ impl Recorder {
         }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
-        let ok = record.ok_count();
-        summary.updates_ok += u64::from(saturate(ok));
-        summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
+        summary.updates_ok += u64::from(saturate(record.ok_count()));
+        summary.updates_failed += u64::from(saturate(record.failed_count()));
         summary.updates_late += u64::from(saturate(record.late.len()));
         for LateRecord {
             client,

@@ -29,7 +29,8 @@ stats                                  counters and memory\n\
 fault <round> away|quit|mute|hold|tell|truncate|duplicate|nan|negate\n\
 fault <round> slow|scale|random <thousandths>\n\
 fault <round> late <milliseconds>      go wrong in a round on purpose\n\
-crash panic|fault|stack|hang           end this device on purpose";
+crash panic|fault|stack|hang [in-training]\n\
+                                       end this device on purpose, now or when it trains";
 
 /// What can be typed at the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,12 @@ pub enum Command {
     /// Goes wrong on purpose once the round is there.
     Fault(RoundIndex, Fault),
     /// Ends the device on purpose, to see how that is told.
-    Crash(Crash),
+    Crash {
+        /// In which way.
+        how: Crash,
+        /// Not before it trains: in the next piece of its work.
+        in_training: bool,
+    },
 }
 
 /// How to [`Command::Crash`].
@@ -196,22 +202,6 @@ impl fmt::Display for RunOptions {
     }
 }
 
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => Ok(()),
-            Self::Help => f.write_str("help"),
-            Self::Run(options) => write!(f, "{options}"),
-            Self::Stats => f.write_str("stats"),
-            Self::Fault(round, fault) => write!(f, "fault {round} {fault}"),
-            Self::Crash(Crash::Panic) => f.write_str("crash panic"),
-            Self::Crash(Crash::Fault) => f.write_str("crash fault"),
-            Self::Crash(Crash::Stack) => f.write_str("crash stack"),
-            Self::Crash(Crash::Hang) => f.write_str("crash hang"),
-        }
-    }
-}
-
 /// Why a line is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandError {
@@ -265,13 +255,21 @@ impl Command {
                 let round = word.parse().map_err(|_| expected(column, "a round"))?;
                 Self::Fault(RoundIndex(round), Fault::parse(&mut words)?)
             }
-            "crash" => match words.next() {
-                (_, "panic") => Self::Crash(Crash::Panic),
-                (_, "fault") => Self::Crash(Crash::Fault),
-                (_, "stack") => Self::Crash(Crash::Stack),
-                (_, "hang") => Self::Crash(Crash::Hang),
-                (column, _) => return Err(expected(column, "panic, fault, stack or hang")),
-            },
+            "crash" => {
+                let how = match words.next() {
+                    (_, "panic") => Crash::Panic,
+                    (_, "fault") => Crash::Fault,
+                    (_, "stack") => Crash::Stack,
+                    (_, "hang") => Crash::Hang,
+                    (column, _) => return Err(expected(column, "panic, fault, stack or hang")),
+                };
+                let in_training = match words.next() {
+                    (_, "") => false,
+                    (_, "in-training") => true,
+                    (column, _) => return Err(expected(column, "in-training or the end")),
+                };
+                Self::Crash { how, in_training }
+            }
             _ => return Err(expected(column, "help, run, stats, fault or crash")),
         };
         match words.next() {
@@ -504,6 +502,8 @@ mod tests {
         check("fault 3 naan", 9, "a fault that `help` lists");
         check("fault 3 late", 13, "a whole number from 0 to 4294967295");
         check("fault 3 nan 7", 13, "the end of the line");
+        check("crash panic soon", 13, "in-training or the end");
+        check("crash panic in-training now", 25, "the end of the line");
         check(
             &RUN.replace("0e0f", "0e0g"),
             46,
@@ -532,6 +532,17 @@ mod tests {
             let round = RoundIndex(u32::MAX);
             assert_eq!(Command::parse(&line), Ok(Command::Fault(round, fault)));
             assert!(HELP.contains(fault.name()), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_crash_is_now_or_in_training() {
+        for (line, in_training) in [("crash stack", false), (" crash  stack in-training ", true)] {
+            let how = Crash::Stack;
+            assert_eq!(
+                Command::parse(line),
+                Ok(Command::Crash { how, in_training })
+            );
         }
     }
 

@@ -14,13 +14,14 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Instant, Timer};
 use zfl_client::{Client, Refusal, Request, State, Tamper};
-use zfl_proto::console::{Event, Fault, RunOptions};
+use zfl_proto::console::{Crash, Event, Fault, RunOptions};
 use zfl_proto::http::{PATH_ID, PATH_RESULTS, PATH_TRAINING_DATA, PATH_TRAINING_LABELS};
 use zfl_proto::message::{DeviceMetrics, Kind};
 use zfl_proto::{RoundIndex, Token};
 
 use crate::counting::InstructionClock;
 use crate::drivers::{executor, memory, timer};
+use crate::fault;
 use crate::http::request::{Coordinator, RequestError};
 use crate::injected::Faults;
 use crate::meter::{Counters, SharedTally};
@@ -56,6 +57,8 @@ pub(crate) struct Node {
     round_begin: Cell<Mark>,
     /// What is to go wrong on purpose.
     faults: Faults,
+    /// How the next piece of training is to end the device.
+    crash: Cell<Option<Crash>>,
 }
 
 /// A moment, in ticks of the clock.
@@ -107,6 +110,7 @@ impl Node {
                 slept_ticks: 0,
             }),
             faults: Faults::new(),
+            crash: Cell::new(None),
         }
     }
 
@@ -137,6 +141,11 @@ impl Node {
         }
         self.joined.signal(options);
         true
+    }
+
+    /// Ends the device in this way in the next piece of its training.
+    pub(crate) fn crash_in_training(&self, how: Crash) {
+        self.crash.set(Some(how));
     }
 
     /// The client's secret, once it is known.
@@ -360,6 +369,9 @@ async fn train(node: &Node) -> Effort {
     let mut instructions = 0u64;
     let mut trained_us = 0u64;
     while node.state() == State::Training {
+        if let Some(how) = node.crash.take() {
+            fault::crash(how);
+        }
         // Undisturbed, so that what is counted is training and nothing else.
         let (turn, turn_ticks) = critical_section::with(|_| {
             let begin = timer::ticks();

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod campaign;
+mod debugging;
 mod endings;
 mod faults;
 mod links;
