@@ -163,6 +163,21 @@ fn people_come_to_the_console_of_a_running_device() {
     );
 }
 
+#[test]
+fn a_fleet_host_has_consoles_too() {
+    let place = Place::new();
+    let [server, fleet] = place.halves(&["--rounds", "1000"]);
+    let folder = place.path("fleet").display().to_string();
+    let command = place.zfl(["console", "0", "--run", &folder]);
+    let shown = Running::start_typed(command, "stats\n").finish();
+    let shown = shown.succeeded();
+    assert!(shown.contains("@zfl stats uptime_us="), "{shown}");
+    server.signal(rustix::process::Signal::INT);
+    server.finish().failed(130);
+    fleet.finish().succeeded();
+    check_none_left(&place.path("fleet"));
+}
+
 /// Debian's debugger meets the device before its first instruction, and in the
 /// trainer.
 #[test]
