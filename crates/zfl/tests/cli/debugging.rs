@@ -72,7 +72,7 @@ fn a_panic_in_training_is_told_with_its_line_and_the_rest_go_on() {
             &format!("at {line}\n"),
             // The whole way to the program's entry.
             "zfl_firmware::start::run\n",
-            "  crash panic in-training\n",
+            "  @zfl training round=",
             "token=…",
         ] {
             assert!(file.contains(part), "{part}:\n{file}");
