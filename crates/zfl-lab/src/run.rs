@@ -43,6 +43,9 @@ pub use crate::state::ResumeError;
 use crate::state::State;
 use crate::task::{self, TaskError};
 
+/// So many failures of devices are in the summary; all are among the events.
+const FAILURES_MAX: usize = 100;
+
 /// Events of devices that may wait to be recorded.
 const DEVICE_EVENTS_MAX: usize = 8192;
 
@@ -73,6 +76,8 @@ pub struct FleetContext {
     pub firmware: FirmwareSource,
     /// How this program starts machines.
     pub launcher: LauncherProgram,
+    /// The device that is held for a debugger before its first instruction.
+    pub debugged: Option<u32>,
 }
 
 /// What is going on, for a display.
@@ -130,6 +135,8 @@ pub enum Progress {
         /// Its record.
         record: RoundRecord,
     },
+    /// Something that whoever started the run wants to know.
+    Notice(String),
     /// Something went wrong, and the run goes on.
     Warning(String),
 }
@@ -267,7 +274,7 @@ pub struct Summary {
     pub misfits: Vec<Misfit>,
     /// Updates in the means of all rounds.
     pub updates_ok: u64,
-    /// Updates that were expected and are in none.
+    /// Updates that were needed and are in none.
     pub updates_failed: u64,
     /// Updates that came after their round and are in the mean of a later one.
     pub updates_late: u64,
@@ -301,6 +308,8 @@ pub struct Summary {
     pub rounds_host_seconds: f64,
     /// What has become of the devices; `None` without a fleet.
     pub devices: Option<DeviceCounts>,
+    /// Devices that crashed, hung or ended otherwise: the first hundred.
+    pub failures: Vec<DeviceFailure>,
     /// What the emulators used; `None` without a fleet.
     pub emulators: Option<EmulatorUsage>,
 }
@@ -348,6 +357,15 @@ impl DeviceCounts {
             exited: progress.exited,
         }
     }
+}
+
+/// A device that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFailure {
+    /// Its client.
+    pub client: u32,
+    /// What happened and where, and the name of its crash file.
+    pub reason: String,
 }
 
 /// A device that takes no part.
@@ -435,6 +453,10 @@ pub async fn run(
     if !devices.is_empty() {
         host::check_room(devices.len())?;
     }
+    let debugged = context.fleet.as_ref().and_then(|fleet| fleet.debugged);
+    if let Some(device) = debugged {
+        host::debugger_socket(device, devices.len(), &context.folder)?;
+    }
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
@@ -518,6 +540,9 @@ pub async fn run(
     let (fleet_progress, mut fleet_states) = watch::channel(waiting);
     let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     let (losses, mut lost) = mpsc::unbounded_channel();
+    let (notices, mut notice) = mpsc::unbounded_channel();
+    let (hangs, mut hung) = mpsc::unbounded_channel();
+    recorder.hangs = Some(hangs);
     let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
@@ -533,6 +558,9 @@ pub async fn run(
             counting: experiment.time.counting,
             boot_deadline: experiment.deadlines.boot,
             ready_deadline: experiment.deadlines.ready,
+            began: recorder.folder.began(),
+            debugged: fleet.debugged,
+            notices,
         };
         let (progress, losses) = (fleet_progress.clone(), losses.clone());
         let device_events = device_events.clone();
@@ -557,7 +585,9 @@ pub async fn run(
         tokio::select! {
             Some(event) = events.recv() => recorder.take(event).await?,
             Ok(event) = device_event.recv() => recorder.device_event(&event)?,
-            Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Some((client, reason)) = lost.recv() => recorder.failed(client, reason),
+            Some(text) = notice.recv() => recorder.show(Progress::Notice(text)),
+            Some((client, reason)) = hung.recv() => recorder.hung(client, reason)?,
             Ok(()) = fleet_states.changed() => {
                 let states = *fleet_states.borrow_and_update();
                 recorder.show(Progress::Fleet(states));
@@ -589,6 +619,17 @@ pub async fn run(
     }
     while let Ok(event) = device_event.try_recv() {
         recorder.device_event(&event)?;
+    }
+    if !matches!(ended, Err(RunError::Interrupted { .. }))
+        && let Some(host) = &mut recorder.host
+    {
+        host.settle().await;
+    }
+    while let Ok((client, reason)) = hung.try_recv() {
+        recorder.hung(client, reason)?;
+    }
+    while let Ok((client, reason)) = lost.try_recv() {
+        recorder.failed(client, reason);
     }
     let summary = recorder.finish(&ended).await;
     drop(server);
@@ -798,7 +839,7 @@ fn prepare(
 }
 
 /// What is done about clients that are slow, late, or fail.
-fn policy(experiment: &Experiment) -> Policy {
+pub(crate) fn policy(experiment: &Experiment) -> Policy {
     let coordinator = &experiment.coordinator;
     Policy {
         over_selection: coordinator.over_selection,
@@ -995,6 +1036,8 @@ struct Recorder {
     progress: mpsc::UnboundedSender<Progress>,
     model: zfl_nn::Model,
     host: Option<FleetHost>,
+    /// Is told of devices that were late and turn out to hang.
+    hangs: Option<mpsc::UnboundedSender<(u32, String)>>,
     summary: Summary,
     /// Clients that are not played in this process.
     remote: u32,
@@ -1054,6 +1097,7 @@ impl Recorder {
             progress,
             model,
             host: None,
+            hangs: None,
             remote,
             rounds: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
@@ -1160,6 +1204,25 @@ impl Recorder {
         self.show(Progress::Warning(format!("client {client}: {reason}")));
     }
 
+    /// A device that was late hangs.
+    fn hung(&mut self, client: u32, reason: String) -> Result<(), RecordError> {
+        self.folder.event(
+            "device-hung",
+            &json!({ "client": client, "reason": reason }),
+        )?;
+        self.failed(client, reason);
+        Ok(())
+    }
+
+    /// A device crashed, hung or ended otherwise.
+    fn failed(&mut self, client: u32, reason: String) {
+        if self.summary.failures.len() < FAILURES_MAX {
+            let reason = reason.clone();
+            self.summary.failures.push(DeviceFailure { client, reason });
+        }
+        self.warn(client, reason);
+    }
+
     fn interrupted(&self) -> RunError {
         RunError::Interrupted {
             round: self.round,
@@ -1221,7 +1284,12 @@ impl Recorder {
                 )?;
                 let ok = outcome == Outcome::Ok;
                 self.show(Progress::ClientFinished { ok });
-                if !ok {
+                if matches!(outcome, Outcome::Late | Outcome::Unreachable)
+                    && let (Some(host), Some(hangs)) = (&mut self.host, &self.hangs)
+                {
+                    host.suspect(client, &detail, hangs);
+                }
+                if !ok && outcome != Outcome::Surplus {
                     let outcome = outcome.name();
                     self.show(Progress::Warning(format!(
                         "round {round}: client {client} is {outcome}: {detail}"
@@ -1299,9 +1367,8 @@ impl Recorder {
         }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
-        let ok = record.ok_count();
-        summary.updates_ok += u64::from(saturate(ok));
-        summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
+        summary.updates_ok += u64::from(saturate(record.ok_count()));
+        summary.updates_failed += u64::from(saturate(record.failed_count()));
         summary.updates_late += u64::from(saturate(record.late.len()));
         for LateRecord {
             client,
