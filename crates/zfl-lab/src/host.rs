@@ -24,6 +24,7 @@ use zfl_machine::{
 use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
 use zfl_net::counters::Traffic;
+use zfl_net::switch::PortOptions;
 use zfl_net::{AddressPlan, MacAddress, Network, NetworkError, NetworkOptions};
 use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
@@ -43,6 +44,9 @@ const CALLS_MAX: usize = 16;
 
 /// So long the coordinator is told that devices were stopped.
 const TELL_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Devices that may start at once where links are what takes the time.
+const STARTING_BEHIND_LINKS_MAX: usize = 64;
 
 /// So long devices that were late may take to show that they do not hang.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(25);
@@ -64,7 +68,10 @@ const INSTRUCTION_SHIFT: u8 = 7;
 pub struct FleetPlan {
     /// What each device is.
     pub devices: Vec<Kind>,
-    /// The seed of the MAC addresses.
+    /// What lies between each and the switch; the usual port where there is
+    /// none. A bridge has no such thing.
+    pub ports: Vec<PortOptions>,
+    /// The seed of the MAC addresses and of what links leave to chance.
     pub seed: u64,
     /// The coordinator's address on this host.
     pub coordinator: SocketAddr,
@@ -269,14 +276,23 @@ impl FleetHost {
         events: &broadcast::Sender<DeviceEvent>,
         losses: &mpsc::UnboundedSender<(u32, String)>,
     ) -> Result<Self, HostError> {
-        let settings = FleetSettings::default();
+        let mut settings = FleetSettings::default();
+        if plan
+            .ports
+            .iter()
+            .any(|port| *port != PortOptions::default())
+        {
+            // They wait for their links then, and not for processors.
+            settings.starting_max = settings.starting_max.max(STARTING_BEHIND_LINKS_MAX);
+        }
         let count = plan.devices.len();
         let addresses = AddressPlan::for_fleet(count)?;
         check_room(count)?;
         let debugger = debugger(&plan)?;
         let images = place_images(&plan)?;
         let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
-        let (wire, nics) = connect(network, addresses, plan.seed, plan.coordinator)?;
+        let ports = std::mem::take(&mut plan.ports);
+        let (wire, nics) = connect(network, addresses, ports, plan.seed, plan.coordinator)?;
         let http = http_client(plan.coordinator)?;
         let members = join(&http, &plan, &wire).await?;
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
@@ -563,12 +579,16 @@ fn place_images(plan: &FleetPlan) -> Result<Vec<PathBuf>, HostError> {
 fn connect(
     network: FleetNetwork,
     addresses: AddressPlan,
+    ports: Vec<PortOptions>,
     seed: u64,
     coordinator: SocketAddr,
 ) -> Result<(Wire, Vec<Nic>), HostError> {
     match network {
         FleetNetwork::Switch => {
-            let options = NetworkOptions::new(addresses, seed, coordinator);
+            let options = NetworkOptions {
+                ports,
+                ..NetworkOptions::new(addresses, seed, coordinator)
+            };
             let (network, ends) = Network::start(options)?;
             let nics = ends.into_iter().map(Nic::Socket).collect();
             Ok((Wire::Switch(network), nics))

@@ -1,6 +1,7 @@
 //! What passed through a port and what did not.
 
 use core::fmt;
+use core::time::Duration;
 
 /// Frames and their bytes (Ethernet header included, frame check sequence not).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,11 +41,17 @@ pub enum DropReason {
     DownlinkQueueFull,
     /// No device was attached to the port.
     Detached,
+    /// The link lost it.
+    Lost,
+    /// The link was down.
+    Outage,
+    /// Its packet is larger than the link's MTU.
+    TooLarge,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`DropCounters::iter`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Short,
         Self::Oversize,
         Self::Malformed,
@@ -54,6 +61,9 @@ impl DropReason {
         Self::UplinkQueueFull,
         Self::DownlinkQueueFull,
         Self::Detached,
+        Self::Lost,
+        Self::Outage,
+        Self::TooLarge,
     ];
 
     /// The reason as a word for tables and column names.
@@ -68,6 +78,9 @@ impl DropReason {
             Self::UplinkQueueFull => "uplink_queue_full",
             Self::DownlinkQueueFull => "downlink_queue_full",
             Self::Detached => "detached",
+            Self::Lost => "link_lost",
+            Self::Outage => "link_outage",
+            Self::TooLarge => "link_too_large",
         }
     }
 }
@@ -116,6 +129,23 @@ pub struct ConnectionCounters {
     pub failed: u64,
 }
 
+/// What one direction of a link did, by its model alone: link time is neither
+/// the host's nor the device's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// How long at least one frame was in the link: waited for its turn, was
+    /// sent, or was on its way. Counted when a frame enters, until it arrives.
+    pub busy: Duration,
+    /// How long frames were being sent, the lost ones and copies included.
+    pub airtime: Duration,
+    /// Copies that were delivered beside their frames.
+    pub duplicated: u64,
+    /// Frames that arrived with a bit changed.
+    pub corrupted: u64,
+    /// SYN segments whose segment size was lowered to what the MTU allows.
+    pub clamped: u64,
+}
+
 /// What one port has seen since the network started. Detaching and attaching
 /// the device does not reset it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,4 +161,8 @@ pub struct PortCounters {
     pub gateway_ignored: u64,
     /// Connections through the gateway.
     pub connections: ConnectionCounters,
+    /// The link from the device.
+    pub uplink: LinkCounters,
+    /// The link to the device.
+    pub downlink: LinkCounters,
 }

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
         Command::Console(console) => commands::console::console(&console),
         Command::Boards => commands::boards(),
+        Command::Links(links) => commands::links::links(&links),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),
         Command::Data(DataCommand::Fetch(fetch)) => commands::data::fetch(&fetch),

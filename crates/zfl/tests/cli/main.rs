@@ -9,6 +9,7 @@
 mod debugging;
 mod endings;
 mod faults;
+mod links;
 mod native;
 mod platforms;
 mod refusals;
