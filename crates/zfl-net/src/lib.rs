@@ -9,7 +9,8 @@
 //! * [`address`]: who has which IP and MAC address.
 //! * [`switch`]: a learning switch as a state machine over explicit time. Its
 //!   ports have a [`lane`] each way, a bounded queue with a [`link`] (where link
-//!   models belong), and [`counters`].
+//!   models belong), an [`observer`] of TCP at either end of it, and
+//!   [`counters`].
 //! * [`gateway`]: the coordinator's address on the network. It splices TCP
 //!   connections: of devices to the coordinator's socket on the host, of host
 //!   programs to devices, and nothing else.
@@ -30,6 +31,7 @@ pub mod gateway;
 pub mod lane;
 pub mod link;
 pub mod network;
+pub mod observer;
 mod poller;
 pub mod switch;
 pub mod time;
@@ -37,3 +39,4 @@ pub mod time;
 pub use address::{AddressPlan, MacAddress};
 pub use counters::{DropReason, PortCounters};
 pub use network::{Network, NetworkError, NetworkOptions};
+pub use observer::{RoundTrips, TcpCounters};
