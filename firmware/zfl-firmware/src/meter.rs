@@ -1,8 +1,9 @@
 //! What passes between the NIC's driver and the network stack.
 //!
 //! The stack keeps no statistics, so they are read off the frames: any driver
-//! can be wrapped in a [`Meter`]. A segment whose data ends at or before what
-//! its connection had already sent is a retransmission.
+//! can be wrapped in a [`Meter`]. A segment that holds anything that its
+//! connection had already sent is a retransmission (RFC 4898), as it is for the
+//! observers of `zfl-net`, against which these counts are held.
 
 /// Connections whose sequence numbers are followed at one time: more than
 /// the stack has sockets, the oldest gives way.
@@ -13,6 +14,8 @@ const PROTOCOL_TCP: u8 = 6;
 const ETHERNET_BYTES: usize = 14;
 const FLAG_FIN: u8 = 1;
 const FLAG_SYN: u8 = 2;
+/// Half of all sequence numbers.
+const HALF: u32 = 1 << 31;
 
 /// Totals since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,15 +119,19 @@ impl Tally {
         }
         let end = segment.sequence.wrapping_add(segment.length);
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == segment.key) {
-            // Sequence numbers wrap: what is less than half the circle ahead
-            // is new. A new connection may reuse the ports of an old one.
-            let ahead = end.wrapping_sub(flow.next);
-            let is_new = ahead != 0 && ahead < 1 << 31;
-            let is_restart = segment.is_first && ahead != 0;
-            if is_new || is_restart {
+            // A new connection may reuse the ports of an old one.
+            if segment.is_first && end != flow.next {
                 flow.next = end;
+                return false;
             }
-            return !(is_new || is_restart);
+            // Sequence numbers wrap: what is less than half the circle ahead
+            // is new, what is less than half behind was there.
+            if (1..HALF).contains(&end.wrapping_sub(flow.next)) {
+                let behind = flow.next.wrapping_sub(segment.sequence);
+                flow.next = end;
+                return (1..HALF).contains(&behind);
+            }
+            return true;
         }
         if let Some(flow) = self.flows.get_mut(self.oldest) {
             *flow = Flow {
@@ -295,6 +302,8 @@ mod tests {
             retransmitted(&[(1, 7, 0, FLAG_SYN), (1, 7, 0, FLAG_SYN)]),
             1
         );
+        // Half of it is new.
+        assert_eq!(retransmitted(&[(1, 100, 10, 0), (1, 105, 10, 0)]), 1);
     }
 
     #[test]

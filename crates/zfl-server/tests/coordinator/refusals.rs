@@ -160,7 +160,7 @@ async fn a_message_that_is_none_says_where() {
     binary(&|body| body.truncate(0), "ends after 0 bytes").await;
     binary(
         &|body| body.truncate(50),
-        "message ends after 50 bytes, its header needs 100",
+        "message ends after 50 bytes, its header needs 112",
     )
     .await;
     binary(&|body| body[0] = b'{', "byte 0: not a zfl message").await;
@@ -458,7 +458,7 @@ async fn a_longer_header_is_accepted() {
             UpdateHeader::HEADER_BYTES..UpdateHeader::HEADER_BYTES,
             [0xff; 100],
         );
-        body[6] = 200;
+        body[6] = 212;
         let answer = link.post_binary(body).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
