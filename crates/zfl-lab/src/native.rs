@@ -401,6 +401,7 @@ mod tests {
                 quorum: 4,
                 schedule: Schedule::Constant,
                 target_accuracy: None,
+                resume: None,
             },
             deadlines: Deadlines {
                 ready: day,

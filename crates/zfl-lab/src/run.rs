@@ -604,6 +604,7 @@ fn prepare(
             quorum: participation.quorum,
             schedule: task::schedule(experiment),
             target_accuracy: experiment.coordinator.target_accuracy,
+            resume: None,
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
@@ -990,7 +991,9 @@ impl Recorder {
                 let frames = self.host.as_ref().map(FleetHost::frames);
                 self.write_clients(round, &clients, frames.as_ref())?;
             }
-            Event::RoundCompleted { record, parameters } => {
+            Event::RoundCompleted {
+                record, parameters, ..
+            } => {
                 self.round_completed(record, &parameters).await?;
             }
         }

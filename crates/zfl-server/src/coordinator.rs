@@ -25,7 +25,7 @@ use crate::registry::{Client, Failure, LocalNumbers, OpenRound, State};
 use crate::selection::Draw;
 use crate::strategy::{Update, fed_avg};
 use crate::update::first_non_finite;
-use crate::{ClientRecord, Event, Outcome, RoundRecord, Schedule};
+use crate::{Carry, ClientRecord, Event, Outcome, Resume, RoundRecord, Schedule};
 
 /// Later than any round ends.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -65,6 +65,8 @@ pub struct Plan {
     /// The accuracy on the test set that ends the run once a round reaches it,
     /// whatever rounds are left.
     pub target_accuracy: Option<f64>,
+    /// Where the run goes on; `None` begins it with [`Plan::initial`].
+    pub resume: Option<Resume>,
 }
 
 /// The model before round 1.
@@ -445,8 +447,8 @@ impl Coordinator {
         self.run_after(std::future::ready(())).await
     }
 
-    /// As [`Coordinator::run`]; round 1 begins, and with it the time that
-    /// clients have to become ready, when `gathered` is over. Bound it.
+    /// As [`Coordinator::run`]; the first round begins, and with it the time
+    /// that clients have to become ready, when `gathered` is over. Bound it.
     ///
     /// # Errors
     /// When too few clients are left or too few updates arrive in time.
@@ -455,7 +457,38 @@ impl Coordinator {
         gathered: impl Future<Output = ()>,
     ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let plan = &self.shared.options.plan;
-        let mut global = match &plan.initial {
+        let (last, mut global) = match &plan.resume {
+            Some(resume) => (resume.round, Arc::clone(&resume.parameters)),
+            None => (0, self.begin().await?),
+        };
+        // Before the wait: who is lost meanwhile fails in the first round.
+        let mut selected = match last < plan.rounds {
+            true => self.select(last + 1)?,
+            false => return Ok(global),
+        };
+        gathered.await;
+        let ready_deadline = Instant::now() + self.shared.options.deadlines.ready;
+        for round in last + 1..=plan.rounds {
+            if round > last + 1 {
+                selected = self.select(round)?;
+            }
+            self.wait_until_ready(&selected, ready_deadline).await;
+            let accuracy;
+            (global, accuracy) = self.round(round, global, &selected).await?;
+            if plan
+                .target_accuracy
+                .is_some_and(|target| accuracy >= target)
+            {
+                break;
+            }
+        }
+        Ok(global)
+    }
+
+    /// The model before round 1, evaluated.
+    async fn begin(&self) -> Result<Arc<Vec<f32>>, CoordinatorError> {
+        let plan = &self.shared.options.plan;
+        let global = match &plan.initial {
             Initial::Given(parameters) => Arc::clone(parameters),
             Initial::Drawn(initialisation) => {
                 let model = &self.shared.model;
@@ -471,24 +504,6 @@ impl Coordinator {
             loss: evaluation.loss(),
             model_sha256: hash(&global),
         });
-        // Before the wait: who is lost meanwhile fails in round 1.
-        let mut selected = self.select(1)?;
-        gathered.await;
-        let ready_deadline = Instant::now() + self.shared.options.deadlines.ready;
-        for round in 1..=plan.rounds {
-            if round > 1 {
-                selected = self.select(round)?;
-            }
-            self.wait_until_ready(&selected, ready_deadline).await;
-            let accuracy;
-            (global, accuracy) = self.round(round, global, &selected).await?;
-            if plan
-                .target_accuracy
-                .is_some_and(|target| accuracy >= target)
-            {
-                break;
-            }
-        }
         Ok(global)
     }
 
@@ -607,6 +622,7 @@ impl Coordinator {
                 clients,
             },
             parameters: Arc::clone(&global),
+            carry: Carry::default(),
         });
         Ok((global, evaluation.accuracy()))
     }

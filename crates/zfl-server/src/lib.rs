@@ -26,6 +26,7 @@ mod json;
 mod local;
 mod payload;
 mod registry;
+mod resume;
 mod round;
 mod schedule;
 mod selection;
@@ -37,5 +38,6 @@ pub use coordinator::{
 };
 pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
 pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound, LocalUpdate};
+pub use resume::{Carry, Resume};
 pub use round::{ClientRecord, Event, Outcome, RoundRecord};
 pub use schedule::Schedule;

@@ -161,5 +161,7 @@ pub enum Event {
         record: RoundRecord,
         /// The new global model.
         parameters: std::sync::Arc<Vec<f32>>,
+        /// What the next round takes over besides.
+        carry: crate::Carry,
     },
 }

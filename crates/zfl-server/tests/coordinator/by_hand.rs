@@ -89,6 +89,7 @@ async fn the_documented_session_works() {
             quorum: 1,
             schedule: Schedule::Constant,
             target_accuracy: None,
+            resume: None,
         },
         deadlines: Deadlines {
             ready: NEVER,

@@ -114,6 +114,7 @@ pub(crate) fn options(client_count: u32) -> Options {
             quorum: client_count,
             schedule: Schedule::Constant,
             target_accuracy: None,
+            resume: None,
         },
         deadlines: Deadlines {
             ready: NEVER,
