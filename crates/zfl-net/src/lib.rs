@@ -14,6 +14,7 @@
 //! * [`gateway`]: the coordinator's address on the network. It splices TCP
 //!   connections: of devices to the coordinator's socket on the host, of host
 //!   programs to devices, and nothing else.
+//! * [`capture`]: what passes the devices' ports, in files for Wireshark.
 //! * [`network`]: the thread that moves real bytes through both. Needs no
 //!   privileges.
 //! * [`bridge`]: the other way to connect a fleet, for those who want to look
@@ -25,6 +26,7 @@
 
 pub mod address;
 pub mod bridge;
+pub mod capture;
 pub mod counters;
 pub mod frame;
 pub mod gateway;
@@ -37,6 +39,7 @@ pub mod switch;
 pub mod time;
 
 pub use address::{AddressPlan, MacAddress};
+pub use capture::{Capture, CaptureError, CaptureOptions, CaptureReport};
 pub use counters::{DropReason, PortCounters};
 pub use network::{Network, NetworkError, NetworkOptions};
 pub use observer::{RoundTrips, TcpCounters};

@@ -310,12 +310,16 @@ impl Network {
     }
 
     /// Stops the network: all connections are closed, the devices' ends go
-    /// silent. Takes no longer than the thread's turn.
+    /// silent. Takes no longer than the thread's turn. Returns what each
+    /// device's port has seen.
     ///
     /// # Errors
     /// When the network had failed before.
-    pub fn shutdown(mut self) -> Result<(), NetworkError> {
-        self.stop()
+    pub fn shutdown(mut self) -> Result<Vec<PortCounters>, NetworkError> {
+        self.stop()?;
+        Ok((0..self.devices())
+            .filter_map(|device| self.counters(device))
+            .collect())
     }
 
     fn check(&self, device: usize) -> Result<(), NetworkError> {

@@ -88,10 +88,10 @@ pub enum Direction {
     ToDevice,
 }
 
-/// A frame at the device's end of a port.
+/// A frame as its sender, the device or the switch, puts it into a link.
 #[derive(Clone, Copy, Debug)]
 pub struct TapEvent<'f> {
-    /// When it was there.
+    /// When that was.
     pub at: NetworkTime,
     /// The port.
     pub port: usize,
@@ -99,8 +99,7 @@ pub struct TapEvent<'f> {
     pub direction: Direction,
     /// The frame.
     pub frame: &'f [u8],
-    /// Why it goes no further. One to the device was dropped before it got
-    /// there.
+    /// Why it does not come out at the other end, where that is known by then.
     pub dropped: Option<DropReason>,
 }
 
@@ -242,9 +241,8 @@ impl Switch {
         }
     }
 
-    /// Shows the frames of these ports to `tap` from now on: what their devices
-    /// send, what is handed to them, and what is dropped in between, but for
-    /// frames on their way when a device is detached.
+    /// Shows the frames of these ports to `tap` from now on, in the order in
+    /// which they are sent.
     pub fn set_tap(&mut self, ports: impl IntoIterator<Item = usize>, tap: FrameTap) {
         self.tap = Some(tap);
         for port in ports {
@@ -379,21 +377,16 @@ impl Switch {
         let frame = slot.lanes.as_mut()?.downlink.pop(now)?;
         slot.counters.to_device.add(frame.len());
         slot.at_device.received(&frame, now);
-        self.show(TapEvent {
-            at: now,
-            port,
-            direction: Direction::ToDevice,
-            frame: &frame,
-            dropped: None,
-        });
         Some(frame)
     }
 
     /// Takes the next frame for a port's device, which cannot be handed to it.
     pub fn discard(&mut self, port: usize, now: NetworkTime) {
         let lanes = self.ports.get_mut(port).map(|slot| &mut slot.lanes);
-        if let Some(frame) = lanes.and_then(|lanes| lanes.as_mut()?.downlink.pop(now)) {
-            self.drop_on_the_way(port, &frame, now, DropReason::NoBuffers);
+        if let Some(Some(lanes)) = lanes
+            && lanes.downlink.pop(now).is_some()
+        {
+            self.count_drop(port, DropReason::NoBuffers);
         }
     }
 
@@ -486,29 +479,26 @@ impl Switch {
         };
         slot.counters.from_switch.add(frame.len());
         slot.at_switch.sent(&frame, now);
-        if let Err(frame) = lanes.downlink.push(frame, now) {
-            self.drop_on_the_way(to, &frame, now, DropReason::DownlinkQueueFull);
+        let shown = slot.is_tapped.then(|| frame.clone());
+        let pushed = lanes.downlink.push(frame, now);
+        let refusal = pushed.is_err().then_some(DropReason::DownlinkQueueFull);
+        if let Some(reason) = refusal {
+            self.count_drop(to, reason);
+        }
+        if let Some(frame) = shown {
+            self.show(TapEvent {
+                at: now,
+                port: to,
+                direction: Direction::ToDevice,
+                frame: &frame,
+                dropped: refusal,
+            });
         }
         self.touch(to);
     }
 
-    /// Counts and shows a frame to a device that does not get there.
-    fn drop_on_the_way(&mut self, port: usize, frame: &[u8], now: NetworkTime, reason: DropReason) {
-        self.count_drop(port, reason);
-        self.show(TapEvent {
-            at: now,
-            port,
-            direction: Direction::ToDevice,
-            frame,
-            dropped: Some(reason),
-        });
-    }
-
     fn show(&mut self, event: TapEvent<'_>) {
-        let is_tapped = |slot: &Port| slot.is_tapped;
-        if let Some(tap) = &mut self.tap
-            && self.ports.get(event.port).is_some_and(is_tapped)
-        {
+        if let Some(tap) = &mut self.tap {
             tap(event);
         }
     }
@@ -859,7 +849,9 @@ mod tests {
     #[test]
     fn a_tap_sees_both_directions() {
         let (sender, events) = std::sync::mpsc::channel();
-        let mut switch = switch(options());
+        let mut options = options();
+        options.port.downlink.queue_bytes_max = FULL;
+        let mut switch = switch(options);
         let tap = move |event: TapEvent<'_>| {
             let seen = (event.port, event.direction, event.frame.len());
             let _ = sender.send((seen, event.dropped));
@@ -871,10 +863,6 @@ mod tests {
         for port in [1, 1, 2] {
             switch.receive_from_gateway(from_gateway(port), now);
         }
-        for port in [1, 2] {
-            assert!(switch.pop(port, now).is_some());
-        }
-        switch.discard(1, now);
         let seen: Vec<_> = events.try_iter().collect();
         let (from, to) = (Direction::FromDevice, Direction::ToDevice);
         assert_eq!(
@@ -883,8 +871,23 @@ mod tests {
                 ((0, from, 20), Some(DropReason::Malformed)),
                 ((0, from, 60), None),
                 ((1, to, FULL), None),
-                ((1, to, FULL), Some(DropReason::NoBuffers)),
+                ((1, to, FULL), Some(DropReason::DownlinkQueueFull)),
             ]
+        );
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_handed_over_is_a_drop() {
+        let mut switch = switch(options());
+        let now = NetworkTime::from_millis(9);
+        switch.receive_from_gateway(from_gateway(1), now);
+        switch.discard(1, now);
+        assert_eq!(switch.pop(1, now), None);
+        let counters = switch.counters(1).unwrap();
+        assert_eq!(counters.drops.get(DropReason::NoBuffers), 1);
+        assert_eq!(
+            (counters.from_switch.frames, counters.to_device.frames),
+            (1, 0)
         );
     }
 
