@@ -25,6 +25,7 @@ pub mod probe;
 mod records;
 pub mod run;
 pub mod size;
+mod state;
 pub mod task;
 
 pub use records::RecordError;

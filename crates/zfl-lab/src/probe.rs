@@ -144,6 +144,7 @@ pub async fn probe(
 ) -> Result<Probed, ProbeError> {
     let experiment = alone(&experiment, samples, group);
     let context = Context {
+        is_resumed: false,
         folder: folder.clone(),
         search_path: context.search_path,
         clients: None,

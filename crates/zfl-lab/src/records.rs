@@ -10,19 +10,37 @@
 //! | `console/` | every byte of every device |
 //! | `checkpoints/` | the global model after each round, safetensors |
 //! | `firmware/` | the images that ran |
+//! | `state.json`, `state.synced.json` | what it takes to go on ([`crate::state`]) |
+//! | `interrupted.jsonl` | events of rounds that were cut off and played again |
+//! | `attempt-N/` | what devices printed before the run was resumed for the Nth time |
 //!
 //! The rows of a round are written and flushed when they are known: what happened before a run
 //! was ended is there whatever ended it.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zfl_proto::Token;
+use zfl_server::Secrets;
 use zfl_server::checkpoint::CheckpointError;
+
+use crate::run::RunError;
+use crate::state::{self, Extent, ResumeError, State, StateKeeper};
+
+const ROUNDS: &str = "rounds.csv";
+const CLIENTS: &str = "clients.csv";
+const EVENTS: &str = "events.jsonl";
+const CONSOLE: &str = "console";
+/// The outcome of a run with all its rounds.
+pub(crate) const COMPLETED: &str = "completed";
+const EXPERIMENT: &str = "experiment.toml";
+const INTERRUPTED: &str = "interrupted.jsonl";
+const SUMMARY: &str = "summary.json";
+const TOKENS: &str = "tokens.csv";
 
 /// Why a run's folder cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -112,13 +130,102 @@ pub(crate) struct ClientRow<'a> {
     pub(crate) detail: &'a str,
 }
 
+/// A record that only grows, and knows its length and checksum.
+struct Record {
+    file: File,
+    bytes: u64,
+    hasher: crc32fast::Hasher,
+}
+
+impl Record {
+    /// A record that holds nothing yet.
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::create(path)?,
+            bytes: 0,
+            hasher: crc32fast::Hasher::new(),
+        })
+    }
+
+    /// The record as it was; `rest` is given what was written since.
+    fn reopen(path: &Path, extent: Extent, rest: &mut dyn Write) -> io::Result<Self> {
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        file.seek(SeekFrom::Start(extent.bytes))?;
+        io::copy(&mut file, rest)?;
+        file.set_len(extent.bytes)?;
+        file.seek(SeekFrom::Start(extent.bytes))?;
+        Ok(Self {
+            file,
+            bytes: extent.bytes,
+            hasher: crc32fast::Hasher::new_with_initial_len(extent.crc32, extent.bytes),
+        })
+    }
+
+    fn extent(&self) -> Extent {
+        Extent {
+            bytes: self.bytes,
+            crc32: self.hasher.clone().finalize(),
+        }
+    }
+}
+
+impl Write for Record {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..count).unwrap_or_default());
+        self.bytes += u64::try_from(count).unwrap_or(u64::MAX);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The file of events of rounds that were cut off; it is there once it holds
+/// one.
+struct Interrupted {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Interrupted {
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+}
+
+impl Write for Interrupted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::options().append(true).create(true).open(&self.path)?,
+        };
+        self.file.insert(file).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The open folder of a run.
 pub(crate) struct RunFolder {
     path: PathBuf,
     began: Instant,
-    rounds: csv::Writer<File>,
-    clients: csv::Writer<File>,
-    events: File,
+    /// Host time of the run before it was resumed.
+    seconds_before: f64,
+    rounds: csv::Writer<Record>,
+    clients: csv::Writer<Record>,
+    events: Record,
+    keeper: StateKeeper,
+    /// Held as long as the run goes on.
+    _lock: File,
 }
 
 impl RunFolder {
@@ -135,42 +242,124 @@ impl RunFolder {
 
     /// Makes the folder with its sub-folders and writes the experiment.
     pub(crate) fn create(path: &Path, experiment_toml: &str) -> Result<Self, RecordError> {
-        let write = |path: PathBuf| {
-            move |source| RecordError::Write {
-                path: path.clone(),
-                source,
-            }
-        };
         Self::check_free(path)?;
-        for folder in ["console", "checkpoints", "firmware"] {
-            let folder = path.join(folder);
-            std::fs::create_dir_all(&folder).map_err(write(folder))?;
-        }
-        let experiment = path.join("experiment.toml");
-        std::fs::write(&experiment, experiment_toml).map_err(write(experiment))?;
+        make_folders(path)?;
+        let experiment = path.join(EXPERIMENT);
+        std::fs::write(&experiment, experiment_toml).map_err(write_error(&experiment))?;
         let open = |name: &str| {
             let path = path.join(name);
-            File::create(&path).map_err(write(path))
+            Record::create(&path).map_err(write_error(&path))
         };
+        let lock = File::open(&experiment).map_err(write_error(&experiment))?;
+        // It is new: nobody else can hold it.
+        let _ = lock.try_lock();
         Ok(Self {
             path: path.to_owned(),
             began: Instant::now(),
-            rounds: csv::Writer::from_writer(open("rounds.csv")?),
-            clients: csv::Writer::from_writer(open("clients.csv")?),
-            events: open("events.jsonl")?,
+            seconds_before: 0.0,
+            rounds: csv::Writer::from_writer(open(ROUNDS)?),
+            clients: csv::Writer::from_writer(open(CLIENTS)?),
+            events: open(EVENTS)?,
+            keeper: StateKeeper::new(),
+            _lock: lock,
         })
+    }
+
+    /// Opens the folder of a run that was cut off, as it was when its last round
+    /// was over, and that state: `None` where no round was.
+    ///
+    /// Rows of a round that was cut off go, as it is played again; its events
+    /// move to `interrupted.jsonl`, and what devices printed to a folder
+    /// `attempt-N`.
+    ///
+    /// # Errors
+    /// When there is no run, or one that is complete, goes on, or is damaged;
+    /// when something cannot be written.
+    pub(crate) fn resume(path: &Path) -> Result<(Self, Option<State>), RunError> {
+        let experiment = path.join(EXPERIMENT);
+        let lock = File::open(&experiment).map_err(|source| ResumeError::NoRun {
+            path: path.to_owned(),
+            source,
+        })?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(ResumeError::Busy {
+                    path: path.to_owned(),
+                }
+                .into());
+            }
+            Err(TryLockError::Error(source)) => return Err(write_error(&experiment)(source).into()),
+        }
+        if is_complete(path) {
+            return Err(ResumeError::Complete {
+                path: path.to_owned(),
+            }
+            .into());
+        }
+        let state = state::latest(path)?;
+        make_folders(path)?;
+        set_aside(path)?;
+        let open = |name: &str, rest: &mut dyn Write| {
+            let extent = state
+                .as_ref()
+                .and_then(|state| state.records.get(name).copied());
+            let path = path.join(name);
+            Record::reopen(&path, extent.unwrap_or_default(), rest).map_err(write_error(&path))
+        };
+        // Only the first row has a header before it.
+        let table = |record: Record| {
+            csv::WriterBuilder::new()
+                .has_headers(record.bytes == 0)
+                .from_writer(record)
+        };
+        let mut interrupted = Interrupted::new(path.join(INTERRUPTED));
+        let folder = Self {
+            path: path.to_owned(),
+            began: Instant::now(),
+            seconds_before: state.as_ref().map_or(0.0, |state| state.host_seconds),
+            rounds: table(open(ROUNDS, &mut io::sink())?),
+            clients: table(open(CLIENTS, &mut io::sink())?),
+            events: open(EVENTS, &mut interrupted)?,
+            keeper: StateKeeper::new(),
+            _lock: lock,
+        };
+        Ok((folder, state))
+    }
+
+    /// Writes down what it takes to go on from here; `is_last`: nothing follows.
+    pub(crate) fn keep(&mut self, mut state: State, is_last: bool) -> Result<(), RecordError> {
+        state.host_seconds = self.host_seconds();
+        let mut files = Vec::new();
+        for (name, extent) in [
+            (ROUNDS, self.rounds.get_ref().extent()),
+            (CLIENTS, self.clients.get_ref().extent()),
+            (EVENTS, self.events.extent()),
+        ] {
+            files.push(self.path.join(name));
+            state.records.insert(name.to_owned(), extent);
+        }
+        if state.model_round > 0 {
+            let path = self.checkpoint_path(state.model_round);
+            let extent = state::extent_of(&path, u64::MAX).map_err(write_error(&path))?;
+            let name = path.strip_prefix(&self.path).unwrap_or(&path);
+            state.records.insert(name.display().to_string(), extent);
+            files.push(path);
+        }
+        self.keeper.write(&self.path, &state, &files, is_last)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Host time since the run began, without the time that it did not run.
     pub(crate) fn host_seconds(&self) -> f64 {
-        self.began.elapsed().as_secs_f64()
+        self.seconds_before + self.began.elapsed().as_secs_f64()
     }
 
     pub(crate) fn round(&mut self, row: &RoundRow<'_>) -> Result<(), RecordError> {
-        append(&mut self.rounds, [row], || self.path.join("rounds.csv"))
+        append(&mut self.rounds, [row], || self.path.join(ROUNDS))
     }
 
     /// Writes the rows of a round.
@@ -178,7 +367,7 @@ impl RunFolder {
         &mut self,
         rows: impl IntoIterator<Item = ClientRow<'a>>,
     ) -> Result<(), RecordError> {
-        append(&mut self.clients, rows, || self.path.join("clients.csv"))
+        append(&mut self.clients, rows, || self.path.join(CLIENTS))
     }
 
     /// Writes the clients' secrets, readable by the owner alone.
@@ -187,7 +376,7 @@ impl RunFolder {
         fleet_key: Token,
         tokens: &[(u32, Token)],
     ) -> Result<(), RecordError> {
-        let path = self.path.join("tokens.csv");
+        let path = self.path.join(TOKENS);
         let mut text = format!("client,token\nfleet,{fleet_key}\n");
         for (client, token) in tokens {
             text.push_str(&format!("{client},{token}\n"));
@@ -199,6 +388,49 @@ impl RunFolder {
             .open(&path)
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(|source| RecordError::Write { path, source })
+    }
+
+    /// The secrets of a run whose clients others bring; `None` where it has
+    /// none.
+    ///
+    /// # Errors
+    /// Which line of `tokens.csv` is none of its.
+    pub(crate) fn read_tokens(folder: &Path) -> Result<Option<Secrets>, ResumeError> {
+        let damaged = |reason| ResumeError::Damaged {
+            path: folder.to_owned(),
+            reason,
+        };
+        let text = match std::fs::read_to_string(folder.join(TOKENS)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(damaged(format!("{TOKENS}: {error}"))),
+        };
+        let mut tokens = Vec::new();
+        for (number, line) in (1..).zip(text.lines()).skip(1) {
+            // The fleet key, then a token for each client.
+            let expected = match tokens.len() {
+                0 => "fleet".to_owned(),
+                count => (count - 1).to_string(),
+            };
+            let token = line
+                .strip_prefix(&*expected)
+                .and_then(|rest| rest.strip_prefix(',')?.parse().ok());
+            match token {
+                Some(token) => tokens.push(token),
+                None => {
+                    return Err(damaged(format!(
+                        "{TOKENS}, line {number}: expected `{expected},` and 32 hexadecimal digits"
+                    )));
+                }
+            }
+        }
+        match tokens.split_first() {
+            Some((fleet_key, clients)) => Ok(Some(Secrets {
+                fleet_key: *fleet_key,
+                clients: clients.to_vec(),
+            })),
+            None => Err(damaged(format!("{TOKENS} holds no token"))),
+        }
     }
 
     /// Writes an event: `fields` and the host time since the run began.
@@ -227,7 +459,7 @@ impl RunFolder {
                 self.events.write_all(&line)
             });
         written.map_err(|source| RecordError::Write {
-            path: self.path.join("events.jsonl"),
+            path: self.path.join(EVENTS),
             source,
         })
     }
@@ -239,7 +471,7 @@ impl RunFolder {
     }
 
     pub(crate) fn summary(&self, summary: &impl Serialize) -> Result<(), RecordError> {
-        let path = self.path.join("summary.json");
+        let path = self.path.join(SUMMARY);
         let written = serde_json::to_string_pretty(summary)
             .map_err(io::Error::from)
             .and_then(|text| std::fs::write(&path, text + "\n"));
@@ -247,8 +479,50 @@ impl RunFolder {
     }
 }
 
+fn write_error(path: &Path) -> impl Fn(io::Error) -> RecordError {
+    move |source| RecordError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn make_folders(path: &Path) -> Result<(), RecordError> {
+    for folder in [CONSOLE, "checkpoints", "firmware"] {
+        let folder = path.join(folder);
+        std::fs::create_dir_all(&folder).map_err(write_error(&folder))?;
+    }
+    Ok(())
+}
+
+/// Whether a run has all its rounds.
+fn is_complete(folder: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Ended {
+        outcome: String,
+    }
+    let summary = std::fs::read(folder.join(SUMMARY)).unwrap_or_default();
+    serde_json::from_slice(&summary).is_ok_and(|ended: Ended| ended.outcome == COMPLETED)
+}
+
+/// Puts what devices printed where those that start again do not write.
+fn set_aside(folder: &Path) -> Result<(), RecordError> {
+    let console = folder.join(CONSOLE);
+    let mut entries = std::fs::read_dir(&console).map_err(write_error(&console))?;
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    let attempt = (1u32..)
+        .map(|number| folder.join(format!("attempt-{number}")))
+        .find(|attempt| !attempt.exists())
+        .unwrap_or_else(|| folder.join("attempt"));
+    std::fs::create_dir(&attempt)
+        .and_then(|()| std::fs::rename(&console, attempt.join(CONSOLE)))
+        .and_then(|()| std::fs::create_dir(&console))
+        .map_err(write_error(&attempt))
+}
+
 fn append(
-    writer: &mut csv::Writer<File>,
+    writer: &mut csv::Writer<Record>,
     rows: impl IntoIterator<Item = impl Serialize>,
     path: impl Fn() -> PathBuf,
 ) -> Result<(), RecordError> {

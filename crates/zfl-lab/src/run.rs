@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::pin;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -24,8 +24,8 @@ use zfl_net::bridge::Bridge;
 use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_server::{
-    ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options, Outcome,
-    Plan, RoundRecord, checkpoint,
+    Carry, ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options,
+    Outcome, Plan, Resume, RoundRecord, Secrets, checkpoint,
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
@@ -35,8 +35,10 @@ use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
 use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
-use crate::records::{ClientRow, RecordError, RoundRow, RunFolder};
+use crate::records::{COMPLETED, ClientRow, RecordError, RoundRow, RunFolder};
 use crate::size::arena_size;
+pub use crate::state::ResumeError;
+use crate::state::State;
 use crate::task::{self, TaskError};
 
 /// Events of devices that may wait to be recorded.
@@ -44,8 +46,11 @@ const DEVICE_EVENTS_MAX: usize = 8192;
 
 /// What a run needs besides its experiment.
 pub struct Context {
-    /// The run's folder; it must not exist, or be empty.
+    /// The run's folder; it must not exist, or be empty, unless the run in it
+    /// is resumed.
     pub folder: PathBuf,
+    /// Goes on with the run in the folder, which is one of this experiment.
+    pub is_resumed: bool,
     /// Where data sets are looked for.
     pub search_path: SearchPath,
     /// How many clients there are; `None`: as many as the experiment's fleet
@@ -93,6 +98,13 @@ pub enum Progress {
         count: u32,
         /// Of how many.
         of: u32,
+    },
+    /// The run goes on after this round.
+    Resumed {
+        /// The last round that is over.
+        round: u32,
+        /// Accuracy on the test set after it.
+        accuracy: f64,
     },
     /// The model before training.
     Initial {
@@ -185,6 +197,12 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// The run in the folder cannot go on.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    /// The model that it would go on with cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::LoadError),
     /// The run's folder cannot be written.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -203,9 +221,25 @@ pub enum RunError {
     CutOff(#[from] tokio::task::JoinError),
 }
 
+impl RunError {
+    /// Whether the run in the folder can be resumed, as it began and what ended
+    /// it may be over: an interruption, a full disk, a round without a quorum.
+    pub const fn can_go_on(&self) -> bool {
+        match self {
+            Self::Interrupted { .. } => true,
+            Self::Record(error) => !matches!(error, RecordError::NotEmpty { .. }),
+            Self::Coordinator(error) => matches!(
+                error,
+                CoordinatorError::Quorum { .. } | CoordinatorError::TooFewClients { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// The end of a run, `summary.json`. All times are host time unless a name
 /// says otherwise.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// The experiment's name.
     pub name: String,
@@ -214,11 +248,13 @@ pub struct Summary {
     /// The run's folder.
     pub folder: PathBuf,
     /// zfl's version.
-    pub version: &'static str,
+    pub version: String,
     /// The run's seed.
     pub seed: u64,
     /// Rounds that were completed.
     pub rounds: u32,
+    /// After which rounds the run was resumed, in order.
+    pub resumed_after: Vec<u32>,
     /// Clients of the run.
     pub clients: u32,
     /// Devices whose memory is too small: they take no part.
@@ -232,6 +268,7 @@ pub struct Summary {
     /// Accuracy on the test set after the last round.
     pub accuracy: f64,
     /// Mean cross-entropy on the test set after the last round, in nats.
+    #[serde(deserialize_with = "finite_or_nan")]
     pub loss: f64,
     /// The round that reached `coordinator.target-accuracy`, if one did.
     pub target_accuracy_round: Option<u32>,
@@ -245,7 +282,8 @@ pub struct Summary {
     pub bytes_down: u64,
     /// Bytes of all updates' bodies.
     pub bytes_up: u64,
-    /// From the start of the run to its end.
+    /// From the start of the run to its end, without the time between a cut
+    /// and its resumption.
     pub host_seconds: f64,
     /// From the start of the run until every client had its data.
     pub ready_host_seconds: Option<f64>,
@@ -257,9 +295,14 @@ pub struct Summary {
     pub emulators: Option<EmulatorUsage>,
 }
 
+/// JSON has no number for a loss that is none.
+fn finite_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
 /// What has become of the devices of a fleet when its run ended, before they
 /// were stopped. Each device is counted once, besides in `fleet`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceCounts {
     /// All emulated devices of the experiment: the sum of those below.
     pub fleet: usize,
@@ -298,7 +341,7 @@ impl DeviceCounts {
 }
 
 /// A device that takes no part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misfit {
     /// Its client.
     pub client: u32,
@@ -307,7 +350,7 @@ pub struct Misfit {
 }
 
 /// What the emulators of a fleet used, in host time.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EmulatorUsage {
     /// Processor time of all, from boot to stop.
     pub cpu_seconds: f64,
@@ -340,20 +383,44 @@ pub async fn run(
         Some(fleet) => groups(experiment, &fleet.firmware)?,
         None => Vec::new(),
     };
-    RunFolder::check_free(&context.folder)?;
-    let client_count = context.clients.unwrap_or(experiment.fleet_size());
-    let native = match context.clients {
+    let mut resumed = match context.is_resumed {
+        true => Some(Resumed::open(&context)?),
+        false => {
+            RunFolder::check_free(&context.folder)?;
+            None
+        }
+    };
+    let elsewhere = resumed.as_ref().and_then(Resumed::clients_elsewhere);
+    let clients = context
+        .clients
+        .or(elsewhere.filter(|_| experiment.fleet.is_empty()));
+    let client_count = clients.unwrap_or(experiment.fleet_size());
+    let native = match clients {
         Some(_) => Vec::new(),
         None => experiment.native_clients(),
     };
     let native_count = native.iter().map(|range| range.end - range.start).sum();
     let remote_count = client_count.saturating_sub(native_count);
+    if let Some(tokens) = elsewhere.filter(|tokens| *tokens != remote_count) {
+        return Err(ResumeError::Damaged {
+            path: context.folder,
+            reason: format!("tokens of {tokens} clients for {remote_count}"),
+        }
+        .into());
+    }
     let Prepared {
         coordinator,
         mut events,
         misfits,
         parts,
-    } = prepare(experiment, client_count, native, &groups, &context)?;
+    } = prepare(
+        experiment,
+        client_count,
+        native,
+        &groups,
+        &context,
+        resumed.as_mut(),
+    )?;
     let devices = devices(groups, &misfits);
     if !devices.is_empty() {
         host::check_room(devices.len())?;
@@ -374,7 +441,13 @@ pub async fn run(
     };
     // Only now: a folder that is left behind would be in the way of the same
     // command once what was wrong is mended.
-    let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
+    let opened = match resumed {
+        Some(Resumed { folder, state, .. }) => (folder, state),
+        None => {
+            let folder = RunFolder::create(&context.folder, &experiment.to_toml())?;
+            (folder, None)
+        }
+    };
     let model = *coordinator.model();
     let mut recorder = Recorder::new(
         experiment,
@@ -382,9 +455,16 @@ pub async fn run(
         client_count,
         remote_count.saturating_sub(saturate(misfits.len())),
         model,
-        folder,
+        opened,
         progress,
     );
+    if context.is_resumed {
+        recorder.resumed()?;
+        if recorder.is_over() {
+            // It was cut off before it could say so.
+            return recorder.finish(&Ok(())).await;
+        }
+    }
     for misfit in &misfits {
         coordinator.client_lost(misfit.client, &misfit.reason);
         recorder.warn(misfit.client, misfit.reason.clone());
@@ -559,6 +639,63 @@ fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> Vec<Kind> {
     groups.into_iter().flat_map(of_group).collect()
 }
 
+/// A run that goes on.
+struct Resumed {
+    folder: RunFolder,
+    /// `None`: no round was over.
+    state: Option<State>,
+    /// Of a run whose clients others bring.
+    secrets: Option<Secrets>,
+}
+
+impl Resumed {
+    fn open(context: &Context) -> Result<Self, RunError> {
+        let secrets = RunFolder::read_tokens(&context.folder)?;
+        // With devices of its own it would wait for those of others, or the
+        // other way round.
+        if secrets.is_some() == context.fleet.is_some() {
+            return Err(ResumeError::OtherCommand {
+                path: context.folder.clone(),
+                command: match secrets {
+                    Some(_) => "serve",
+                    None => "run",
+                },
+            }
+            .into());
+        }
+        let (folder, state) = RunFolder::resume(&context.folder)?;
+        Ok(Self {
+            folder,
+            state,
+            secrets,
+        })
+    }
+
+    /// How many clients others bring.
+    fn clients_elsewhere(&self) -> Option<u32> {
+        let secrets = self.secrets.as_ref()?;
+        u32::try_from(secrets.clients.len()).ok()
+    }
+
+    /// Where the coordinator goes on.
+    fn resume(&mut self, model: &zfl_nn::Model) -> Result<Resume, RunError> {
+        let state = self.state.as_mut();
+        let model_round = state.as_ref().map_or(0, |state| state.model_round);
+        let parameters = match model_round {
+            0 => None,
+            round => Some(checkpoint::load(&self.folder.checkpoint_path(round), model)?.into()),
+        };
+        Ok(Resume {
+            round: state.as_ref().map_or(0, |state| state.round),
+            parameters,
+            carry: state
+                .map(|state| std::mem::take(&mut state.carry))
+                .unwrap_or_default(),
+            secrets: self.secrets.take(),
+        })
+    }
+}
+
 /// What a run begins with.
 struct Prepared {
     coordinator: Coordinator,
@@ -575,6 +712,7 @@ fn prepare(
     native: Vec<Range<u32>>,
     groups: &[Group],
     context: &Context,
+    resumed: Option<&mut Resumed>,
 ) -> Result<Prepared, RunError> {
     let data = load(experiment, &context.search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
@@ -593,6 +731,10 @@ fn prepare(
         });
     }
     let parts = parts(experiment, &task, context)?;
+    let resume = match resumed {
+        Some(resumed) => Some(resumed.resume(&task.model)?),
+        None => None,
+    };
     let options = Options {
         plan: Plan {
             seed: experiment.seed,
@@ -604,7 +746,7 @@ fn prepare(
             quorum: participation.quorum,
             schedule: task::schedule(experiment),
             target_accuracy: experiment.coordinator.target_accuracy,
-            resume: None,
+            resume,
         },
         deadlines: Deadlines {
             ready: experiment.deadlines.boot + experiment.deadlines.ready,
@@ -802,6 +944,8 @@ struct Recorder {
     rounds: u32,
     target_accuracy: Option<f64>,
     round: u32,
+    /// The round whose checkpoint is the global model; 0: none yet.
+    model_round: u32,
     provisioned: u32,
     /// What the clients of each entry of the fleet cost.
     parts: Vec<Part>,
@@ -815,6 +959,8 @@ struct Recorder {
     /// Processor time of all emulators when the round began.
     cpu_seconds: f64,
     cpu_seconds_rounds: f64,
+    /// What emulators used before the run was resumed.
+    used_before: EmulatorUsage,
 }
 
 impl Recorder {
@@ -824,19 +970,23 @@ impl Recorder {
         clients: u32,
         remote: u32,
         model: zfl_nn::Model,
-        folder: RunFolder,
+        (folder, state): (RunFolder, Option<State>),
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Self {
         let parameters = saturate(model.parameter_count());
+        let round = state.as_ref().map_or(0, |state| state.round);
+        let model_round = state.as_ref().map_or(0, |state| state.model_round);
+        let summary = state.map(|state| state.summary).unwrap_or_default();
+        let used_before = summary.emulators.clone().unwrap_or_default();
         Self {
             summary: Summary {
                 name: experiment.name.clone(),
                 folder: folder.path().to_owned(),
-                version: env!("CARGO_PKG_VERSION"),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
                 seed: experiment.seed,
                 clients,
                 parameters,
-                ..Summary::default()
+                ..summary
             },
             folder,
             progress,
@@ -845,7 +995,8 @@ impl Recorder {
             remote,
             rounds: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
-            round: 0,
+            round,
+            model_round,
             provisioned: 0,
             parts,
             epochs: experiment.training.epochs,
@@ -853,8 +1004,34 @@ impl Recorder {
             frames: BTreeMap::new(),
             reported: BTreeMap::new(),
             cpu_seconds: 0.0,
-            cpu_seconds_rounds: 0.0,
+            cpu_seconds_rounds: used_before.cpu_seconds_rounds,
+            used_before,
         }
+    }
+
+    fn is_resumed(&self) -> bool {
+        !self.summary.resumed_after.is_empty()
+    }
+
+    /// The run goes on.
+    fn resumed(&mut self) -> Result<(), RecordError> {
+        let (round, accuracy) = (self.round, self.summary.accuracy);
+        self.summary.resumed_after.push(round);
+        self.folder
+            .event("resumed", &json!({ "after_round": round }))?;
+        self.show(Progress::Resumed { round, accuracy });
+        Ok(())
+    }
+
+    /// Writes down what it takes to go on after the round.
+    fn keep(&mut self, carry: Carry) -> Result<(), RecordError> {
+        let state = State::new(self.round, self.model_round, self.summary.clone(), carry);
+        self.folder.keep(state, self.is_over())
+    }
+
+    /// No round follows.
+    fn is_over(&self) -> bool {
+        self.round >= self.rounds || self.summary.target_accuracy_round.is_some()
     }
 
     fn show(&self, progress: Progress) {
@@ -864,9 +1041,15 @@ impl Recorder {
 
     /// The run begins, and nobody can join it.
     fn began(&mut self) {
-        self.summary.ready_host_seconds = Some(self.folder.host_seconds());
+        self.all_ready();
         let folder = self.folder.path().to_owned();
         self.show(Progress::Began { folder });
+    }
+
+    /// All clients have their data, for the first time.
+    fn all_ready(&mut self) {
+        let now = self.folder.host_seconds();
+        self.summary.ready_host_seconds.get_or_insert(now);
     }
 
     /// The run can be joined. `with_secrets`: others bring the clients, and
@@ -877,7 +1060,7 @@ impl Recorder {
         coordinator: &Coordinator,
         with_secrets: bool,
     ) -> Result<(), RecordError> {
-        if with_secrets {
+        if with_secrets && !self.is_resumed() {
             let tokens = coordinator.tokens();
             self.folder.tokens(coordinator.fleet_key(), &tokens)?;
         }
@@ -932,7 +1115,7 @@ impl Recorder {
             Event::ClientProvisioned { client } => {
                 self.provisioned += 1;
                 if self.provisioned == self.remote {
-                    self.summary.ready_host_seconds = Some(self.folder.host_seconds());
+                    self.all_ready();
                 }
                 self.folder
                     .event("client-provisioned", &json!({ "client": client }))?;
@@ -992,9 +1175,12 @@ impl Recorder {
                 self.write_clients(round, &clients, frames.as_ref())?;
             }
             Event::RoundCompleted {
-                record, parameters, ..
+                record,
+                parameters,
+                carry,
             } => {
                 self.round_completed(record, &parameters).await?;
+                self.keep(carry)?;
             }
         }
         Ok(())
@@ -1017,7 +1203,13 @@ impl Recorder {
             qemu_cpu_seconds = Some(now - self.cpu_seconds);
             self.cpu_seconds_rounds += now - self.cpu_seconds;
             self.cpu_seconds = now;
+            self.summary.emulators = Some(EmulatorUsage {
+                cpu_seconds: self.used_before.cpu_seconds + now,
+                cpu_seconds_rounds: self.cpu_seconds_rounds,
+                ..self.used_before.clone()
+            });
         }
+        self.model_round = record.round;
         let path = self.folder.checkpoint_path(record.round);
         checkpoint::save(&path, &self.model, parameters, record.round)
             .map_err(RecordError::Checkpoint)?;
@@ -1147,7 +1339,7 @@ impl Recorder {
         }
         self.summary.host_seconds = self.folder.host_seconds();
         self.summary.outcome = match ended {
-            Ok(()) => "completed".to_owned(),
+            Ok(()) => COMPLETED.to_owned(),
             Err(error) => error.to_string(),
         };
         self.folder
@@ -1161,7 +1353,7 @@ impl Recorder {
         let pss: Vec<u64> = usage.iter().map(|usage| usage.pss_bytes_max).collect();
         let updates = self.summary.updates_ok.max(1) as f64;
         EmulatorUsage {
-            cpu_seconds: cpu_seconds(usage),
+            cpu_seconds: self.used_before.cpu_seconds + cpu_seconds(usage),
             cpu_seconds_rounds: self.cpu_seconds_rounds,
             cpu_seconds_per_update: self.cpu_seconds_rounds / updates,
             pss_bytes_mean: pss.iter().sum::<u64>() / u64::from(saturate(pss.len()).max(1)),

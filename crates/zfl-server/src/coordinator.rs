@@ -361,12 +361,22 @@ impl Coordinator {
             ),
             None => (LocalNumbers::default(), None),
         };
+        let secrets = options.plan.resume.as_ref();
+        let secrets = secrets.and_then(|resume| resume.secrets.as_ref());
+        let mut tokens = secrets.map_or(&[][..], |secrets| &secrets.clients).iter();
+        let fleet_key = match secrets {
+            Some(secrets) => secrets.fleet_key,
+            None => draw_token()?,
+        };
         let remote = numbers
             .others(client_count)
             .map(|id| {
                 Ok(Client {
                     id,
-                    token: draw_token()?,
+                    token: match tokens.next() {
+                        Some(token) => *token,
+                        None => draw_token()?,
+                    },
                     board: String::new(),
                     endpoint: None,
                     joined: false,
@@ -379,7 +389,7 @@ impl Coordinator {
             options,
             model,
             shares: Box::new(shares),
-            fleet_key: draw_token()?,
+            fleet_key,
             state: Mutex::new(State {
                 remote,
                 local: numbers,
@@ -457,10 +467,20 @@ impl Coordinator {
         gathered: impl Future<Output = ()>,
     ) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let plan = &self.shared.options.plan;
-        let (last, mut global) = match &plan.resume {
-            Some(resume) => (resume.round, Arc::clone(&resume.parameters)),
-            None => (0, self.begin().await?),
+        let resume = plan.resume.as_ref();
+        let last = resume.map_or(0, |resume| resume.round);
+        let mut global = match resume.and_then(|resume| resume.parameters.as_ref()) {
+            Some(parameters) => Arc::clone(parameters),
+            None => self.initial()?,
         };
+        if last == 0 {
+            let evaluation = self.evaluate(&global).await?;
+            self.shared.tell(Event::Initial {
+                accuracy: evaluation.accuracy(),
+                loss: evaluation.loss(),
+                model_sha256: hash(&global),
+            });
+        }
         // Before the wait: who is lost meanwhile fails in the first round.
         let mut selected = match last < plan.rounds {
             true => self.select(last + 1)?,
@@ -485,26 +505,19 @@ impl Coordinator {
         Ok(global)
     }
 
-    /// The model before round 1, evaluated.
-    async fn begin(&self) -> Result<Arc<Vec<f32>>, CoordinatorError> {
+    /// The model before round 1.
+    fn initial(&self) -> Result<Arc<Vec<f32>>, CoordinatorError> {
         let plan = &self.shared.options.plan;
-        let global = match &plan.initial {
-            Initial::Given(parameters) => Arc::clone(parameters),
+        match &plan.initial {
+            Initial::Given(parameters) => Ok(Arc::clone(parameters)),
             Initial::Drawn(initialisation) => {
                 let model = &self.shared.model;
                 let mut parameters = vec![0.0; model.parameter_count()];
                 let mut stream = Stream::new(plan.seed, Purpose::InitialWeights, 0);
                 model.initialise(&mut parameters, *initialisation, &mut stream)?;
-                Arc::new(parameters)
+                Ok(Arc::new(parameters))
             }
-        };
-        let evaluation = self.evaluate(&global).await?;
-        self.shared.tell(Event::Initial {
-            accuracy: evaluation.accuracy(),
-            loss: evaluation.loss(),
-            model_sha256: hash(&global),
-        });
-        Ok(global)
+        }
     }
 
     async fn evaluate(&self, parameters: &Arc<Vec<f32>>) -> Result<Evaluation, CoordinatorError> {

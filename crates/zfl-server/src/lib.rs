@@ -38,6 +38,6 @@ pub use coordinator::{
 };
 pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
 pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound, LocalUpdate};
-pub use resume::{Carry, Resume};
+pub use resume::{Carry, Resume, Secrets};
 pub use round::{ClientRecord, Event, Outcome, RoundRecord};
 pub use schedule::Schedule;

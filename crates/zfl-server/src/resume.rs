@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use zfl_proto::Token;
 
 /// What the coordinator carries from round to round besides the round's number
 /// and the global model. A run that is resumed is given it back, and goes on
@@ -16,8 +17,21 @@ pub struct Carry {}
 pub struct Resume {
     /// The last round that is over; 0: none.
     pub round: u32,
-    /// The global model after it.
-    pub parameters: Arc<Vec<f32>>,
+    /// The global model after it; `None` where no round has changed that
+    /// before round 1.
+    pub parameters: Option<Arc<Vec<f32>>>,
     /// What was carried over from it.
     pub carry: Carry,
+    /// What the clients know already; `None` draws new tokens.
+    pub secrets: Option<Secrets>,
+}
+
+/// Secrets of a run whose clients come from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    /// Lets a fleet host bring devices.
+    pub fleet_key: Token,
+    /// The token of each client that is not played in this process, in the
+    /// order of their numbers.
+    pub clients: Vec<Token>,
 }

@@ -21,7 +21,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  zfl run examples/digits.toml\n  \
         zfl run examples/digits.toml --set rounds=5 --set training.epochs=1\n  \
         zfl run examples/mnist.toml --data-dir data --out runs/first\n  \
-        zfl run examples/mnist.toml --data-dir data --fidelity native")]
+        zfl run examples/mnist.toml --data-dir data --fidelity native\n  \
+        zfl run --resume runs/digits-001")]
     Run(RunArguments),
     /// The coordinator alone: others bring the devices.
     #[command(
@@ -101,15 +102,34 @@ pub(crate) struct ExperimentArguments {
     pub(crate) data: DataDir,
 }
 
+/// What is played: an experiment, or the rest of a run.
+#[derive(Args)]
+pub(crate) struct PlayArguments {
+    /// The experiment file (docs/experiment-file.md).
+    #[arg(required_unless_present = "resume")]
+    pub(crate) file: Option<PathBuf>,
+    /// Changes a key of the experiment, e.g. `training.epochs=1`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// The run's folder; else the next free runs/NAME-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Goes on with the run in this folder, which was cut off.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "sets", "out"])]
+    pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}
+
 #[derive(Args)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
-    pub(crate) experiment: ExperimentArguments,
+    pub(crate) play: PlayArguments,
     /// Folder of firmware images BOARD.elf that replace those zfl carries.
     #[arg(long, value_name = "DIR")]
     pub(crate) firmware_dir: Option<PathBuf>,
     /// Plays all clients on emulated machines, or natively: inside zfl.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "resume")]
     pub(crate) fidelity: Option<Fidelity>,
     #[command(flatten)]
     pub(crate) threads: Threads,
@@ -210,24 +230,24 @@ impl Threads {
 #[derive(Args)]
 pub(crate) struct ServeArguments {
     #[command(flatten)]
-    pub(crate) experiment: ExperimentArguments,
+    pub(crate) play: PlayArguments,
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
     /// Number of clients, in place of the experiment's fleet.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
     pub(crate) clients: Option<u32>,
     /// Number of rounds.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
     pub(crate) rounds: Option<u32>,
     /// Clients that are selected in each round.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
     pub(crate) clients_per_round: Option<u32>,
     /// Passes of a client over its share.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
     pub(crate) epochs: Option<u32>,
     /// Samples of a client between two steps.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
     pub(crate) batch_size: Option<u32>,
     #[command(flatten)]
     pub(crate) threads: Threads,

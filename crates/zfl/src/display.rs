@@ -78,6 +78,10 @@ impl Display {
                 bars.round.set_length(u64::from(*of));
                 bars.round.set_position(u64::from(*count));
             }
+            Progress::Resumed { round, accuracy } => {
+                bars.run.set_position(u64::from(*round));
+                bars.run.set_message(format!("accuracy {accuracy:.4}"));
+            }
             Progress::Initial { accuracy } => {
                 bars.run.set_message(format!("accuracy {accuracy:.4}"));
             }
@@ -102,6 +106,7 @@ impl Display {
         match progress {
             Progress::Listening { .. } => say!("{}", self.listening(progress)),
             Progress::Began { folder } => say!("{}", records_in(folder)),
+            Progress::Resumed { round, .. } => say!("goes on after round {round}"),
             Progress::Provisioned { count, of } if count == of => {
                 say!("all {of} clients have their data");
             }

@@ -55,6 +55,17 @@ impl Failure {
         Self::Run(text)
     }
 
+    /// Adds a line, where it is a text.
+    pub(crate) fn add(&mut self, line: &str) {
+        match self {
+            Self::Usage(text) | Self::Run(text) | Self::Interrupted(text) => {
+                text.push('\n');
+                text.push_str(line);
+            }
+            Self::Experiment(_) => {}
+        }
+    }
+
     /// Prints it; the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {

@@ -12,12 +12,13 @@ use zfl_machine::Board;
 use zfl_net::bridge;
 
 use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
-use crate::arguments::{self, ExperimentArguments, RunArguments, ServeArguments};
+use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
 use crate::display::Display;
 
 /// `zfl run`
 pub(crate) fn run(arguments: &RunArguments) -> Done {
-    let mut experiment = read(&arguments.experiment, &[])?;
+    let play_arguments = &arguments.play;
+    let mut experiment = read_played(play_arguments, &[])?;
     if let Some(fidelity) = arguments.fidelity {
         experiment.set_fidelity(match fidelity {
             arguments::Fidelity::Emulated => Fidelity::Emulated,
@@ -31,8 +32,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
         return Err(Failure::run(&bridge::reexec(again)));
     }
     let context = Context {
-        folder: folder(&arguments.experiment, &experiment),
-        search_path: search_path(&arguments.experiment.data),
+        folder: folder(play_arguments, &experiment),
+        is_resumed: play_arguments.resume.is_some(),
+        search_path: search_path(&play_arguments.data),
         clients: None,
         listen: None,
         fleet: Some(FleetContext {
@@ -54,23 +56,41 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
     set("coordinator.clients-per-round", arguments.clients_per_round);
     set("training.epochs", arguments.epochs);
     set("training.batch-size", arguments.batch_size);
-    let experiment = match arguments.clients {
-        None => read(&arguments.experiment, &sets)?,
+    if arguments.clients.is_some() {
         // The fleet is somebody else's; so is what depends on its size.
-        Some(_) => {
-            sets.push("fleet=[]".to_owned());
-            read(&arguments.experiment, &sets)?
-        }
-    };
+        sets.push("fleet=[]".to_owned());
+    }
+    let experiment = read_played(&arguments.play, &sets)?;
     let context = Context {
-        folder: folder(&arguments.experiment, &experiment),
-        search_path: search_path(&arguments.experiment.data),
+        folder: folder(&arguments.play, &experiment),
+        is_resumed: arguments.play.resume.is_some(),
+        search_path: search_path(&arguments.play.data),
         clients: arguments.clients,
         listen: Some(arguments.listen),
         fleet: None,
         threads: arguments.threads.count(),
     };
     play(&experiment, context)
+}
+
+/// Reads the experiment that is played, with changes and more; that of a run
+/// that is resumed is in its folder.
+fn read_played(arguments: &PlayArguments, more: &[String]) -> Result<Experiment, Failure> {
+    match (&arguments.resume, &arguments.file) {
+        (Some(folder), _) => {
+            let file = folder.join("experiment.toml");
+            // Not a complaint about a file that nobody has named.
+            match file.is_file() {
+                true => read_file(&file, &[]),
+                false => Err(Failure::Usage(format!(
+                    "{} is not the folder of a run: it has no experiment.toml",
+                    folder.display()
+                ))),
+            }
+        }
+        (None, Some(file)) => read_file(file, &[arguments.sets.as_slice(), more].concat()),
+        (None, None) => Err(Failure::Usage("name an experiment file".to_owned())),
+    }
 }
 
 /// Reads the experiment, with changes and more.
@@ -88,19 +108,20 @@ pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Fail
     Ok(Experiment::from_file(file, sets, &names)?)
 }
 
-fn folder(arguments: &ExperimentArguments, experiment: &Experiment) -> std::path::PathBuf {
-    match &arguments.out {
+fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::PathBuf {
+    match arguments.resume.as_ref().or(arguments.out.as_ref()) {
         Some(folder) => folder.clone(),
         None => next_folder(&experiment.name),
     }
 }
 
 fn play(experiment: &Experiment, context: Context) -> Done {
+    let (is_serving, path) = (context.fleet.is_none(), context.folder.clone());
     let runtime = runtime()?;
     let played: Result<Summary, RunError> = runtime.block_on(async {
         let (progress, receiver) = mpsc::unbounded_channel();
         let clients = context.clients.unwrap_or(experiment.fleet_size());
-        let mut display = Display::new(experiment, clients, context.fleet.is_none());
+        let mut display = Display::new(experiment, clients, is_serving);
         let shown = tokio::spawn(async move {
             display.follow(receiver).await;
             display
@@ -111,7 +132,17 @@ fn play(experiment: &Experiment, context: Context) -> Done {
         }
         played
     });
-    let summary = played?;
+    let summary = played.map_err(|error| {
+        let (can_go_on, mut failure) = (error.can_go_on(), Failure::from(error));
+        if can_go_on {
+            let command = if is_serving { "serve" } else { "run" };
+            failure.add(&format!(
+                "go on with: zfl {command} --resume {}",
+                path.display()
+            ));
+        }
+        failure
+    })?;
     crate::display::print_summary(&summary);
     Ok(())
 }

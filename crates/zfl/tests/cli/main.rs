@@ -11,6 +11,7 @@ mod faults;
 mod native;
 mod platforms;
 mod refusals;
+mod resumes;
 mod runs;
 mod sizes;
 mod support;

@@ -262,17 +262,22 @@ impl Running {
         }
     }
 
-    /// Waits for the end.
-    #[track_caller]
-    pub(crate) fn finish(mut self) -> Finished {
-        let end = Instant::now() + DEADLINE;
+    /// Whether it ends within this time.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
         let descriptor = pidfd_open(pid(&self.child), PidfdFlags::empty()).unwrap();
-        let timeout = Timespec::try_from(end - Instant::now()).unwrap();
+        let timeout = Timespec::try_from(time).unwrap();
         let ended = poll(
             &mut [PollFd::new(&descriptor, PollFlags::IN)],
             Some(&timeout),
         );
-        assert_eq!(ended, Ok(1), "zfl has not ended: {}", self.stdout);
+        ended.unwrap() == 1
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Finished {
+        let has_ended = self.ends_within(DEADLINE);
+        assert!(has_ended, "zfl has not ended: {}", self.stdout);
         let status = self.child.wait().unwrap();
         // Until both streams are closed; what zfl has left running would keep
         // them open.

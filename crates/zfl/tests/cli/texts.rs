@@ -146,14 +146,15 @@ fn help() {
     assert_snapshot!(shown(&["run", "--help"]), @r#"
     Boots a fleet, plays the rounds of an experiment, writes the records
 
-    Usage: zfl run [OPTIONS] <FILE>
+    Usage: zfl run [OPTIONS] [FILE]
 
     Arguments:
-      <FILE>  The experiment file (docs/experiment-file.md)
+      [FILE]  The experiment file (docs/experiment-file.md)
 
     Options:
           --set <KEY=VALUE>      Changes a key of the experiment, e.g. `training.epochs=1`
           --out <DIR>            The run's folder; else the next free runs/NAME-NNN
+          --resume <DIR>         Goes on with the run in this folder, which was cut off
           --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
           --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
@@ -166,6 +167,7 @@ fn help() {
       zfl run examples/digits.toml --set rounds=5 --set training.epochs=1
       zfl run examples/mnist.toml --data-dir data --out runs/first
       zfl run examples/mnist.toml --data-dir data --fidelity native
+      zfl run --resume runs/digits-001
     "#);
     let boards = shown(&["boards"]);
     let lines = |from: &str| {
