@@ -23,7 +23,6 @@ use zfl_machine::{
 };
 use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
-use zfl_net::counters::Traffic;
 use zfl_net::{AddressPlan, MacAddress, Network, NetworkError, NetworkOptions};
 use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
@@ -32,6 +31,7 @@ use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
 use crate::experiment::Counting;
 use crate::firmware::{FirmwareError, FirmwareSource};
 use crate::kind::Kind;
+use crate::traffic::{self, Frames, Seen};
 
 /// A call to the coordinator takes no longer.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -154,48 +154,13 @@ enum Wire {
     Bridge(Bridge),
 }
 
-/// Frames of a device since its network began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Frames {
-    /// Bytes towards the device.
-    pub bytes_in: u64,
-    /// Bytes from the device.
-    pub bytes_out: u64,
-    /// Frames towards the device.
-    pub frames_in: u64,
-    /// Frames from the device.
-    pub frames_out: u64,
-}
-
-impl Frames {
-    fn new(to_device: Traffic, from_device: Traffic) -> Self {
-        Self {
-            bytes_in: to_device.bytes,
-            bytes_out: from_device.bytes,
-            frames_in: to_device.frames,
-            frames_out: from_device.frames,
-        }
-    }
-
-    /// What was added since `before`. A device that started anew counts from
-    /// 0.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        let added = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
-        Self {
-            bytes_in: added(self.bytes_in, before.bytes_in),
-            bytes_out: added(self.bytes_out, before.bytes_out),
-            frames_in: added(self.frames_in, before.frames_in),
-            frames_out: added(self.frames_out, before.frames_out),
-        }
-    }
-}
-
 /// A running fleet.
 pub struct FleetHost {
     fleet: Fleet,
     wire: Wire,
     clients: Vec<u32>,
+    /// Of each device.
+    boards: Vec<String>,
     http: reqwest::Client,
     coordinator: SocketAddr,
     /// Tells the coordinator of devices that have ended; ends with the host, or
@@ -226,6 +191,8 @@ impl FleetHost {
         let http = http_client(plan.coordinator)?;
         let members = join(&http, &plan, &wire).await?;
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
+        let boards = plan.devices.iter().map(|kind| kind.board.name.clone());
+        let boards = boards.collect();
         let machines = (0u32..)
             .zip(&plan.devices)
             .zip(nics)
@@ -253,6 +220,7 @@ impl FleetHost {
             fleet,
             wire,
             clients,
+            boards,
             http,
             coordinator: plan.coordinator,
             teller,
@@ -264,13 +232,26 @@ impl FleetHost {
         &self.clients
     }
 
-    /// Frames of each client's device since the network began.
-    pub fn frames(&self) -> BTreeMap<u32, Frames> {
-        let frames: Vec<Frames> = match &self.wire {
+    /// The client and the board of each device, in order.
+    pub fn devices(&self) -> impl Iterator<Item = (u32, &str)> {
+        let boards = self.boards.iter().map(String::as_str);
+        self.clients.iter().copied().zip(boards)
+    }
+
+    /// What was seen of each client's device since the network began, and the
+    /// round-trip times since this was last called.
+    pub fn traffic(&self) -> BTreeMap<u32, Seen> {
+        let seen: Vec<Seen> = match &self.wire {
             Wire::Switch(network) => (0..self.clients.len())
                 .map(|device| {
                     let counters = network.counters(device).unwrap_or_default();
-                    Frames::new(counters.to_device, counters.from_device)
+                    Seen {
+                        frames: Frames::new(counters.to_device, counters.from_device),
+                        wire: Some(traffic::Wire {
+                            counters,
+                            round_trips: network.take_round_trips(device),
+                        }),
+                    }
                 })
                 .collect(),
             // Counters that cannot be read count nothing: the run goes on.
@@ -278,10 +259,13 @@ impl FleetHost {
                 .counters()
                 .unwrap_or_default()
                 .iter()
-                .map(|tap| Frames::new(tap.to_device, tap.from_device))
+                .map(|tap| Seen {
+                    frames: Frames::new(tap.to_device, tap.from_device),
+                    wire: None,
+                })
                 .collect(),
         };
-        self.clients.iter().copied().zip(frames).collect()
+        self.clients.iter().copied().zip(seen).collect()
     }
 
     /// Ends when the coordinator has ended: it does not answer three times in

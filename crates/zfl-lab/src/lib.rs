@@ -27,5 +27,6 @@ pub mod run;
 pub mod size;
 mod state;
 pub mod task;
+pub mod traffic;
 
 pub use records::RecordError;
