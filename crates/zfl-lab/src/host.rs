@@ -23,7 +23,12 @@ use zfl_machine::{
 };
 use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
-use zfl_net::{AddressPlan, MacAddress, Network, NetworkError, NetworkOptions};
+use zfl_net::capture::CaptureFile;
+use zfl_net::network::Tap;
+use zfl_net::{
+    AddressPlan, Capture, CaptureError, CaptureOptions, CaptureReport, MacAddress, Network,
+    NetworkError, NetworkOptions,
+};
 use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
 use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
@@ -61,6 +66,8 @@ pub struct FleetPlan {
     pub fleet_key: Token,
     /// How the devices are connected.
     pub network: FleetNetwork,
+    /// What is captured of it, where it is a switch.
+    pub capture: Option<CaptureOptions>,
     /// Where firmware images come from.
     pub firmware: FirmwareSource,
     /// How this program starts machines.
@@ -108,6 +115,9 @@ pub enum HostError {
     /// No virtual network.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// No capture.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// No bridge.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
@@ -158,6 +168,7 @@ enum Wire {
 pub struct FleetHost {
     fleet: Fleet,
     wire: Wire,
+    capture: Option<Capture>,
     clients: Vec<u32>,
     /// Of each device.
     boards: Vec<String>,
@@ -187,7 +198,14 @@ impl FleetHost {
         check_room(count)?;
         let images = place_images(&plan)?;
         let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
-        let (wire, nics) = connect(network, addresses, plan.seed, plan.coordinator)?;
+        let (capture, tap) = match plan.capture.take() {
+            Some(options) => {
+                let (capture, tap) = start_capture(options)?;
+                (Some(capture), Some(tap))
+            }
+            None => (None, None),
+        };
+        let (wire, nics) = connect(network, addresses, &plan, tap)?;
         let http = http_client(plan.coordinator)?;
         let members = join(&http, &plan, &wire).await?;
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
@@ -219,6 +237,7 @@ impl FleetHost {
         Ok(Self {
             fleet,
             wire,
+            capture,
             clients,
             boards,
             http,
@@ -290,20 +309,33 @@ impl FleetHost {
         self.fleet.usage(is_sampled).await
     }
 
-    /// Stops all devices and their network; what each used.
+    /// Stops all devices and their network.
     ///
     /// # Errors
     /// When the event loop shuts down meanwhile.
-    pub async fn stop(self) -> Result<Vec<MachineReport>, HostError> {
-        let reports = self.fleet.stop().await?;
+    pub async fn stop(self) -> Result<Stopped, HostError> {
+        let machines = self.fleet.stop().await?;
         // Whoever ends now would cut them off, and leave the coordinator to
         // wait for its deadlines. One that is gone itself refuses them at once.
         let _ = tokio::time::timeout(TELL_DEADLINE, self.teller.join_all()).await;
         if let Wire::Switch(network) = self.wire {
             network.shutdown()?;
         }
-        Ok(reports)
+        let capture = match self.capture {
+            // It may have much to write.
+            Some(capture) => tokio::task::spawn_blocking(|| capture.finish()).await.ok(),
+            None => None,
+        };
+        Ok(Stopped { machines, capture })
     }
+}
+
+/// What a fleet leaves behind.
+pub struct Stopped {
+    /// What each machine used.
+    pub machines: Vec<MachineReport>,
+    /// What was captured; `None` where nothing was to be.
+    pub capture: Option<CaptureReport>,
 }
 
 fn http_client(coordinator: SocketAddr) -> Result<reqwest::Client, HostError> {
@@ -337,16 +369,32 @@ fn place_images(plan: &FleetPlan) -> Result<Vec<PathBuf>, HostError> {
     Ok(images)
 }
 
+/// Opens the files of a capture, in folders that are made for them.
+fn start_capture(options: CaptureOptions) -> Result<(Capture, Tap), CaptureError> {
+    for CaptureFile { path, .. } in &options.files {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| CaptureError::Write {
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+    }
+    Capture::start(options)
+}
+
 /// The network, and each device's end of it.
 fn connect(
     network: FleetNetwork,
     addresses: AddressPlan,
-    seed: u64,
-    coordinator: SocketAddr,
+    plan: &FleetPlan,
+    tap: Option<Tap>,
 ) -> Result<(Wire, Vec<Nic>), HostError> {
     match network {
         FleetNetwork::Switch => {
-            let options = NetworkOptions::new(addresses, seed, coordinator);
+            let options = NetworkOptions {
+                tap,
+                ..NetworkOptions::new(addresses, plan.seed, plan.coordinator)
+            };
             let (network, ends) = Network::start(options)?;
             let nics = ends.into_iter().map(Nic::Socket).collect();
             Ok((Wire::Switch(network), nics))

@@ -13,6 +13,7 @@
 //! - [`firmware`] is where images come from.
 
 pub mod calibrate;
+pub mod capture;
 mod data;
 pub mod experiment;
 pub mod firmware;

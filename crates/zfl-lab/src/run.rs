@@ -19,8 +19,8 @@ use zfl_machine::launch::find_program;
 use zfl_machine::mcu::Cycles;
 use zfl_machine::usage::Usage;
 use zfl_machine::{Board, FleetProgress, LauncherProgram, Mcu};
-use zfl_net::AddressPlan;
 use zfl_net::bridge::Bridge;
+use zfl_net::{AddressPlan, CaptureOptions, CaptureReport};
 use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_server::{
@@ -28,6 +28,7 @@ use zfl_server::{
     Outcome, Plan, Resume, RoundRecord, Secrets, checkpoint,
 };
 
+use crate::capture::{CaptureRequest, CaptureRequestError};
 use crate::data::{PartitionedShares, saturate, test_set};
 use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
 use crate::firmware::FirmwareSource;
@@ -72,6 +73,8 @@ pub struct FleetContext {
     pub firmware: FirmwareSource,
     /// How this program starts machines.
     pub launcher: LauncherProgram,
+    /// Whose frames are captured.
+    pub capture: Option<CaptureRequest>,
 }
 
 /// What is going on, for a display.
@@ -167,6 +170,9 @@ pub enum RunError {
     /// A board or microcontroller is not known.
     #[error(transparent)]
     Kind(#[from] KindError),
+    /// Nothing can be captured as it was asked for.
+    #[error(transparent)]
+    Capture(#[from] CaptureRequestError),
     /// What was learnt of instructions cannot be read.
     #[error(transparent)]
     Learnt(#[from] LearntError),
@@ -426,6 +432,14 @@ pub async fn run(
     if !devices.is_empty() {
         host::check_room(devices.len())?;
     }
+    let capture = context.fleet.as_ref();
+    let capture = capture.and_then(|fleet| fleet.capture.clone());
+    if let Some(capture) = &capture {
+        capture.check(devices.len())?;
+        if experiment.network == experiment::Network::Bridge {
+            return Err(CaptureRequestError::Bridge.into());
+        }
+    }
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
@@ -503,6 +517,15 @@ pub async fn run(
     let (fleet_progress, mut fleet_states) = watch::channel(waiting);
     let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     let (losses, mut lost) = mpsc::unbounded_channel();
+    let (capture_ended, mut capture_end) = mpsc::unbounded_channel();
+    let capture = capture.map(|capture| CaptureOptions {
+        files: capture.files(recorder.folder.path(), devices.len()),
+        bytes_max: capture.bytes_max,
+        ended: Box::new(move |error| {
+            // A run that has ended need not know.
+            let _ = capture_ended.send(error.to_string());
+        }),
+    });
     let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
@@ -511,6 +534,7 @@ pub async fn run(
             coordinator: address,
             fleet_key: coordinator.fleet_key(),
             network,
+            capture,
             firmware: fleet.firmware,
             launcher: fleet.launcher,
             folder: recorder.folder.path().to_owned(),
@@ -542,6 +566,7 @@ pub async fn run(
             Some(event) = events.recv() => recorder.take(event).await?,
             Ok(event) = device_event.recv() => recorder.device_event(&event)?,
             Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Some(reason) = capture_end.recv() => recorder.capture_ended(&reason)?,
             Ok(()) = fleet_states.changed() => {
                 let states = *fleet_states.borrow_and_update();
                 recorder.show(Progress::Fleet(states));
@@ -550,6 +575,9 @@ pub async fn run(
                 starting = None;
                 match started {
                     Ok(Ok(host)) => {
+                        while let Ok(event) = device_event.try_recv() {
+                            recorder.device_event(&event)?;
+                        }
                         recorder.hosting(host).await?;
                         gathered = None;
                     }
@@ -573,6 +601,9 @@ pub async fn run(
     }
     while let Ok(event) = device_event.try_recv() {
         recorder.device_event(&event)?;
+    }
+    while let Ok(reason) = capture_end.try_recv() {
+        recorder.capture_ended(&reason)?;
     }
     let summary = recorder.finish(&ended).await;
     drop(server);
@@ -1142,6 +1173,33 @@ impl Recorder {
         Ok(())
     }
 
+    /// No more frames are captured; the run goes on.
+    fn capture_ended(&mut self, reason: &str) -> Result<(), RecordError> {
+        self.show(Progress::Warning(format!(
+            "{reason}: no more frames are captured"
+        )));
+        self.folder
+            .event("capture-ended", &json!({ "reason": reason }))
+    }
+
+    /// All frames that were captured are in their files.
+    fn captured(&mut self, report: &CaptureReport) -> Result<(), RecordError> {
+        let CaptureReport {
+            frames,
+            left_out_frames,
+            bytes,
+        } = report;
+        if *left_out_frames > 0 {
+            self.show(Progress::Warning(format!(
+                "{left_out_frames} frames are not in the capture, which could not keep up"
+            )));
+        }
+        self.folder.event(
+            "captured",
+            &json!({ "frames": frames, "left_out_frames": left_out_frames, "bytes": bytes }),
+        )
+    }
+
     fn warn(&mut self, client: u32, reason: String) {
         self.show(Progress::Warning(format!("client {client}: {reason}")));
     }
@@ -1388,8 +1446,12 @@ impl Recorder {
     /// Stops the fleet and writes the summary.
     async fn finish(mut self, ended: &Result<(), RunError>) -> Result<Summary, RunError> {
         if let Some(host) = self.host.take() {
-            let reports = host.stop().await?;
-            let usage: Vec<Usage> = reports.iter().map(|report| report.usage).collect();
+            let stopped = host.stop().await?;
+            if let Some(report) = stopped.capture {
+                self.captured(&report)?;
+            }
+            let machines = stopped.machines.iter();
+            let usage: Vec<Usage> = machines.map(|report| report.usage).collect();
             self.summary.emulators = Some(self.emulators(&usage));
         }
         self.summary.host_seconds = self.folder.host_seconds();

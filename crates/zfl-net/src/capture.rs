@@ -67,7 +67,7 @@ pub struct CaptureOptions {
     /// Bytes that all files together may have.
     pub bytes_max: u64,
     /// Is told when the capture ends before the network does.
-    pub ended: Box<dyn FnOnce(&CaptureError) + Send>,
+    pub ended: Box<dyn FnOnce(&CaptureError) + Send + Sync>,
 }
 
 /// Why a capture could not begin, or ended early.

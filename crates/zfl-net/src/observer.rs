@@ -40,7 +40,8 @@ pub struct TcpCounters {
     pub segments: u64,
     /// Segments with payload.
     pub data_segments: u64,
-    /// Segments with at least one byte (or SYN, or FIN) that was sent before.
+    /// Segments with at least one byte (or SYN, or FIN) that was sent before;
+    /// keep-alives, which hold one for no other purpose, are none.
     pub retransmissions: u64,
     /// Acknowledgements from the other side that say nothing new while data are
     /// outstanding, as they reached the sender.
@@ -253,6 +254,11 @@ impl Observer {
             return false;
         }
         let behind = flow.next.wrapping_sub(segment.sequence);
+        let is_plain = !segment.has(FLAG_SYN) && !segment.has(FLAG_FIN);
+        if behind == 1 && segment.payload_bytes == 1 && is_plain {
+            // A keep-alive (RFC 9293, section 3.8.4).
+            return false;
+        }
         let repeated = (1..HALF).contains(&behind);
         let ahead = end.wrapping_sub(flow.next);
         let is_new = (1..HALF).contains(&ahead);
@@ -438,6 +444,8 @@ mod tests {
         // The FIN is, its data are not.
         let last = with(FLAG_FIN | FLAG_ACK, data(100, 10));
         check_sent(&[data(100, 10), last, last], 2, 10);
+        // A keep-alive holds the last byte again.
+        check_sent(&[data(100, 10), data(109, 1), data(110, 10)], 0, 20);
         // Nothing of what acknowledges only.
         check_sent(&[data(100, 10), data(110, 0), data(110, 0)], 0, 10);
         // A segment in between was not seen.

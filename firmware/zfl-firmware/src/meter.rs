@@ -54,6 +54,7 @@ struct Segment {
     /// Sequence numbers that it takes: data, SYN, FIN.
     length: u32,
     is_first: bool,
+    has_data: bool,
 }
 
 fn parse(frame: &[u8]) -> Option<Segment> {
@@ -80,6 +81,7 @@ fn parse(frame: &[u8]) -> Option<Segment> {
         sequence: u32::from_be_bytes(*segment.get(4..)?.first_chunk()?),
         length,
         is_first: flags & FLAG_SYN != 0,
+        has_data: data_bytes > 0,
     })
 }
 
@@ -119,6 +121,10 @@ impl Tally {
         }
         let end = segment.sequence.wrapping_add(segment.length);
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == segment.key) {
+            // A keep-alive (RFC 9293, section 3.8.4).
+            if segment.length == 1 && end == flow.next && segment.has_data {
+                return false;
+            }
             // A new connection may reuse the ports of an old one.
             if segment.is_first && end != flow.next {
                 flow.next = end;
@@ -300,6 +306,12 @@ mod tests {
         );
         assert_eq!(
             retransmitted(&[(1, 7, 0, FLAG_SYN), (1, 7, 0, FLAG_SYN)]),
+            1
+        );
+        // A keep-alive holds the last byte again.
+        assert_eq!(retransmitted(&[(1, 100, 10, 0), (1, 109, 1, 0)]), 0);
+        assert_eq!(
+            retransmitted(&[(1, 100, 0, FLAG_FIN), (1, 100, 0, FLAG_FIN)]),
             1
         );
         // Half of it is new.
