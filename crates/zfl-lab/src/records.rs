@@ -570,3 +570,87 @@ fn append(
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../docs/records.md");
+
+    /// The columns that the document lists under a heading.
+    fn documented(file: &str) -> Vec<&'static str> {
+        let heading = format!("\n## {file}\n");
+        let (_, section) = DOCUMENT.split_once(&heading).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let column = |line: &'static str| line.strip_prefix("| `")?.split('`').next();
+        section.lines().filter_map(column).collect()
+    }
+
+    #[track_caller]
+    fn check(file: &str, row: impl Serialize, following: &[&str]) {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(row).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let columns: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+        assert_eq!(
+            columns,
+            [documented(file).as_slice(), following].concat(),
+            "{file}"
+        );
+    }
+
+    #[test]
+    fn every_column_is_documented() {
+        let round = RoundRow {
+            round: 0,
+            accuracy: 0.0,
+            loss: 0.0,
+            clients_selected: 0,
+            clients_ok: 0,
+            bytes_down: 0,
+            bytes_up: 0,
+            host_seconds: 0.0,
+            qemu_cpu_seconds: None,
+            model_sha256: "",
+        };
+        check("rounds.csv", (round, FleetRow::default()), &[]);
+        let client = ClientRow {
+            round: 0,
+            client: 0,
+            board: "",
+            outcome: "",
+            samples: 0,
+            train_loss: 0.0,
+            train_accuracy: 0.0,
+            host_seconds: 0.0,
+            device_clock_seconds: 0.0,
+            instructions_training: None,
+            instructions_other: None,
+            mcu: None,
+            device_seconds: None,
+            energy_mj: None,
+            device_basis: None,
+            bytes_down: 0,
+            bytes_up: 0,
+            stack_peak_bytes: 0,
+            arena_peak_bytes: 0,
+            flash_bytes: None,
+            detail: "",
+        };
+        let traffic = TrafficRow::default();
+        check("clients.csv", (client, traffic, ReportRow::default()), &[]);
+        let device = DeviceRow {
+            after_round: 0,
+            device: 0,
+            client: 0,
+            board: "",
+            boot_host_seconds: None,
+            ready_host_seconds: None,
+        };
+        let all = documented("clients.csv");
+        let place = |name| all.iter().position(|column| *column == name).unwrap();
+        let of_traffic = &all[place("nic_bytes_in")..=place("drops_switch")];
+        check("devices.csv", (device, traffic), of_traffic);
+    }
+}

@@ -11,7 +11,11 @@ const FLOWS_MAX: usize = 8;
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const PROTOCOL_TCP: u8 = 6;
+/// All but "don't fragment" says that there are more parts.
+const FRAGMENT_MASK: u16 = 0x3fff;
 const ETHERNET_BYTES: usize = 14;
+/// Of IPv4 and of TCP.
+const HEADER_BYTES_MIN: usize = 20;
 const FLAG_FIN: u8 = 1;
 const FLAG_SYN: u8 = 2;
 /// Half of all sequence numbers.
@@ -62,16 +66,20 @@ fn parse(frame: &[u8]) -> Option<Segment> {
         return None;
     }
     let packet = frame.get(ETHERNET_BYTES..)?;
-    if *packet.get(9)? != PROTOCOL_TCP {
+    let fragment = u16::from_be_bytes(*packet.get(6..)?.first_chunk()?);
+    let is_whole = *packet.first()? >> 4 == 4 && fragment & FRAGMENT_MASK == 0;
+    if *packet.get(9)? != PROTOCOL_TCP || !is_whole {
         return None;
     }
     let header_bytes = usize::from(packet.first()? & 0x0f) * 4;
     let packet_bytes = usize::from(u16::from_be_bytes(*packet.get(2..)?.first_chunk()?));
     // Without the padding of short frames.
     let segment = packet.get(header_bytes..packet_bytes)?;
-    let data_bytes = segment
-        .len()
-        .checked_sub(usize::from(segment.get(12)? >> 4) * 4)?;
+    let data_offset = usize::from(segment.get(12)? >> 4) * 4;
+    if header_bytes < HEADER_BYTES_MIN || data_offset < HEADER_BYTES_MIN {
+        return None;
+    }
+    let data_bytes = segment.len().checked_sub(data_offset)?;
     let flags = *segment.get(13)?;
     let length = u32::try_from(data_bytes).ok()?
         + u32::from(flags & FLAG_SYN != 0)
