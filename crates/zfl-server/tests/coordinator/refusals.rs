@@ -182,7 +182,7 @@ async fn a_message_that_is_none_says_where() {
     .await;
     binary(&|body| body.truncate(body.len() - 4), "its header says 688").await;
     binary(&|body| body.extend([0; 4]), "payload has 692 bytes").await;
-    binary(&|body| body[100] ^= 1, "checksum").await;
+    binary(&|body| body[UpdateHeader::HEADER_BYTES] ^= 1, "checksum").await;
     binary(&|body| body[16] ^= 1, "checksum").await;
 
     let text = async |body: &str, reason: &str| {
