@@ -273,7 +273,7 @@ pub struct Summary {
     pub misfits: Vec<Misfit>,
     /// Updates in the means of all rounds.
     pub updates_ok: u64,
-    /// Updates that were expected and are in none.
+    /// Updates that were needed and are in none.
     pub updates_failed: u64,
     /// Updates that came after their round and are in the mean of a later one.
     pub updates_late: u64,
@@ -814,7 +814,7 @@ fn prepare(
 }
 
 /// What is done about clients that are slow, late, or fail.
-fn policy(experiment: &Experiment) -> Policy {
+pub(crate) fn policy(experiment: &Experiment) -> Policy {
     let coordinator = &experiment.coordinator;
     Policy {
         over_selection: coordinator.over_selection,
@@ -1323,7 +1323,7 @@ impl Recorder {
                 )?;
                 let ok = outcome == Outcome::Ok;
                 self.show(Progress::ClientFinished { ok });
-                if !ok {
+                if !ok && outcome != Outcome::Surplus {
                     let outcome = outcome.name();
                     self.show(Progress::Warning(format!(
                         "round {round}: client {client} is {outcome}: {detail}"
@@ -1401,9 +1401,8 @@ impl Recorder {
         }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
-        let ok = record.ok_count();
-        summary.updates_ok += u64::from(saturate(ok));
-        summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
+        summary.updates_ok += u64::from(saturate(record.ok_count()));
+        summary.updates_failed += u64::from(saturate(record.failed_count()));
         summary.updates_late += u64::from(saturate(record.late.len()));
         for LateRecord {
             client,

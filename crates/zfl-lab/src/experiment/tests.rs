@@ -1714,7 +1714,7 @@ fn the_examples_of_the_reference_are_experiments() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     for block in blocks {
         experiment(block, &[]);
     }
