@@ -16,6 +16,7 @@
 
 pub mod attach;
 pub mod calibrate;
+pub mod capture;
 mod crashes;
 mod data;
 pub mod experiment;
@@ -31,5 +32,6 @@ pub mod run;
 pub mod size;
 mod state;
 pub mod task;
+pub mod traffic;
 
 pub use records::RecordError;
