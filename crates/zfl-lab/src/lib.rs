@@ -19,6 +19,7 @@
 pub mod attach;
 pub mod calibrate;
 pub mod campaign;
+pub mod capture;
 mod crashes;
 mod data;
 mod director;
@@ -37,5 +38,6 @@ pub mod run;
 pub mod size;
 mod state;
 pub mod task;
+pub mod traffic;
 
 pub use records::RecordError;

@@ -227,7 +227,7 @@ fn download(
             .expect("a connection that sends has something to wait for")
             .max(now + Duration::from_micros(1));
     }
-    (read, *switch.counters(0).unwrap())
+    (read, switch.counters(0).unwrap())
 }
 
 /// A link with this loss towards the device and half of the round trip each way.

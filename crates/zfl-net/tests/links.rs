@@ -143,7 +143,7 @@ fn send(link: &LinkOptions, seed: u64, way: Way, bytes: usize, times: &[NetworkT
         world.collect();
     }
     world.run_until(NetworkTime::from_nanos(u64::MAX));
-    let counters = *world.switch.counters(0).unwrap();
+    let counters = world.switch.counters(0).unwrap();
     Outcome {
         arrived: world.arrived,
         drops: counters

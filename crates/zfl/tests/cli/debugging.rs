@@ -72,7 +72,7 @@ fn a_panic_in_training_is_told_with_its_line_and_the_rest_go_on() {
             &format!("at {line}\n"),
             // The whole way to the program's entry.
             "zfl_firmware::start::run\n",
-            "  crash panic in-training\n",
+            "  @zfl training round=",
             "token=…",
         ] {
             assert!(file.contains(part), "{part}:\n{file}");
@@ -161,6 +161,21 @@ fn people_come_to_the_console_of_a_running_device() {
         ended.starts_with("error: no devices run in runs/small-001: the run has ended"),
         "{ended}"
     );
+}
+
+#[test]
+fn a_fleet_host_has_consoles_too() {
+    let place = Place::new();
+    let [server, fleet] = place.halves(&["--rounds", "1000"]);
+    let folder = place.path("fleet").display().to_string();
+    let command = place.zfl(["console", "0", "--run", &folder]);
+    let shown = Running::start_typed(command, "stats\n").finish();
+    let shown = shown.succeeded();
+    assert!(shown.contains("@zfl stats uptime_us="), "{shown}");
+    server.signal(rustix::process::Signal::INT);
+    server.finish().failed(130);
+    fleet.finish().succeeded();
+    check_none_left(&place.path("fleet"));
 }
 
 /// Debian's debugger meets the device before its first instruction, and in the

@@ -19,3 +19,4 @@ mod runs;
 mod sizes;
 mod support;
 mod texts;
+mod traffic;

@@ -162,6 +162,8 @@ fn help() {
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
                                  [possible values: emulated, native]
           --gdb <DEVICE>         Holds this device (from 0) for a debugger, and says how to connect it
+          --capture <DEVICES>    Keeps the frames of devices for Wireshark: `all`, or numbers as 0,3
+          --capture-max-mb <MB>  Megabytes that the capture may have [default: 1024]
           --threads <N>          Threads for native clients and evaluation; else one per processor
       -h, --help                 Print help
 
@@ -170,6 +172,7 @@ fn help() {
       zfl run examples/digits.toml --set rounds=5 --set training.epochs=1
       zfl run examples/mnist.toml --data-dir data --out runs/first
       zfl run examples/mnist.toml --data-dir data --fidelity native
+      zfl run examples/digits.toml --capture 0
       zfl run --resume runs/digits-001
     "#);
     let boards = shown(&["boards"]);
