@@ -1893,7 +1893,7 @@ fn the_examples_of_the_reference_are_experiments() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 7);
+    assert_eq!(blocks.len(), 8);
     for block in blocks {
         experiment(block, &[]);
     }
