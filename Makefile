@@ -14,6 +14,7 @@ ARGS ?=
 DEMO_BOARDS = $(sort $(shell sed -n 's/^ *board = "\([a-z0-9-]*\)".*/\1/p' $(EXPERIMENT)))
 
 ZFL := $(or $(CARGO_TARGET_DIR),target)/release/zfl
+RUN_CAMPAIGN = $(dir $(ZFL))examples/campaign $(ZFL)
 # Of the dependencies that are built anyway: those of zfl, or those of the tests.
 PROFILE ?= --release
 XTASK = cargo run --quiet $(PROFILE) --package xtask --
@@ -46,6 +47,16 @@ bench: ## measures
 	@$(MAKE) --no-print-directory build-firmware
 	cargo build --release --package zfl
 	$(XTASK) bench $(ARGS)
+
+# make campaign CAMPAIGN='native --seed 7 --runs 1'; both kinds where none is named.
+CAMPAIGN ?=
+.PHONY: campaign
+campaign: ## lets everything go wrong: 200 native runs and 20 emulated ones
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build-firmware BOARDS=mps2-an386
+	cargo build --release --package zfl
+	cargo build --release --package zfl-lab --example campaign
+	$(if $(CAMPAIGN),$(RUN_CAMPAIGN) $(CAMPAIGN),$(RUN_CAMPAIGN) native && $(RUN_CAMPAIGN) emulated)
 
 .PHONY: setup
 setup: ## installs what is missing for demo, test and lint

@@ -7,8 +7,9 @@ use zfl_proto::message::{
 };
 use zfl_proto::{ClientId, RoundIndex};
 
+use crate::tamper::falsify;
 use crate::trainer::Trainer;
-use crate::{Needs, Refusal};
+use crate::{Needs, Refusal, Tamper};
 
 /// What the client wants to ask the coordinator next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ impl State {
 #[derive(Clone, Copy)]
 struct Round {
     index: RoundIndex,
+    seed: u64,
     needs: Needs,
     encoding: Encoding,
     /// Bytes of the parameters before those that train.
@@ -519,6 +521,7 @@ impl<'m> Client<'m> {
         self.training = Some(training);
         self.phase = Phase::Receiving(Round {
             index: header.round,
+            seed: header.seed,
             needs,
             encoding: header.encoding,
             frozen_bytes,
@@ -673,6 +676,32 @@ impl<'m> Client<'m> {
             payload_crc32: Checksum::of(payload),
         };
         Some((header.encode(), payload))
+    }
+
+    /// Falsifies the update that is to be sent, as whoever means harm would.
+    /// There is nothing to falsify before the training is over.
+    pub fn tamper(&mut self, tamper: Tamper) {
+        let Phase::Reporting(round) = &self.phase else {
+            return;
+        };
+        let [_, _, start, ..] = round.needs.ends();
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(self.arena);
+        let trained = start + round.frozen_bytes..start + round.needs.parameters_bytes;
+        let draw = Draw {
+            seed: round.seed,
+            client: self.id.0,
+            round: round.index.0,
+        };
+        if let Some(payload) = bytes.get_mut(trained) {
+            falsify(payload, round.encoding, tamper, draw);
+        }
+    }
+
+    /// Gives the training up, or the update that came of it: ready again.
+    pub fn give_up(&mut self) {
+        if matches!(self.phase, Phase::Training(_) | Phase::Reporting(_)) {
+            self.phase = Phase::Ready;
+        }
     }
 
     /// The coordinator has the update, or will not have it: ready again.

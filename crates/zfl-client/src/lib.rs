@@ -26,8 +26,10 @@ mod client;
 pub use arena::Needs;
 pub use client::{Client, Parked, Request, State};
 pub use refusal::Refusal;
+pub use tamper::Tamper;
 
 mod refusal;
+mod tamper;
 mod trainer;
 
 #[cfg(target_endian = "big")]

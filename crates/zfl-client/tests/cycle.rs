@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use proptest::prelude::*;
-use zfl_client::{Client, Refusal, Request, State};
+use zfl_client::{Client, Refusal, Request, State, Tamper};
 use zfl_nn::{Activation, Format, Hyperparameters, Loss, Model, Progress, Task};
 use zfl_proto::message::{
     Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Encoding, Kind, StartHeader,
@@ -157,6 +157,39 @@ fn a_round_gives_an_update() {
     assert!(header.metrics.loss_last_epoch < header.metrics.loss_first_epoch);
     let before = start(|_, _| {});
     assert_ne!(payload, &before[before.len() - payload.len()..]);
+}
+
+#[test]
+fn an_update_can_be_falsified_and_given_up() {
+    let mut arena = [0u64; 200];
+    let mut client = Client::new(&mut arena);
+    provision(&mut client, 1000);
+    feed(&mut client, Kind::Start, &start(|_, _| {}), 1000).unwrap();
+    // Not before there is one.
+    client.tamper(Tamper::Nan);
+    while client.train(1000).unwrap() == Progress::Working {}
+    let payload = |client: &Client<'_>| {
+        let (header, payload) = client.update(DeviceMetrics::default()).unwrap();
+        let header = UpdateHeader::decode(header.as_slice()).unwrap();
+        assert_eq!(Checksum::of(payload), header.payload_crc32);
+        payload.to_vec()
+    };
+    let honest = payload(&client);
+    assert_eq!(honest, round_trip(1000, 1000)[UpdateHeader::HEADER_BYTES..]);
+    client.tamper(Tamper::Negate);
+    assert_ne!(payload(&client), honest);
+    client.tamper(Tamper::Negate);
+    assert_eq!(payload(&client), honest);
+    client.tamper(Tamper::Nan);
+    let (values, _) = honest.as_chunks::<4>();
+    assert_eq!(payload(&client), [0, 0, 192, 127].repeat(values.len()));
+    client.give_up();
+    assert_eq!(client.state(), State::Ready);
+    assert!(client.update(DeviceMetrics::default()).is_none());
+    feed(&mut client, Kind::Start, &start(|_, _| {}), 1000).unwrap();
+    client.train(1).unwrap();
+    client.give_up();
+    assert_eq!(client.state(), State::Ready);
 }
 
 proptest! {

@@ -36,7 +36,9 @@ use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
 
 use crate::attach::ConsoleSocket;
 use crate::crashes::{self, CrashFiles, Failure};
+use crate::director::Director;
 use crate::experiment::Counting;
+use crate::faults::Injector;
 use crate::firmware::{FirmwareError, FirmwareSource};
 use crate::kind::Kind;
 use crate::traffic::{self, Frames, Seen};
@@ -98,6 +100,10 @@ pub struct FleetPlan {
     pub boot_deadline: Duration,
     /// From the `run` command until a device has its data.
     pub ready_deadline: Duration,
+    /// The first round that will be played.
+    pub first_round: u32,
+    /// Makes devices go wrong, if any are to.
+    pub faults: Option<Injector>,
     /// When the run began, for crash files.
     pub began: Instant,
     /// The device that waits for a debugger before its first instruction.
@@ -211,15 +217,42 @@ pub enum HostError {
 }
 
 /// The virtual network of either kind.
-enum Wire {
+pub(crate) enum Wire {
     Switch(Network),
     Bridge(Bridge),
 }
 
+impl Wire {
+    /// A device's end, to boot it again. `None` when the network has failed,
+    /// which its own end tells.
+    pub(crate) fn attach(&self, device: usize) -> Option<Nic> {
+        match self {
+            Self::Switch(network) => network.attach(device).ok().map(Nic::Socket),
+            Self::Bridge(bridge) => bridge.tap(device).map(|interface| Nic::Tap { interface }),
+        }
+    }
+
+    /// Nobody is there any more. A tap knows by itself.
+    pub(crate) fn detach(&self, device: usize) {
+        if let Self::Switch(network) = self {
+            // Fails with the whole network only.
+            let _ = network.detach(device);
+        }
+    }
+
+    /// Takes a device's link down or up.
+    pub(crate) fn set_link(&self, device: usize, is_up: bool) {
+        if let Self::Switch(network) = self {
+            // Fails with the whole network only.
+            let _ = network.set_link(device, is_up);
+        }
+    }
+}
+
 /// A running fleet.
 pub struct FleetHost {
-    fleet: Fleet,
-    wire: Wire,
+    fleet: Arc<Fleet>,
+    wire: Arc<Wire>,
     capture: Option<Capture>,
     clients: Vec<u32>,
     /// Of each device.
@@ -229,6 +262,10 @@ pub struct FleetHost {
     /// Tells the coordinator of devices that have ended; ends with the host, or
     /// when the last of them has.
     teller: JoinSet<()>,
+    /// The round that is open, for whoever makes devices go wrong.
+    rounds: watch::Sender<u32>,
+    /// Makes devices go wrong.
+    director: JoinSet<()>,
     crash_files: Arc<CrashFiles>,
     /// Halted by a debugger it may be silent for as long as it likes.
     debugged: Option<u32>,
@@ -344,9 +381,21 @@ impl FleetHost {
             },
         ));
         let fleet = Fleet::boot(&launcher, machines, settings, events, progress, &ends).await?;
+        let (fleet, wire) = (Arc::new(fleet), Arc::new(wire));
+        let rounds = watch::Sender::new(plan.first_round);
+        let mut director = JoinSet::new();
+        if let Some(injector) = plan.faults {
+            let (fleet, wire) = (Arc::clone(&fleet), Arc::clone(&wire));
+            let mut devices = Director::new(injector, clients.clone(), fleet, wire);
+            // Before the first round begins.
+            devices.tell_all(plan.first_round).await;
+            director.spawn(devices.direct(events.subscribe(), rounds.subscribe()));
+        }
         Ok(Self {
             fleet,
             wire,
+            rounds,
+            director,
             capture,
             clients,
             boards,
@@ -371,7 +420,7 @@ impl FleetHost {
         hangs: &mpsc::UnboundedSender<(u32, String)>,
     ) {
         let place = self.clients.iter().position(|known| *known == client);
-        let machine = place.and_then(|place| self.fleet.machines().get(place));
+        let machine = place.and_then(|place| self.fleet.machine(place));
         let Some(machine) = machine.filter(|machine| !machine.state().is_final()) else {
             return;
         };
@@ -414,6 +463,11 @@ impl FleetHost {
         &self.clients
     }
 
+    /// Says that a round begins.
+    pub(crate) fn round_began(&self, round: u32) {
+        self.rounds.send_replace(round);
+    }
+
     /// The client and the board of each device, in order.
     pub fn devices(&self) -> impl Iterator<Item = (u32, &str)> {
         let boards = self.boards.iter().map(String::as_str);
@@ -423,7 +477,7 @@ impl FleetHost {
     /// What was seen of each client's device since the network began, and the
     /// round-trip times since this was last called.
     pub fn traffic(&self) -> BTreeMap<u32, Seen> {
-        let seen: Vec<Seen> = match &self.wire {
+        let seen: Vec<Seen> = match &*self.wire {
             Wire::Switch(network) => (0..self.clients.len())
                 .map(|device| {
                     let counters = network.counters(device).unwrap_or_default();
@@ -476,12 +530,17 @@ impl FleetHost {
     ///
     /// # Errors
     /// When the event loop shuts down meanwhile.
-    pub async fn stop(self) -> Result<Stopped, HostError> {
+    pub async fn stop(mut self) -> Result<Stopped, HostError> {
+        // Nothing is to be booted again now.
+        self.director.shutdown().await;
         let machines = self.fleet.stop().await?;
+        // And with it the last who could tell of an end.
+        drop(self.fleet);
         // Whoever ends now would cut them off, and leave the coordinator to
         // wait for its deadlines. One that is gone itself refuses them at once.
         let _ = tokio::time::timeout(TELL_DEADLINE, self.teller.join_all()).await;
-        if let Wire::Switch(network) = self.wire {
+        // Nobody else has it since the director is gone.
+        if let Some(Wire::Switch(network)) = Arc::into_inner(self.wire) {
             network.shutdown()?;
         }
         let capture = match self.capture {
@@ -722,9 +781,9 @@ fn member(
     FleetMember {
         machine: MachineSpec {
             device,
+            restarts: 0,
             board: kind.board.clone(),
             firmware,
-            nic,
             mac: zfl_machine::MacAddress(mac.0),
             console_folder: plan.folder.join("console"),
             deadlines: Deadlines {
@@ -742,6 +801,7 @@ fn member(
             consoles: None,
             debugger: None,
         },
+        nic,
         run,
     }
 }

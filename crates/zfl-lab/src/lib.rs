@@ -8,6 +8,8 @@
 //! - [`attach`] is the way to a running device's console; `crashes` writes what is known
 //!   of one that failed.
 //! - [`kind`] is what the devices are: boards, and microcontrollers that they stand for.
+//! - [`campaign`] is experiments in which everything goes wrong, and the audit of their runs.
+//! - [`faults`] is what goes wrong on purpose, for devices and native clients alike.
 //! - `native` plays clients in this process, without a fleet.
 //! - [`size`] says what it takes on each board, without running it.
 //! - [`probe`] lets one device do one client-round; [`platforms`] compares boards and
@@ -16,13 +18,17 @@
 
 pub mod attach;
 pub mod calibrate;
+pub mod campaign;
 pub mod capture;
 mod crashes;
 mod data;
+mod director;
 pub mod experiment;
+pub mod faults;
 pub mod firmware;
 pub mod host;
 pub mod kind;
+mod later;
 mod learnt;
 mod native;
 pub mod platforms;

@@ -10,19 +10,32 @@
 //! Who is kept is not changed later on: selection is uniform, so those that
 //! came first are as good as any, and where all are selected in each round, a
 //! cache that evicts the least recently used would never hit.
+//!
+//! # Faults
+//!
+//! A fault that leaves no update is answered at once and without training:
+//! nothing else could come of it, and waiting for a deadline would cost host
+//! time and change no result. What comes later is held by one thread ([`Later`])
+//! while the threads go on. A client that hangs stays so, and cannot be reached
+//! in later rounds; one that crashes is lost, as its device would be. Nobody
+//! waits for a reboot: between two rounds no time passes for a native client.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use zfl_client::{Client, Parked, Refusal};
 use zfl_nn::{BLOCK_FAST, NonZeroBuffer, Progress};
 use zfl_proto::ClientId;
 use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind};
-use zfl_server::{LocalCall, LocalClients, LocalRound, Shares};
+use zfl_server::{LocalCall, LocalClients, LocalRound, Outcome, Shares};
 
 use crate::data::{PartitionedShares, saturate};
+use crate::experiment::FAULT_TIME_MAX;
+use crate::faults::{Fault, Injector};
+use crate::later::Later;
 
 /// Most bytes of memory of clients that do not train at the moment.
 pub(crate) const KEPT_BYTES_MAX: usize = 256 << 20;
@@ -113,6 +126,11 @@ struct Inner {
     kept: Mutex<Kept>,
     posted: Mutex<Posted>,
     changed: Condvar,
+    faults: Injector,
+    /// Clients that stand still, and since which round.
+    hung: Mutex<HashMap<u32, u32>>,
+    /// Only where anything goes wrong.
+    later: Option<Later>,
 }
 
 /// Threads that play clients; they end with this.
@@ -135,7 +153,12 @@ impl NativeClients {
         shares: PartitionedShares,
         thread_count: usize,
         kept_bytes_max: usize,
+        faults: Injector,
     ) -> io::Result<Self> {
+        let later = match faults.plan().is_empty() {
+            true => None,
+            false => Some(Later::start()?),
+        };
         let mut pool = Self {
             inner: Arc::new(Inner {
                 shares,
@@ -147,6 +170,9 @@ impl NativeClients {
                 }),
                 posted: Mutex::default(),
                 changed: Condvar::new(),
+                faults,
+                hung: Mutex::default(),
+                later,
             }),
             threads: Vec::new(),
         };
@@ -212,7 +238,19 @@ impl Inner {
 
     /// Plays one client's part in a round.
     fn play(&self, call: LocalCall) {
-        let id = call.client();
+        let (id, round) = (call.client(), call.round());
+        let began = Instant::now();
+        if let Some(since) = lock(&self.hung).get(&id).copied() {
+            return call.fail(Outcome::Unreachable, format!("hangs since round {since}"));
+        }
+        let faults = self.faults.plan().part(id, round);
+        let call = match faults.as_slice() {
+            [fault] => match self.end_early(call, *fault) {
+                Some(call) => call,
+                None => return,
+            },
+            _ => call,
+        };
         let kept = lock(&self.kept).take(id);
         let native = match kept {
             Some(native) => Ok(native),
@@ -261,8 +299,24 @@ impl Inner {
             arena_peak_bytes: saturate(client.arena_peak_bytes()),
             ..DeviceMetrics::default()
         };
+        if !call.is_wanted() {
+            return;
+        }
+        for fault in &faults {
+            self.faults.tell(round, id, fault.kind());
+            if let Fault::Falsify(_, tamper) = fault {
+                client.tamper(*tamper);
+            }
+        }
+        let is_truncated = faults.contains(&Fault::Truncate);
         let update = match client.update(device) {
-            Some((header, payload)) => call.receive(header.as_slice(), payload),
+            Some((header, payload)) => {
+                let sent = match is_truncated {
+                    true => payload.len() / 2,
+                    false => payload.len(),
+                };
+                call.receive(header.as_slice(), payload.get(..sent).unwrap_or(payload))
+            }
             None => return call.refuse("no update after its training".to_owned()),
         };
         client.reported();
@@ -274,7 +328,48 @@ impl Inner {
         };
         // Before the answer, which may begin a round that selects it again.
         lock(&self.kept).put(id, native);
-        update.answer();
+        if faults.contains(&Fault::Duplicate) {
+            return update.answer_twice();
+        }
+        match (due(&faults, began, Instant::now()), &self.later) {
+            (Some(due), Some(later)) => later.answer(update, due),
+            _ => update.answer(),
+        }
+    }
+
+    /// Ends a part of which no update comes; gives it back otherwise.
+    fn end_early(&self, call: LocalCall, fault: Fault) -> Option<LocalCall> {
+        let (id, round) = (call.client(), call.round());
+        let outcome = match fault {
+            Fault::Unavailable | Fault::DropOutBefore => Outcome::Unreachable,
+            Fault::Crash | Fault::Reboot { .. } => Outcome::Crashed,
+            Fault::Hang | Fault::DropOutDuring | Fault::DropOutAfter => Outcome::Late,
+            Fault::BrownOut(_)
+            | Fault::Falsify(..)
+            | Fault::Truncate
+            | Fault::Duplicate
+            | Fault::Late(_)
+            | Fault::SlowDown(_) => return Some(call),
+        };
+        self.faults.tell(round, id, fault.kind());
+        let reason = format!("injected fault: {}", fault.kind().name());
+        match fault {
+            Fault::Crash => {
+                lock(&self.kept).take(id);
+                call.lose(reason);
+                return None;
+            }
+            Fault::Reboot { keeps_data, .. } if !keeps_data => {
+                lock(&self.kept).take(id);
+            }
+            Fault::Hang => {
+                lock(&self.kept).take(id);
+                lock(&self.hung).insert(id, round);
+            }
+            _ => {}
+        }
+        call.fail(outcome, reason);
+        None
     }
 
     /// Makes a client and gives it its share.
@@ -329,6 +424,26 @@ impl Inner {
     }
 }
 
+/// When an update leaves, if not at once: its training began and ended then.
+fn due(faults: &[Fault], began: Instant, ended: Instant) -> Option<Instant> {
+    let mut due = None;
+    for fault in faults {
+        let start = due.unwrap_or(ended);
+        due = match fault {
+            Fault::SlowDown(factor) => {
+                let took = ended.saturating_duration_since(began).as_secs_f64();
+                let took = Duration::try_from_secs_f64(took * f64::from(*factor));
+                began.checked_add(took.unwrap_or(FAULT_TIME_MAX))
+            }
+            Fault::Late(after) => start.checked_add(*after),
+            // What is sent meanwhile is sent again when the link is back.
+            Fault::BrownOut(outage) => Some(start.max(began + *outage)),
+            _ => due,
+        };
+    }
+    due
+}
+
 /// Gives a client a message, and more memory where it says that it has too
 /// little: a host has no board to fit.
 fn deliver(
@@ -376,6 +491,11 @@ mod tests {
     use zfl_server::{Coordinator, Deadlines, Initial, LocalPart, Options, Plan, Schedule};
 
     use crate::data::test_set;
+    use crate::faults::FaultPlan;
+
+    fn nothing() -> Injector {
+        Injector::new(FaultPlan::default()).0
+    }
 
     /// Trains ten clients, four in each round; the final model, and the bytes
     /// that are kept then.
@@ -383,9 +503,10 @@ mod tests {
         let data = zfl_data::digits::load(1, 0.2).unwrap();
         let partition = Scheme::Iid.partition(&data.train, 10, 1).unwrap();
         let shares = PartitionedShares::new(data.train, partition);
-        let clients = NativeClients::start(shares.clone(), threads, kept_bytes_max).unwrap();
+        let clients =
+            NativeClients::start(shares.clone(), threads, kept_bytes_max, nothing()).unwrap();
         let inner = Arc::clone(&clients.inner);
-        let day = std::time::Duration::from_secs(86_400);
+        let day = Duration::from_secs(86_400);
         let options = Options {
             plan: Plan {
                 seed: 1,

@@ -181,5 +181,6 @@ pub(crate) fn group(board: &str, mcu: Option<&str>) -> FleetGroup {
         on_misfit: crate::experiment::OnMisfit::Fail,
         samples_max: None,
         link: zfl_machine::link::DEFAULT_NAME.to_owned(),
+        faults: None,
     }
 }

@@ -84,6 +84,8 @@ pub(crate) struct RoundRow<'a> {
     pub(crate) loss: f64,
     pub(crate) clients_selected: usize,
     pub(crate) clients_ok: usize,
+    /// Faults on purpose that took effect.
+    pub(crate) faults: usize,
     /// `completed`, or `failed`: without a quorum. Then accuracy, loss and hash
     /// are those of the model that stayed.
     pub(crate) outcome: &'a str,
@@ -128,6 +130,8 @@ pub(crate) struct ClientRow<'a> {
     pub(crate) arena_peak_bytes: u32,
     /// Of the firmware's image.
     pub(crate) flash_bytes: Option<u64>,
+    /// Kinds of the faults on purpose that took effect, joined by `+`.
+    pub(crate) faults: String,
     /// Why, where the outcome is not ok.
     pub(crate) detail: &'a str,
 }
@@ -618,6 +622,7 @@ mod tests {
             loss: 0.0,
             clients_selected: 0,
             clients_ok: 0,
+            faults: 0,
             outcome: "",
             late_updates: 0,
             bytes_down: 0,
@@ -648,6 +653,7 @@ mod tests {
             stack_peak_bytes: 0,
             arena_peak_bytes: 0,
             flash_bytes: None,
+            faults: String::new(),
             detail: "",
         };
         let traffic = TrafficRow::default();

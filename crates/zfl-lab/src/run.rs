@@ -33,6 +33,8 @@ use zfl_server::{
 use crate::capture::{CaptureRequest, CaptureRequestError};
 use crate::data::{PartitionedShares, saturate, test_set};
 use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
+use crate::faults::book::{self, FaultBook};
+use crate::faults::{FaultPlan, FaultsError, Injected, Injector, device};
 use crate::firmware::FirmwareSource;
 use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
@@ -185,6 +187,9 @@ pub enum RunError {
     /// What was learnt of instructions cannot be read.
     #[error(transparent)]
     Learnt(#[from] LearntError),
+    /// What is to go wrong cannot.
+    #[error(transparent)]
+    Faults(#[from] FaultsError),
     /// A device that must take part has too little memory.
     #[error(
         "client {client} {reason}; `on-misfit = \"skip\"` in its [[fleet]] table leaves it out, \
@@ -283,6 +288,11 @@ pub struct Summary {
     pub updates_ok: u64,
     /// Updates that were needed and are in none.
     pub updates_failed: u64,
+    /// Faults on purpose that took effect.
+    pub faults_injected: u64,
+    /// Those of them that the outcome of their part does not fit: a fault of
+    /// zfl.
+    pub faults_unaccounted: u64,
     /// Updates that came after their round and are in the mean of a later one.
     pub updates_late: u64,
     /// Requests and connections that the coordinator refused, by kind.
@@ -430,6 +440,12 @@ pub async fn run(
         .clients
         .or(elsewhere.filter(|_| experiment.fleet.is_empty()));
     let client_count = clients.unwrap_or(experiment.fleet_size());
+    // Clients from elsewhere go wrong by themselves.
+    let faults = match clients {
+        Some(_) => FaultPlan::default(),
+        None => FaultPlan::new(experiment)?,
+    };
+    let (injector, injected) = Injector::new(faults);
     let native = match clients {
         Some(_) => Vec::new(),
         None => experiment.native_clients(),
@@ -455,6 +471,7 @@ pub async fn run(
         &groups,
         &context,
         resumed.as_mut(),
+        &injector,
     )?;
     let (devices, ports) = devices(groups, &misfits);
     if !devices.is_empty() {
@@ -498,11 +515,14 @@ pub async fn run(
     let mut recorder = Recorder::new(
         experiment,
         parts,
-        client_count,
-        remote_count.saturating_sub(saturate(misfits.len())),
+        (
+            client_count,
+            remote_count.saturating_sub(saturate(misfits.len())),
+        ),
         &coordinator,
         opened,
         progress,
+        (injector.clone(), FaultBook::new(injected)),
     );
     if context.is_resumed {
         recorder.resumed()?;
@@ -553,7 +573,8 @@ pub async fn run(
         ..FleetProgress::default()
     };
     let (fleet_progress, mut fleet_states) = watch::channel(waiting);
-    let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
+    let (device_events, device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
+    recorder.device_events = device_event;
     let (losses, mut lost) = mpsc::unbounded_channel();
     let (capture_ended, mut capture_end) = mpsc::unbounded_channel();
     let capture = capture.map(|capture| CaptureOptions {
@@ -583,6 +604,8 @@ pub async fn run(
             counting: experiment.time.counting,
             boot_deadline: experiment.deadlines.boot,
             ready_deadline: experiment.deadlines.ready,
+            first_round: recorder.round.saturating_add(1),
+            faults: (!injector.plan().is_empty()).then(|| injector.clone()),
             began: recorder.folder.began(),
             debugged: fleet.debugged,
             notices,
@@ -609,7 +632,7 @@ pub async fn run(
     let ended = loop {
         tokio::select! {
             Some(event) = events.recv() => recorder.take(event).await?,
-            Ok(event) = device_event.recv() => recorder.device_event(&event)?,
+            Ok(event) = recorder.device_events.recv() => recorder.device_event(&event)?,
             Some((client, reason)) = lost.recv() => recorder.failed(client, reason),
             Some(reason) = capture_end.recv() => recorder.capture_ended(&reason)?,
             Some(text) = notice.recv() => recorder.show(Progress::Notice(text)),
@@ -622,9 +645,7 @@ pub async fn run(
                 starting = None;
                 match started {
                     Ok(Ok(host)) => {
-                        while let Ok(event) = device_event.try_recv() {
-                            recorder.device_event(&event)?;
-                        }
+                        recorder.take_device_events()?;
                         recorder.hosting(host).await?;
                         gathered = None;
                     }
@@ -646,9 +667,7 @@ pub async fn run(
     while let Ok(event) = events.try_recv() {
         recorder.take(event).await?;
     }
-    while let Ok(event) = device_event.try_recv() {
-        recorder.device_event(&event)?;
-    }
+    recorder.take_device_events()?;
     while let Ok(reason) = capture_end.try_recv() {
         recorder.capture_ended(&reason)?;
     }
@@ -809,6 +828,7 @@ fn prepare(
     groups: &[Group],
     context: &Context,
     resumed: Option<&mut Resumed>,
+    injector: &Injector,
 ) -> Result<Prepared, RunError> {
     let data = load(experiment, &context.search_path)?;
     let participation = experiment.coordinator.participation(client_count)?;
@@ -858,7 +878,7 @@ fn prepare(
         true => None,
         false => Some(LocalPart {
             numbers: native,
-            clients: Box::new(native_clients(shares.clone(), context.threads)?),
+            clients: Box::new(native_clients(shares.clone(), context.threads, injector)?),
         }),
     };
     let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
@@ -1023,8 +1043,12 @@ pub(crate) fn partition(
     }))
 }
 
-fn native_clients(shares: PartitionedShares, threads: usize) -> Result<NativeClients, RunError> {
-    NativeClients::start(shares, threads, KEPT_BYTES_MAX)
+fn native_clients(
+    shares: PartitionedShares,
+    threads: usize,
+    injector: &Injector,
+) -> Result<NativeClients, RunError> {
+    NativeClients::start(shares, threads, KEPT_BYTES_MAX, injector.clone())
         .map_err(|source| RunError::Threads { threads, source })
 }
 
@@ -1135,6 +1159,12 @@ struct Recorder {
     cpu_seconds_rounds: f64,
     /// What emulators used before the run was resumed.
     used_before: EmulatorUsage,
+    /// What goes wrong on purpose.
+    injector: Injector,
+    /// What of it took effect.
+    faults: FaultBook,
+    /// What the devices say.
+    device_events: broadcast::Receiver<DeviceEvent>,
     /// What was refused before the run was resumed.
     refused_before: BTreeMap<String, u64>,
     coordinator: Coordinator,
@@ -1144,11 +1174,11 @@ impl Recorder {
     fn new(
         experiment: &Experiment,
         parts: Vec<Part>,
-        clients: u32,
-        remote: u32,
+        (clients, remote): (u32, u32),
         coordinator: &Coordinator,
         (folder, state): (RunFolder, Option<State>),
         progress: mpsc::UnboundedSender<Progress>,
+        (injector, faults): (Injector, FaultBook),
     ) -> Self {
         let model = *coordinator.model();
         let parameters = saturate(model.parameter_count());
@@ -1158,6 +1188,9 @@ impl Recorder {
         let refused_before = summary.refused.clone();
         let used_before = summary.emulators.clone().unwrap_or_default();
         Self {
+            injector,
+            faults,
+            device_events: broadcast::channel(1).1,
             summary: Summary {
                 name: experiment.name.clone(),
                 folder: folder.path().to_owned(),
@@ -1351,6 +1384,8 @@ impl Recorder {
 
     /// Takes in what the coordinator tells.
     async fn take(&mut self, event: Event) -> Result<(), RecordError> {
+        // What it may have come of, first.
+        self.take_faults()?;
         match event {
             Event::Initial {
                 accuracy,
@@ -1381,6 +1416,9 @@ impl Recorder {
             }
             Event::RoundStarted { round, clients } => {
                 self.round = round;
+                if let Some(host) = &self.host {
+                    host.round_began(round);
+                }
                 self.folder.event(
                     "round-started",
                     &json!({ "round": round, "clients": clients }),
@@ -1460,6 +1498,74 @@ impl Recorder {
                 self.keep(carry)?;
             }
         }
+        Ok(())
+    }
+
+    /// Takes in what the devices have said.
+    fn take_device_events(&mut self) -> Result<(), RecordError> {
+        while let Ok(event) = self.device_events.try_recv() {
+            self.device_event(&event)?;
+        }
+        Ok(())
+    }
+
+    /// A device has said that it goes wrong.
+    fn device_injected(&self, device: u32, round: u32, word: &str) {
+        let client = self.host.as_ref().and_then(|host| {
+            let device = usize::try_from(device).ok()?;
+            host.clients().get(device).copied()
+        });
+        let fault = client.and_then(|client| {
+            let fault = device::announced(self.injector.plan(), client, round, word)?;
+            Some((client, fault.kind()))
+        });
+        if let Some((client, kind)) = fault {
+            self.injector.tell(round, client, kind);
+        }
+    }
+
+    /// Takes in what has gone wrong on purpose.
+    fn take_faults(&mut self) -> Result<(), RecordError> {
+        while let Some((injected, is_over)) = self.faults.next() {
+            let Injected {
+                round,
+                client,
+                kind,
+            } = injected;
+            self.summary.faults_injected += 1;
+            self.folder.event(
+                "fault-injected",
+                &json!({
+                    "round": round,
+                    "client": client,
+                    "kind": kind.name(),
+                    "round_is_over": is_over,
+                }),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// An outcome that cannot have come of a fault, or the lack of one.
+    fn unaccounted(
+        &mut self,
+        Injected {
+            round,
+            client,
+            kind,
+        }: Injected,
+        outcome: &str,
+    ) -> Result<(), RecordError> {
+        let kind = kind.name();
+        self.summary.faults_unaccounted += 1;
+        self.folder.event(
+            "fault-unaccounted",
+            &json!({ "round": round, "client": client, "kind": kind, "outcome": outcome }),
+        )?;
+        self.show(Progress::Warning(format!(
+            "round {round}: client {client} is {outcome} although `{kind}` was injected, which is \
+             a fault of zfl"
+        )));
         Ok(())
     }
 
@@ -1546,6 +1652,8 @@ impl Recorder {
             qemu_cpu_seconds = Some(now - self.cpu_seconds);
             self.cpu_seconds_rounds += now - self.cpu_seconds;
             self.cpu_seconds = now;
+            // All of the round: a sample comes after what was said before.
+            self.take_device_events()?;
             self.summary.emulators = Some(EmulatorUsage {
                 cpu_seconds: self.used_before.cpu_seconds + now,
                 cpu_seconds_rounds: self.cpu_seconds_rounds,
@@ -1558,6 +1666,7 @@ impl Recorder {
             loss: record.loss,
             clients_selected: record.clients.len(),
             clients_ok: record.ok_count(),
+            faults: self.faults.count(record.round),
             outcome,
             late_updates: record.late.len(),
             bytes_down: record.bytes_down(),
@@ -1586,8 +1695,24 @@ impl Recorder {
         clients: &[ClientRecord],
         traffic: Option<&RoundTraffic>,
     ) -> Result<(), RecordError> {
-        let mut rows = Vec::new();
+        let mut faults = Vec::new();
         for client in clients {
+            let kinds = self.faults.close(round, client.client);
+            for kind in book::unfit(&kinds, client.outcome) {
+                let injected = Injected {
+                    round,
+                    client: client.client,
+                    kind,
+                };
+                self.unaccounted(injected, client.outcome.name())?;
+            }
+            faults.push(kinds);
+        }
+        for injected in self.faults.end(round) {
+            self.unaccounted(injected, "in no row of clients.csv")?;
+        }
+        let mut rows = Vec::new();
+        for (client, faults) in clients.iter().zip(&faults) {
             let (passed, told) = client_traffic(&mut self.reports, client, traffic);
             let of_client = |part: &&Part| part.clients.contains(&client.client);
             let part = self.parts.iter().find(of_client);
@@ -1602,7 +1727,11 @@ impl Recorder {
                 bytes_received: passed.bytes_in().max(client.bytes_down),
             };
             let estimate = part.and_then(|part| part.estimate(&effort, self.cycles));
-            rows.push((client_row(round, client, part, estimate), passed, told));
+            let row = ClientRow {
+                faults: book::names(faults),
+                ..client_row(round, client, part, estimate)
+            };
+            rows.push((row, passed, told));
         }
         self.folder.clients(rows)
     }
@@ -1631,6 +1760,10 @@ impl Recorder {
                 let device = event.device;
                 self.show(Progress::Warning(format!("device {device}: {text}")));
                 ("device-failed", text.clone())
+            }
+            ConsoleEvent::Injected { round, kind } => {
+                self.device_injected(event.device, round.0, kind);
+                return self.take_faults();
             }
             ConsoleEvent::Panic(text) => ("device-panic", text.clone()),
             ConsoleEvent::Fault(text) => ("device-fault", text.clone()),
@@ -1750,6 +1883,7 @@ fn client_row<'c>(
         stack_peak_bytes: metrics.device.stack_peak_bytes,
         arena_peak_bytes: metrics.device.arena_peak_bytes,
         flash_bytes: part.and_then(|part| part.flash_bytes),
+        faults: String::new(),
         detail: &client.detail,
     }
 }

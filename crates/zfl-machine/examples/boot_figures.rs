@@ -42,11 +42,12 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
         let (network, nic) = UnixDatagram::pair()?;
         networks.push(network);
         members.push(FleetMember {
+            nic: Nic::Socket(nic.into()),
             machine: MachineSpec {
                 device,
+                restarts: 0,
                 firmware: board.firmware_image(&images),
                 board: board.clone(),
-                nic: Nic::Socket(nic.into()),
                 mac: MacAddress([0x02, 0, 0, 0, (device >> 8) as u8, device as u8]),
                 console_folder: folder.path().into(),
                 deadlines: Deadlines::default(),

@@ -44,6 +44,13 @@ pub enum ConsoleEvent {
     Training(RoundIndex),
     /// The coordinator has its update.
     Reported(RoundIndex),
+    /// It goes wrong in this round as it was told to.
+    Injected {
+        /// Which round.
+        round: RoundIndex,
+        /// The word of the [`zfl_proto::console::Fault`].
+        kind: String,
+    },
     /// Something failed; the device goes on.
     Failed(String),
     /// A panic; the machine stops after a few more lines.
@@ -76,6 +83,10 @@ impl From<Event<'_>> for ConsoleEvent {
             },
             Event::Training(round) => Self::Training(round),
             Event::Reported(round) => Self::Reported(round),
+            Event::Injected { round, kind } => Self::Injected {
+                round,
+                kind: kind.into(),
+            },
             Event::Failed(text) => Self::Failed(text.into()),
             Event::Panic(text) => Self::Panic(text.into()),
             Event::Fault(text) => Self::Fault(text.into()),

@@ -7,20 +7,21 @@
 //! A device that fails does not stop the others: it stays in the fleet with
 //! its final state, and whoever runs the fleet decides. Only what would fail
 //! for every device (no emulator, too few descriptors) is an error of the
-//! fleet.
+//! fleet. A device that has ended can be started again ([`Fleet::restart`]):
+//! it begins as it began, with an empty memory.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use zfl_proto::console::RunOptions;
 
 use crate::console::DeviceEvent;
 use crate::launch::{LaunchError, Launcher, find_program};
 use crate::limits::{DESCRIPTORS_PER_MACHINE, DESCRIPTORS_RESERVED, RoomError, ensure_room};
-use crate::machine::{Machine, MachineError, MachineReport, MachineSpec, MachineState};
+use crate::machine::{Machine, MachineError, MachineReport, MachineSpec, MachineState, Nic};
 use crate::usage::Usage;
 
 /// A machine to boot, and what to type when it has.
@@ -28,6 +29,8 @@ use crate::usage::Usage;
 pub struct FleetMember {
     /// The machine.
     pub machine: MachineSpec,
+    /// Its end of the network.
+    pub nic: Nic,
     /// What it is told at its prompt; `None` leaves it there.
     pub run: Option<RunOptions>,
 }
@@ -112,7 +115,7 @@ impl FleetProgress {
 }
 
 /// Where a machine is counted.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     Waiting,
     Booting,
@@ -163,10 +166,51 @@ pub enum FleetError {
     Task(#[from] tokio::task::JoinError),
 }
 
+/// A member of the fleet, and the machine that it is at the moment.
+#[derive(Debug)]
+struct Place {
+    now: Mutex<Now>,
+}
+
+#[derive(Debug)]
+struct Now {
+    machine: Arc<Machine>,
+    /// Keeps its count; gives where it left it. `None` while it is started.
+    follower: Option<JoinHandle<Part>>,
+    /// How to start it again; `None` while that is being done.
+    again: Option<Again>,
+    /// What the machines before it used.
+    before: Usage,
+}
+
+/// How to start a member again.
+#[derive(Debug)]
+struct Again {
+    machine: MachineSpec,
+    run: Option<RunOptions>,
+}
+
+impl Place {
+    /// Nothing is half-changed where the lock is held.
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What tells of the machines.
+#[derive(Clone, Debug)]
+struct Listeners {
+    events: broadcast::Sender<DeviceEvent>,
+    progress: watch::Sender<FleetProgress>,
+    ends: mpsc::UnboundedSender<(usize, MachineState)>,
+}
+
 /// The machines of a run. They are killed when this is dropped.
 #[derive(Debug)]
 pub struct Fleet {
-    machines: Vec<Machine>,
+    places: Vec<Place>,
+    launcher: Launcher,
+    listeners: Listeners,
 }
 
 impl Fleet {
@@ -208,91 +252,205 @@ impl Fleet {
         }
 
         let turns = Arc::new(Semaphore::new(settings.starting_max.max(1)));
+        let listeners = Listeners {
+            events: events.clone(),
+            progress: progress.clone(),
+            ends: ends.clone(),
+        };
         let mut booting = JoinSet::new();
         for (index, member) in members.into_iter().enumerate() {
-            let (launcher, events) = (launcher.clone(), events.clone());
-            let (progress, ends) = (progress.clone(), ends.clone());
+            let (launcher, listeners) = (launcher.clone(), listeners.clone());
             let turns = Arc::clone(&turns);
             booting.spawn(async move {
                 // The semaphore is never closed; if it were, all would start
                 // at once.
                 let turn = turns.acquire_owned().await.ok();
-                let machine = Machine::boot(&launcher, member.machine, events).await?;
-                let follower = Follower {
+                let again = Again {
+                    machine: member.machine.clone(),
+                    run: member.run,
+                };
+                let start = Start {
                     place: index,
                     turn,
-                    is_run: member.run.is_some(),
-                    progress,
-                    ends,
+                    counted: Part::Waiting,
                 };
-                // Ends with the machine.
-                tokio::spawn(follower.follow(machine.watch()));
-                let mut outcome = machine.wait_prompt().await;
-                if outcome.is_ok()
-                    && let Some(options) = member.run
-                {
-                    outcome = machine.run(&options).await;
-                    if outcome.is_ok() {
-                        outcome = machine.wait_ready().await;
-                    }
-                }
+                let (now, outcome) = start.boot(&launcher, member, &listeners).await?;
                 match outcome {
                     // It would never be ready, and no other either.
-                    Err(error) if !machine.state().is_final() => Err(error),
+                    Err(error) if !now.machine.state().is_final() => Err(error),
                     // How it ended is its state.
-                    Ok(()) | Err(_) => Ok((index, machine)),
+                    Ok(()) | Err(_) => {
+                        let again = Some(again);
+                        Ok((index, Now { again, ..now }))
+                    }
                 }
             });
         }
-        let mut machines = Vec::with_capacity(count);
+        let mut places = Vec::with_capacity(count);
         while let Some(booted) = booting.join_next().await {
             // On an error the others are dropped, and so killed.
-            machines.push(booted??);
+            places.push(booted??);
         }
-        machines.sort_by_key(|(index, _)| *index);
+        places.sort_by_key(|(index, ..)| *index);
+        let place = |(_, now)| Place {
+            now: Mutex::new(now),
+        };
         Ok(Self {
-            machines: machines.into_iter().map(|(_, machine)| machine).collect(),
+            places: places.into_iter().map(place).collect(),
+            launcher: launcher.clone(),
+            listeners,
         })
     }
 
     /// The machines, in the order they were given.
-    pub fn machines(&self) -> &[Machine] {
-        &self.machines
+    pub fn machines(&self) -> Vec<Arc<Machine>> {
+        let machine = |place: &Place| Arc::clone(&place.now().machine);
+        self.places.iter().map(machine).collect()
     }
 
-    /// What each machine uses, in their order. Samples the memory of those that
-    /// `is_sampled` chooses by their place: it takes the kernel a millisecond
-    /// or more for each.
+    /// The machine of one member.
+    pub fn machine(&self, place: usize) -> Option<Arc<Machine>> {
+        Some(Arc::clone(&self.places.get(place)?.now().machine))
+    }
+
+    /// Starts a member again whose machine has ended, on another end of its
+    /// network: the same machine with the same address and the same secret, whose
+    /// memory is empty. Waits until it is ready, or has ended again.
+    ///
+    /// # Errors
+    /// [`MachineError::Busy`] where its machine runs, or is being started; how
+    /// it ended, if it does.
+    pub async fn restart(&self, place: usize, nic: Nic) -> Result<(), MachineError> {
+        let device = u32::try_from(place).unwrap_or(u32::MAX);
+        let busy = || MachineError::Busy {
+            device,
+            command: "its machine".to_owned(),
+        };
+        let member = self.places.get(place).ok_or_else(busy)?;
+        let ended = self.machine(place).ok_or_else(busy)?;
+        if !ended.state().is_final() {
+            return Err(busy());
+        }
+        let report = ended.ended().await?;
+        let (again, follower) = {
+            let mut now = member.now();
+            (now.again.take(), now.follower.take())
+        };
+        let (mut again, follower) = again.zip(follower).ok_or_else(busy)?;
+        // It counts the end of the one before.
+        let counted = follower
+            .await
+            .map_err(|_| MachineError::NoSupervisor { device })?;
+        again.machine.restarts += 1;
+        let spec = FleetMember {
+            machine: again.machine.clone(),
+            nic,
+            run: again.run,
+        };
+        let start = Start {
+            place,
+            turn: None,
+            counted,
+        };
+        let (started, outcome) = start.boot(&self.launcher, spec, &self.listeners).await?;
+        let mut now = member.now();
+        *now = Now {
+            again: Some(again),
+            before: now.before.and(&report.usage),
+            ..started
+        };
+        outcome
+    }
+
+    /// What each machine uses, and those before it used, in their order. Samples
+    /// the memory of those that `is_sampled` chooses by their place: it takes the
+    /// kernel a millisecond or more for each.
     pub async fn usage(&self, is_sampled: impl Fn(usize) -> bool) -> Vec<Usage> {
-        let mut usage = Vec::with_capacity(self.machines.len());
-        for (place, machine) in self.machines.iter().enumerate() {
-            usage.push(match is_sampled(place) {
+        let mut usage = Vec::with_capacity(self.places.len());
+        for (index, place) in self.places.iter().enumerate() {
+            let (machine, before) = {
+                let now = place.now();
+                (Arc::clone(&now.machine), now.before)
+            };
+            let used = match is_sampled(index) {
                 true => machine.usage().await,
                 false => machine.processor_time().await,
-            });
+            };
+            usage.push(before.and(&used));
         }
         usage
     }
 
     /// Stops all machines and waits until their processes are gone; see
-    /// [`Machine::stop`]. The reports are in the order of the machines.
+    /// [`Machine::stop`]. The reports are in the order of the machines; what
+    /// the machines before them used is in theirs.
     ///
     /// # Errors
     /// If the event loop shuts down meanwhile.
     pub async fn stop(&self) -> Result<Vec<MachineReport>, MachineError> {
-        for machine in &self.machines {
+        let machines = self.machines();
+        for machine in &machines {
             machine.request_stop().await;
         }
-        let mut reports = Vec::with_capacity(self.machines.len());
-        for machine in &self.machines {
-            reports.push(machine.ended().await?);
+        let mut reports = Vec::with_capacity(machines.len());
+        for (machine, place) in machines.iter().zip(&self.places) {
+            let report = machine.ended().await?;
+            let usage = place.now().before.and(&report.usage);
+            reports.push(MachineReport { usage, ..report });
         }
         Ok(reports)
     }
 }
 
+/// One start of a member.
+struct Start {
+    place: usize,
+    turn: Option<OwnedSemaphorePermit>,
+    /// Where the member is counted before.
+    counted: Part,
+}
+
+impl Start {
+    /// Boots a machine, tells it to run, and waits until it is ready; what it
+    /// is now, and what it ended with instead.
+    async fn boot(
+        self,
+        launcher: &Launcher,
+        member: FleetMember,
+        listeners: &Listeners,
+    ) -> Result<(Now, Result<(), MachineError>), MachineError> {
+        let events = listeners.events.clone();
+        let machine = Machine::boot(launcher, member.machine, member.nic, events).await?;
+        let follower = Follower {
+            place: self.place,
+            turn: self.turn,
+            is_run: member.run.is_some(),
+            progress: listeners.progress.clone(),
+            ends: listeners.ends.clone(),
+        };
+        // Ends with the machine.
+        let follower = tokio::spawn(follower.follow(machine.watch(), self.counted));
+        let mut outcome = machine.wait_prompt().await;
+        if outcome.is_ok()
+            && let Some(options) = member.run
+        {
+            outcome = machine.run(&options).await;
+            if outcome.is_ok() {
+                outcome = machine.wait_ready().await;
+            }
+        }
+        let now = Now {
+            machine: Arc::new(machine),
+            follower: Some(follower),
+            again: None,
+            before: Usage::default(),
+        };
+        Ok((now, outcome))
+    }
+}
+
 /// Keeps one machine's part of the progress right until it has ended, and tells
-/// that.
+/// that. Gives where it is counted then.
 struct Follower {
     place: usize,
     /// Given back once the machine no longer starts, and is counted so: no more
@@ -304,8 +462,7 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(mut self, mut state: watch::Receiver<MachineState>) {
-        let mut counted = Part::Waiting;
+    async fn follow(mut self, mut state: watch::Receiver<MachineState>, mut counted: Part) -> Part {
         loop {
             let now = state.borrow_and_update().clone();
             let part = Part::next(counted, &now);
@@ -324,10 +481,10 @@ impl Follower {
             if now.is_final() {
                 // Nobody needs to listen.
                 let _ = self.ends.send((self.place, now));
-                return;
+                return counted;
             }
             if state.changed().await.is_err() {
-                return;
+                return counted;
             }
         }
     }

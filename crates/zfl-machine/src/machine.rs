@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zfl_proto::console::{COMMAND_BYTES_MAX, RunOptions};
 
@@ -89,20 +90,20 @@ impl Default for Deadlines {
 }
 
 /// A machine to boot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MachineSpec {
     /// The device's index in its fleet, from 0: names its logs.
     pub device: u32,
+    /// How often the device was started before: names its logs, too.
+    pub restarts: u32,
     /// What it is.
     pub board: Board,
     /// Its firmware image.
     pub firmware: PathBuf,
-    /// Its network.
-    pub nic: Nic,
     /// Its Ethernet address.
     pub mac: MacAddress,
-    /// Folder of its logs, `device-NNN.log` and `device-NNN.qemu.log`. Must
-    /// exist.
+    /// Folder of its logs, `device-NNN.log` and `device-NNN.qemu.log`, after its
+    /// first restart `device-NNN-1.log` and so on. Must exist.
     pub console_folder: PathBuf,
     /// How long its steps may take.
     pub deadlines: Deadlines,
@@ -118,14 +119,20 @@ pub struct MachineSpec {
 impl MachineSpec {
     /// Where the bytes of the console are kept.
     pub fn console_log(&self) -> PathBuf {
-        self.console_folder
-            .join(format!("device-{:03}.log", self.device))
+        self.console_folder.join(format!("{}.log", self.name()))
     }
 
     /// Where the emulator's own messages are kept; no file where it has none.
     pub fn emulator_log(&self) -> PathBuf {
         self.console_folder
-            .join(format!("device-{:03}.qemu.log", self.device))
+            .join(format!("{}.qemu.log", self.name()))
+    }
+
+    fn name(&self) -> String {
+        match self.restarts {
+            0 => format!("device-{:03}", self.device),
+            restarts => format!("device-{:03}-{restarts}", self.device),
+        }
     }
 }
 
@@ -212,7 +219,7 @@ pub struct Machine {
 impl Machine {
     /// Starts a machine. It is then [`MachineState::Booting`].
     ///
-    /// `events` gets what it says in the console's grammar; nobody needs to
+    /// `nic` is its end of the network, `events` gets what it says in the console's grammar; nobody needs to
     /// listen.
     ///
     /// # Errors
@@ -221,10 +228,11 @@ impl Machine {
     pub async fn boot(
         launcher: &Launcher,
         spec: MachineSpec,
+        nic: Nic,
         events: broadcast::Sender<DeviceEvent>,
     ) -> Result<Self, MachineError> {
         let device = spec.device;
-        Self::try_boot(launcher, spec, events)
+        Self::try_boot(launcher, spec, nic, events)
             .await
             .map_err(|error| MachineError::NotStarted {
                 device,
@@ -235,6 +243,7 @@ impl Machine {
     async fn try_boot(
         launcher: &Launcher,
         spec: MachineSpec,
+        nic: Nic,
         events: broadcast::Sender<DeviceEvent>,
     ) -> Result<Self, StartError> {
         let program = find_program(&spec.board.qemu.binary)?;
@@ -253,7 +262,7 @@ impl Machine {
 
         let arguments = spec.board.arguments(&MachineArguments {
             firmware: &spec.firmware,
-            nic: match &spec.nic {
+            nic: match &nic {
                 Nic::Socket(_) => NicArgument::Inherited,
                 Nic::Tap { interface } => NicArgument::Tap { interface },
             },
@@ -267,7 +276,7 @@ impl Machine {
             .spawn(Launch {
                 program,
                 arguments,
-                stdin: match spec.nic {
+                stdin: match nic {
                     Nic::Socket(descriptor) => Some(descriptor),
                     Nic::Tap { .. } => None,
                 },
@@ -450,6 +459,20 @@ impl Machine {
         self.ended()
             .await
             .map_or_else(|_| Usage::default(), |report| report.usage)
+    }
+
+    /// Stops the machine where it stands, for good: the host gives it no time any
+    /// more. It can only be ended.
+    pub async fn freeze(&self) {
+        // One that takes no requests has ended.
+        let _ = self.requests.send(Request::Signal(Signal::STOP)).await;
+    }
+
+    /// Ends the machine at once, as if its power had failed. It is then
+    /// [`MachineState::Exited`].
+    pub async fn kill(&self) {
+        // One that takes no requests has ended.
+        let _ = self.requests.send(Request::Signal(Signal::KILL)).await;
     }
 
     /// Asks the emulator to end, kills it if it does not, and waits until its

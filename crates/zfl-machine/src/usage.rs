@@ -20,6 +20,16 @@ impl Usage {
         self.cpu_user_seconds + self.cpu_system_seconds
     }
 
+    /// What two machines used together: of memory the most that either did.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            cpu_user_seconds: self.cpu_user_seconds + other.cpu_user_seconds,
+            cpu_system_seconds: self.cpu_system_seconds + other.cpu_system_seconds,
+            pss_bytes_max: self.pss_bytes_max.max(other.pss_bytes_max),
+        }
+    }
+
     /// Reads the processor time of a process; leaves it where there is no
     /// such process. A process that has ended but was not waited for still
     /// has its time.

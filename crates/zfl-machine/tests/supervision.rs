@@ -124,6 +124,12 @@ fn trials() -> Vec<Trial> {
             run(a_command_must_be_one_line())
         }),
         test("a_fleet_is_told_apart", || run(a_fleet_is_told_apart())),
+        test("a_member_is_killed_and_started_again", || {
+            run(a_member_is_killed_and_started_again())
+        }),
+        test("a_frozen_machine_can_be_stopped", || {
+            run(a_frozen_machine_can_be_stopped())
+        }),
         test("what_no_device_can_do_is_an_error", || {
             run(what_no_device_can_do_is_an_error())
         }),
@@ -234,13 +240,11 @@ impl Bench {
     }
 
     fn spec(&mut self, device: u32, board: Board, firmware: PathBuf) -> MachineSpec {
-        let (network, nic) = UnixDatagram::pair().unwrap();
-        self.networks.push(network);
         MachineSpec {
             device,
+            restarts: 0,
             board,
             firmware,
-            nic: Nic::Socket(OwnedFd::from(nic)),
             mac: MacAddress([0x02, 0, 0, 0, (device >> 8) as u8, device as u8]),
             console_folder: self.folder.clone(),
             // A machine that works must not fail on a busy host.
@@ -257,8 +261,16 @@ impl Bench {
         }
     }
 
-    async fn boot(&self, spec: MachineSpec) -> Machine {
-        Machine::boot(&self.launcher, spec, self.events.clone())
+    /// An end of a network that nobody serves.
+    fn nic(&mut self) -> Nic {
+        let (network, nic) = UnixDatagram::pair().unwrap();
+        self.networks.push(network);
+        Nic::Socket(OwnedFd::from(nic))
+    }
+
+    async fn boot(&mut self, spec: MachineSpec) -> Machine {
+        let nic = self.nic();
+        Machine::boot(&self.launcher, spec, nic, self.events.clone())
             .await
             .unwrap()
     }
@@ -755,7 +767,8 @@ async fn what_is_missing_is_named() {
             "failed to create log none/device-007.log: No such file or directory (os error 2)",
         ),
     ] {
-        let error = Machine::boot(&bench.launcher, spec, bench.events.clone())
+        let nic = bench.nic();
+        let error = Machine::boot(&bench.launcher, spec, nic, bench.events.clone())
             .await
             .unwrap_err();
         assert_eq!(bench.plain(error), format!("device 7: {expected}"));
@@ -893,7 +906,8 @@ async fn a_fleet_is_told_apart() {
             machine.deadlines.first_output = Duration::from_millis(50);
         }
         let run = (device != 5).then(run_options);
-        members.push(FleetMember { machine, run });
+        let nic = bench.nic();
+        members.push(FleetMember { machine, nic, run });
     }
     let settings = FleetSettings {
         starting_max: 2,
@@ -983,6 +997,72 @@ async fn a_fleet_is_told_apart() {
     assert_eq!(busiest.unwrap(), 2);
 }
 
+async fn a_member_is_killed_and_started_again() {
+    let mut bench = Bench::new();
+    let mut members = Vec::new();
+    for device in 0..2 {
+        let (machine, nic) = (bench.fake(device, "answers"), bench.nic());
+        let run = Some(run_options());
+        members.push(FleetMember { machine, nic, run });
+    }
+    let progress = watch::Sender::new(FleetProgress::default());
+    let (ends, mut ended) = mpsc::unbounded_channel();
+    let settings = FleetSettings::default();
+    let events = &bench.events.clone();
+    let fleet = Fleet::boot(&bench.launcher, members, settings, events, &progress, &ends);
+    let fleet = fleet.await.unwrap();
+    let busy = fleet.restart(1, bench.nic()).await.unwrap_err();
+    assert_eq!(busy.to_string(), "device 1: busy with `its machine`");
+    let first = fleet.machine(1).unwrap();
+    for restarts in 1..=2 {
+        let machine = fleet.machine(1).unwrap();
+        machine.kill().await;
+        assert!(matches!(end(&machine).await, MachineError::Exited(_)));
+        let (place, state) = tokio::time::timeout(PATIENCE, ended.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((place, state.name()), (1, "exited"));
+        fleet.restart(1, bench.nic()).await.unwrap();
+        let machine = fleet.machine(1).unwrap();
+        machine.wait_ready().await.unwrap();
+        assert_ne!(machine.process(), first.process());
+        let log = bench.folder.join(format!("device-001-{restarts}.log"));
+        assert!(std::fs::read_to_string(log).unwrap().contains("@zfl ready"));
+    }
+    // The first log is whole, too.
+    let log = std::fs::read_to_string(bench.folder.join("device-001.log")).unwrap();
+    assert!(log.contains("@zfl ready"), "{log}");
+    let expected = FleetProgress {
+        ready: 2,
+        ..FleetProgress::default()
+    };
+    let mut counted = progress.subscribe();
+    let counted = counted.wait_for(|counted| *counted == expected);
+    tokio::time::timeout(PATIENCE, counted)
+        .await
+        .unwrap()
+        .unwrap();
+    let reports = fleet.stop().await.unwrap();
+    assert_eq!(reports.len(), 2);
+}
+
+async fn a_frozen_machine_can_be_stopped() {
+    let mut bench = Bench::new();
+    let mut spec = bench.fake(7, "answers");
+    spec.deadlines.command = Duration::from_millis(50);
+    let machine = bench.boot(spec).await;
+    machine.wait_prompt().await.unwrap();
+    machine.freeze().await;
+    let error = machine.command("stats").await.unwrap_err();
+    assert!(matches!(error, MachineError::NoAnswer { .. }), "{error}");
+    // It has not ended by that.
+    assert_eq!(machine.state(), MachineState::Prompt);
+    let report = machine.stop().await.unwrap();
+    assert!(matches!(&report.state, MachineState::Exited(exit) if exit.is_requested));
+    assert!(!process_exists(machine.process()), "it is a zombie");
+}
+
 async fn what_no_device_can_do_is_an_error() {
     let mut bench = Bench::new();
     let progress = watch::Sender::new(FleetProgress::default());
@@ -991,8 +1071,11 @@ async fn what_no_device_can_do_is_an_error() {
         descriptors_per_device: 1 << 40,
         ..FleetSettings::default()
     };
-    let member = |machine| FleetMember { machine, run: None };
-    let members = vec![member(bench.fake(0, "answers"))];
+    let members = vec![FleetMember {
+        machine: bench.fake(0, "answers"),
+        nic: bench.nic(),
+        run: None,
+    }];
     let error = Fleet::boot(
         &bench.launcher,
         members,
@@ -1012,6 +1095,7 @@ async fn what_no_device_can_do_is_an_error() {
 
     let members = vec![FleetMember {
         machine: bench.fake(0, "refuses"),
+        nic: bench.nic(),
         run: Some(run_options()),
     }];
     let settings = FleetSettings::default();
@@ -1034,7 +1118,12 @@ async fn what_no_device_can_do_is_an_error() {
 
     let mut machine = bench.fake(1, "answers");
     machine.board.qemu.binary = "qemu-system-none".into();
-    let members = vec![member(bench.fake(0, "answers")), member(machine)];
+    let members = [bench.fake(0, "answers"), machine].map(|machine| FleetMember {
+        machine,
+        nic: bench.nic(),
+        run: None,
+    });
+    let members = members.into();
     let settings = FleetSettings::default();
     // The machines of the fleet before may still be ending.
     let progress = watch::Sender::new(FleetProgress::default());
@@ -1194,7 +1283,8 @@ async fn a_fleet_boots() {
     let mut members = Vec::new();
     for device in 0..12 {
         let machine = bench.real(device, "mps2-an386");
-        members.push(FleetMember { machine, run: None });
+        let (nic, run) = (bench.nic(), None);
+        members.push(FleetMember { machine, nic, run });
     }
     let progress = watch::Sender::new(FleetProgress::default());
     let (ends, _) = mpsc::unbounded_channel();

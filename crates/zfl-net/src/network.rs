@@ -139,6 +139,7 @@ fn failed_to<E: Into<std::io::Error>>(operation: &'static str) -> impl Fn(E) -> 
 enum Command {
     Attach { device: usize, socket: OwnedFd },
     Detach { device: usize },
+    SetLink { device: usize, is_up: bool },
     Stop,
 }
 
@@ -247,6 +248,7 @@ impl Network {
                 serial: 0,
                 readable: false,
                 writable: false,
+                link_is_up: true,
             });
             let (network_end, device_end) = cable()?;
             driver.attach(port, network_end, NetworkTime::ZERO)?;
@@ -316,6 +318,18 @@ impl Network {
     pub fn detach(&self, device: usize) -> Result<(), NetworkError> {
         self.check(device)?;
         self.command(Command::Detach { device })
+    }
+
+    /// Takes a device's link down, or up again. While it is down, frames are lost
+    /// in both directions, as with a cable that is pulled out: nobody is told,
+    /// and what TCP has sent is sent again later. A device that is attached has
+    /// its link up.
+    ///
+    /// # Errors
+    /// When there is no such device, or the network has stopped.
+    pub fn set_link(&self, device: usize, is_up: bool) -> Result<(), NetworkError> {
+        self.check(device)?;
+        self.command(Command::SetLink { device, is_up })
     }
 
     /// Stops the network: all connections are closed, the devices' ends go
@@ -454,6 +468,8 @@ struct Port {
     serial: u32,
     readable: bool,
     writable: bool,
+    /// Frames are lost while it is down.
+    link_is_up: bool,
 }
 
 /// The owner of all state, in the network's thread.
@@ -588,6 +604,12 @@ impl Driver {
                     self.detach(device);
                     turn.ports.mark(device);
                 }
+                Ok(Command::SetLink { device, is_up }) => {
+                    if let Some(slot) = self.ports.get_mut(device) {
+                        slot.link_is_up = is_up;
+                    }
+                    turn.ports.mark(device);
+                }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Ok(false),
                 Err(TryRecvError::Empty) => return Ok(true),
             }
@@ -620,6 +642,7 @@ impl Driver {
         slot.station.attach(slot.mac, now);
         slot.socket = Some(socket);
         slot.writable = true;
+        slot.link_is_up = true;
         Ok(())
     }
 
@@ -643,6 +666,7 @@ impl Driver {
                 return;
             };
             match read_frame(socket, buffer) {
+                Ok(_) if !slot.link_is_up => self.switch.lose(port),
                 Ok(Read::Frame(frame)) => self.switch.receive(port, frame, now),
                 Ok(Read::Oversize(bytes)) => self.switch.receive_oversize(port, bytes),
                 Err(Errno::INTR) => {}
@@ -664,6 +688,11 @@ impl Driver {
         while let Some(socket) = slot.socket.as_ref().filter(|_| slot.writable)
             && let Some(frame) = self.switch.front(port, now)
         {
+            if !slot.link_is_up {
+                self.switch.pop(port, now);
+                self.switch.lose(port);
+                continue;
+            }
             match send(socket, frame, SendFlags::NOSIGNAL) {
                 Ok(_) => {
                     self.switch.pop(port, now);

@@ -491,6 +491,11 @@ impl Switch {
         }
     }
 
+    /// A frame from or to a port's device was lost, as its link is down.
+    pub fn lose(&mut self, port: usize) {
+        self.count_drop(port, DropReason::Outage);
+    }
+
     fn deliver(&mut self, to: usize, frame: Frame, now: NetworkTime) {
         let Some(slot) = self.ports.get_mut(to) else {
             return;

@@ -387,6 +387,38 @@ fn a_device_that_vanishes_ends_its_connections_and_no_others() {
     });
 }
 
+/// As a cable that is pulled out and put back: what was sent meanwhile is sent
+/// again.
+#[test]
+fn a_link_that_was_down_costs_time_and_nothing_else() {
+    let server = HostServer::start();
+    let mut setup = Setup::start(2, server.address, |_| {});
+    let gateway = setup.plan.gateway();
+    let (mut cut_off, mut other) = (setup.guest(0), setup.guest(1));
+    setup.network.set_link(0, false).unwrap();
+    let lost = |counters: &PortCounters| counters.drops.get(DropReason::Outage);
+    std::thread::scope(|scope| {
+        let transfer = scope.spawn(move || cut_off.get(gateway, COORDINATOR_PORT, MEGABYTE));
+        // It has tried, and its neighbour is not concerned.
+        setup.await_counters(0, |counters| lost(counters) > 0);
+        let received = other.get(gateway, COORDINATOR_PORT, MEGABYTE);
+        assert!(received == Some(pattern_bytes(MEGABYTE)));
+        let counters = setup.network.counters(0).unwrap();
+        assert_eq!(counters.from_device.frames, 0);
+        setup.network.set_link(0, true).unwrap();
+        assert!(transfer.join().unwrap() == Some(pattern_bytes(MEGABYTE)));
+    });
+    assert_eq!(lost(&setup.network.counters(1).unwrap()), 0);
+
+    // Towards the device: the gateway's connection is answered by nobody.
+    setup.network.set_link(1, false).unwrap();
+    let before = lost(&setup.network.counters(1).unwrap());
+    let endpoint = setup.endpoint(1);
+    let _connection = connect_to(endpoint);
+    setup.await_counters(1, |counters| lost(counters) > before);
+    assert!(setup.network.set_link(2, false).is_err());
+}
+
 #[test]
 fn a_closed_end_is_noticed_when_something_is_sent_there() {
     let mut setup = Setup::start(1, refusing_address(), |_| {});

@@ -16,6 +16,9 @@ pub const EVENT_PREFIX: &str = "@zfl ";
 /// No command is longer, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 192;
 
+/// A device knows no more faults that are to come.
+pub const FAULTS_MAX: usize = 8;
+
 /// What the commands are, for `help`.
 pub const HELP: &str = "\
 help                                   this text\n\
@@ -23,6 +26,9 @@ run <ipv4>/<prefix> coordinator=<ipv4>:<port> token=<32 hex digits> [instruction
     [arena-bytes=<n>]\n\
                                        join the network and learn\n\
 stats                                  counters and memory\n\
+fault <round> away|quit|mute|hold|tell|truncate|duplicate|nan|negate\n\
+fault <round> slow|scale|random <thousandths>\n\
+fault <round> late <milliseconds>      go wrong in a round on purpose\n\
 crash panic|fault|stack|hang [in-training]\n\
                                        end this device on purpose, now or when it trains";
 
@@ -37,6 +43,8 @@ pub enum Command {
     Run(RunOptions),
     /// Prints counters.
     Stats,
+    /// Goes wrong on purpose once the round is there.
+    Fault(RoundIndex, Fault),
     /// Ends the device on purpose, to see how that is told.
     Crash {
         /// In which way.
@@ -57,6 +65,101 @@ pub enum Crash {
     Stack,
     /// Interrupts off, for ever.
     Hang,
+}
+
+/// How a device goes wrong in one round, where it is told to ([`Command::Fault`]).
+/// Numbers are thousandths and milliseconds, so that the line needs no
+/// fractions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Takes no part: says that it is not ready.
+    Away,
+    /// Gives its training up in the middle, and is ready for the next round.
+    Quit,
+    /// Trains, and keeps the update to itself.
+    Mute,
+    /// Stands still in the middle of its training until it is ended.
+    Hold,
+    /// Says when its training begins: whoever reads the console does the rest.
+    Tell,
+    /// Pauses while it trains, so that the training takes so many thousandths
+    /// of its time.
+    Slow(u32),
+    /// Sends parameters that are no numbers.
+    Nan,
+    /// Sends the parameters with the opposite sign.
+    Negate,
+    /// Sends the parameters times so many thousandths.
+    Scale(u32),
+    /// Sends random parameters, of so many thousandths at most.
+    Random(u32),
+    /// Sends a body that ends in the middle of the parameters.
+    Truncate,
+    /// Sends its update twice.
+    Duplicate,
+    /// Waits so many milliseconds before it sends its update.
+    Late(u32),
+}
+
+impl Fault {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Quit => "quit",
+            Self::Mute => "mute",
+            Self::Hold => "hold",
+            Self::Tell => "tell",
+            Self::Slow(_) => "slow",
+            Self::Nan => "nan",
+            Self::Negate => "negate",
+            Self::Scale(_) => "scale",
+            Self::Random(_) => "random",
+            Self::Truncate => "truncate",
+            Self::Duplicate => "duplicate",
+            Self::Late(_) => "late",
+        }
+    }
+
+    fn parse(words: &mut Words<'_>) -> Result<Self, CommandError> {
+        let (column, word) = words.next();
+        let mut number = || {
+            let (column, word) = words.next();
+            let number = word.parse();
+            number.map_err(|_| expected(column, "a whole number from 0 to 4294967295"))
+        };
+        Ok(match word {
+            "away" => Self::Away,
+            "quit" => Self::Quit,
+            "mute" => Self::Mute,
+            "hold" => Self::Hold,
+            "tell" => Self::Tell,
+            "slow" => Self::Slow(number()?),
+            "nan" => Self::Nan,
+            "negate" => Self::Negate,
+            "scale" => Self::Scale(number()?),
+            "random" => Self::Random(number()?),
+            "truncate" => Self::Truncate,
+            "duplicate" => Self::Duplicate,
+            "late" => Self::Late(number()?),
+            _ => return Err(expected(column, "a fault that `help` lists")),
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Slow(number)
+            | Self::Scale(number)
+            | Self::Random(number)
+            | Self::Late(number) => {
+                write!(f, " {number}")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a device needs to know to take part.
@@ -147,6 +250,11 @@ impl Command {
             "help" => Self::Help,
             "stats" => Self::Stats,
             "run" => Self::Run(RunOptions::parse(&mut words)?),
+            "fault" => {
+                let (column, word) = words.next();
+                let round = word.parse().map_err(|_| expected(column, "a round"))?;
+                Self::Fault(RoundIndex(round), Fault::parse(&mut words)?)
+            }
             "crash" => {
                 let how = match words.next() {
                     (_, "panic") => Crash::Panic,
@@ -162,7 +270,7 @@ impl Command {
                 };
                 Self::Crash { how, in_training }
             }
-            _ => return Err(expected(column, "help, run, stats or crash")),
+            _ => return Err(expected(column, "help, run, stats, fault or crash")),
         };
         match words.next() {
             (_, "") => Ok(command),
@@ -258,6 +366,13 @@ pub enum Event<'a> {
     Training(RoundIndex),
     /// The coordinator has its update.
     Reported(RoundIndex),
+    /// It goes wrong in this round as it was told to, and how.
+    Injected {
+        /// Which round.
+        round: RoundIndex,
+        /// The word of the [`Fault`].
+        kind: &'a str,
+    },
     /// Something failed; the device goes on.
     Failed(&'a str),
     /// A Rust panic; the machine stops after a few more lines.
@@ -287,6 +402,7 @@ impl fmt::Display for Event<'_> {
             } => write!(f, "ready client={client} samples={sample_count}"),
             Self::Training(round) => write!(f, "training round={round}"),
             Self::Reported(round) => write!(f, "reported round={round}"),
+            Self::Injected { round, kind } => write!(f, "injected round={round} kind={kind}"),
             Self::Failed(text) => write!(f, "failed {text}"),
             Self::Panic(text) => write!(f, "panic {text}"),
             Self::Fault(text) => write!(f, "fault {text}"),
@@ -320,6 +436,13 @@ impl<'a> Event<'a> {
             }
             "training" => Self::Training(RoundIndex(Fields(rest).number("round")?)),
             "reported" => Self::Reported(RoundIndex(Fields(rest).number("round")?)),
+            "injected" => {
+                let mut fields = Fields(rest);
+                Self::Injected {
+                    round: RoundIndex(fields.number("round")?),
+                    kind: fields.text("kind")?,
+                }
+            }
             "failed" => Self::Failed(rest),
             "panic" => Self::Panic(rest),
             "fault" => Self::Fault(rest),
@@ -368,13 +491,17 @@ mod tests {
             let error = Command::parse(line).unwrap_err();
             assert_eq!((error.column, error.expected), (column, what), "{line}");
         };
-        check("fly", 1, "help, run, stats or crash");
+        check("fly", 1, "help, run, stats, fault or crash");
         check("  help me", 8, "the end of the line");
         check("run", 4, "an address as 192.0.2.10/24");
         check("run 1.2.3/24 ", 5, "an IPv4 address");
         check("run 1.2.3.4/31 x", 13, "a prefix length of 1 to 30");
         check("run 1.2.3.4/24 x", 16, "coordinator=<ipv4>:<port>");
         check("crash softly", 7, "panic, fault, stack or hang");
+        check("fault soon nan", 7, "a round");
+        check("fault 3 naan", 9, "a fault that `help` lists");
+        check("fault 3 late", 13, "a whole number from 0 to 4294967295");
+        check("fault 3 nan 7", 13, "the end of the line");
         check("crash panic soon", 13, "in-training or the end");
         check("crash panic in-training now", 25, "the end of the line");
         check(
@@ -382,6 +509,30 @@ mod tests {
             46,
             "token=<32 hexadecimal digits>",
         );
+    }
+
+    #[test]
+    fn a_fault_survives_its_text() {
+        for fault in [
+            Fault::Away,
+            Fault::Quit,
+            Fault::Mute,
+            Fault::Hold,
+            Fault::Tell,
+            Fault::Slow(2500),
+            Fault::Nan,
+            Fault::Negate,
+            Fault::Scale(10_000),
+            Fault::Random(500),
+            Fault::Truncate,
+            Fault::Duplicate,
+            Fault::Late(u32::MAX),
+        ] {
+            let line = std::format!("fault 4294967295 {fault}");
+            let round = RoundIndex(u32::MAX);
+            assert_eq!(Command::parse(&line), Ok(Command::Fault(round, fault)));
+            assert!(HELP.contains(fault.name()), "{fault}");
+        }
     }
 
     #[test]
@@ -410,6 +561,10 @@ mod tests {
             },
             Event::Training(RoundIndex(3)),
             Event::Reported(RoundIndex(3)),
+            Event::Injected {
+                round: RoundIndex(3),
+                kind: "slow",
+            },
             Event::Failed("no route to the coordinator"),
             Event::Panic("at x.rs:3: no"),
             Event::Fault("bus fault"),

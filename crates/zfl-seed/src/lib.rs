@@ -31,6 +31,38 @@ pub enum Purpose {
     Rounding = 7,
     /// What a link does to the frames of a device.
     Link = 8,
+    /// Where in its duty cycle a client begins.
+    FaultAvailability = 32,
+    /// Whether a client drops out before a round; the following likewise.
+    FaultDropOutBefore = 33,
+    /// Drops out while it trains.
+    FaultDropOutDuring = 34,
+    /// Drops out when it has trained.
+    FaultDropOutAfter = 35,
+    /// Ends for good.
+    FaultCrash = 36,
+    /// Stands still for good.
+    FaultHang = 37,
+    /// Ends and starts anew.
+    FaultReboot = 38,
+    /// Trains more slowly.
+    FaultSlowDown = 39,
+    /// Loses its link for a while.
+    FaultBrownOut = 40,
+    /// Sends parameters that are meant to harm.
+    FaultPoison = 41,
+    /// Sends parameters that are no numbers.
+    FaultNan = 42,
+    /// Sends a part of its update.
+    FaultTruncate = 43,
+    /// Sends its update twice.
+    FaultDuplicate = 44,
+    /// Sends its update late.
+    FaultLate = 45,
+    /// The values of poisoned parameters.
+    FaultPoisonValues = 46,
+    /// The experiments of a campaign of faults.
+    FaultCampaign = 47,
 }
 
 /// A stream of random numbers.

@@ -145,7 +145,7 @@ impl Caller {
         let mut pause = PAUSE_FIRST;
         let mut refusals = 0;
         loop {
-            let answer = match self.ready(&endpoint).await {
+            let answer = match self.ready(&endpoint, round).await {
                 Answer::Taken => {
                     self.mark_started(round, id, payload_bytes);
                     self.post(&endpoint, &token.to_string(), body.clone()).await
@@ -207,8 +207,8 @@ impl Caller {
         }
     }
 
-    async fn ready(&self, endpoint: &str) -> Answer {
-        let url = format!("http://{endpoint}{PATH_READY}");
+    async fn ready(&self, endpoint: &str, round: u32) -> Answer {
+        let url = format!("http://{endpoint}{PATH_READY}?round={round}");
         match self.http.get(url).send().await {
             Ok(response) if response.status().is_success() => Answer::Taken,
             Ok(response) => Answer::Later(format!("/ready answered {}", response.status())),

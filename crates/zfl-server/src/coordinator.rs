@@ -434,6 +434,7 @@ impl Coordinator {
             state: Mutex::new(State {
                 remote,
                 local: numbers,
+                lost_local: BTreeMap::new(),
                 round: None,
                 hold_frozen: HashSet::new(),
                 last_round: 0,
@@ -674,7 +675,7 @@ impl Coordinator {
         let (wanted, most) = (plan.clients_per_round, plan.client_count);
         let count = as_usize(plan.policy.selected_count(wanted, most));
         let quorum = as_usize(plan.quorum);
-        let is_lost = |id| state.client(id).is_some_and(|client| client.lost.is_some());
+        let is_lost = |id| state.lost(id).is_some();
         // The lost and those that rest are drawn and passed over: the loss of
         // one client does not change who else is drawn.
         let mut resting = Vec::new();
@@ -694,16 +695,16 @@ impl Coordinator {
         selected.extend(resting.into_iter().take(needed));
         selected.sort_unstable();
         if selected.len() < quorum {
-            let reason = |client: &Client| {
-                let reason = client.lost.as_ref()?;
-                Some(format!("client {}: {reason}", client.id))
+            let reason = |id: u32| {
+                let reason = state.lost(id)?;
+                Some(format!("client {id}: {reason}"))
             };
             return Err(CoordinatorError::TooFewClients {
                 round,
                 alive: selected.len(),
                 client_count: as_usize(plan.client_count),
                 quorum: plan.quorum,
-                first_failure: state.remote.iter().find_map(reason).unwrap_or_default(),
+                first_failure: (0..plan.client_count).find_map(reason).unwrap_or_default(),
             });
         }
         Ok(selected)

@@ -448,15 +448,17 @@ async fn status(State(shared): Context) -> Response {
     let count = |test: fn(&crate::registry::Client) -> bool| {
         state.remote.iter().filter(|client| test(client)).count()
     };
-    // Those that are played in this process are always there.
+    // Those that are played in this process are there unless they are lost.
     let local = usize::try_from(state.local.count()).unwrap_or(usize::MAX);
+    let lost_local = state.lost_local.len();
     as_json(&json::Status {
         round: state.last_round,
         rounds: shared.options.plan.rounds,
         clients: local + state.remote.len(),
         clients_joined: local + count(|client| client.joined),
-        clients_ready: local + count(|client| client.provisioned && client.lost.is_none()),
-        clients_lost: count(|client| client.lost.is_some()),
+        clients_ready: local.saturating_sub(lost_local)
+            + count(|client| client.provisioned && client.lost.is_none()),
+        clients_lost: lost_local + count(|client| client.lost.is_some()),
         refused: shared.refusals.counts(),
     })
 }

@@ -16,7 +16,7 @@ use crate::coordinator::Shared;
 use crate::payload::Payload;
 use crate::refusals::Refusal;
 use crate::update::Report;
-use crate::{Outcome, update};
+use crate::{Event, Outcome, update};
 
 /// The word for the board of a client that is played in this process.
 pub const BOARD_NATIVE: &str = "native";
@@ -107,6 +107,11 @@ impl LocalCall {
         self.client
     }
 
+    /// In which round.
+    pub fn round(&self) -> u32 {
+        self.round.index
+    }
+
     /// Header of the start message.
     pub fn header(&self) -> &[u8] {
         self.header.as_slice()
@@ -140,15 +145,30 @@ impl LocalCall {
     }
 
     /// Answers that the client cannot train, and why.
-    pub fn refuse(mut self, reason: String) {
-        self.is_answered = true;
-        self.fail(reason);
+    pub fn refuse(self, reason: String) {
+        self.fail(Outcome::Rejected, reason);
     }
 
-    fn fail(&self, reason: String) {
-        self.round
-            .shared
-            .fail(self.round.index, self.client, Outcome::Rejected, reason);
+    /// Answers that no update will come. One that is [`Outcome::Unreachable`]
+    /// was never sent the start message.
+    pub fn fail(mut self, outcome: Outcome, reason: String) {
+        self.is_answered = true;
+        let (shared, round) = (&self.round.shared, self.round.index);
+        if outcome == Outcome::Unreachable
+            && let Some(slot) = shared.state().slot_mut(round, self.client)
+        {
+            slot.bytes_down = 0;
+        }
+        shared.fail(round, self.client, outcome, reason);
+    }
+
+    /// Answers that the client is gone for good: it is selected no more.
+    pub fn lose(self, reason: String) {
+        let shared = Arc::clone(&self.round.shared);
+        let client = self.client;
+        shared.state().lost_local.insert(client, reason.clone());
+        self.fail(Outcome::Crashed, reason.clone());
+        shared.tell(Event::ClientLost { client, reason });
     }
 }
 
@@ -170,7 +190,22 @@ impl LocalUpdate {
         if let Err(refusal) = taken {
             let refusal = shared.refuse(Some(call.client), "native update", refusal);
             // It may have failed already, with the reason.
-            call.fail(refusal.reason);
+            shared.fail(
+                call.round.index,
+                call.client,
+                Outcome::Rejected,
+                refusal.reason,
+            );
+        }
+    }
+
+    /// As [`LocalUpdate::answer`], with an update that arrives twice.
+    pub fn answer_twice(self) {
+        let report = self.report.as_ref().ok().cloned();
+        let (shared, client) = (Arc::clone(&self.call.round.shared), self.call.client);
+        self.answer();
+        if let Some(Err(refusal)) = report.map(|report| update::take(&shared, client, report)) {
+            shared.refuse(Some(client), "native update", refusal);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::strategy::Update;
 use crate::{Event, LateUpdate, Outcome, RefusalKind};
 
 /// An update, from either form.
+#[derive(Clone)]
 pub(crate) struct Report {
     pub(crate) round: u32,
     pub(crate) sample_count: u32,

@@ -107,6 +107,7 @@ async fn obey(command: Command, node: &'static Node) {
         }
         Command::Run(options) => start(options, node).await,
         Command::Stats => stats(node).await,
+        Command::Fault(round, fault) => node.faults().plan(round, fault),
         Command::Crash {
             how,
             in_training: false,

@@ -13,8 +13,8 @@ use embassy_net::Stack;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Instant, Timer};
-use zfl_client::{Client, Refusal, Request, State};
-use zfl_proto::console::{Crash, Event, RunOptions};
+use zfl_client::{Client, Refusal, Request, State, Tamper};
+use zfl_proto::console::{Crash, Event, Fault, RunOptions};
 use zfl_proto::http::{PATH_ID, PATH_RESULTS, PATH_TRAINING_DATA, PATH_TRAINING_LABELS};
 use zfl_proto::message::{DeviceMetrics, Kind};
 use zfl_proto::{RoundIndex, Token};
@@ -23,6 +23,7 @@ use crate::counting::InstructionClock;
 use crate::drivers::{executor, memory, timer};
 use crate::fault;
 use crate::http::request::{Coordinator, RequestError};
+use crate::injected::Faults;
 use crate::meter::{Counters, SharedTally};
 use crate::net;
 use crate::sizes::SERVER_SOCKETS;
@@ -54,6 +55,8 @@ pub(crate) struct Node {
     instruction_ns: Cell<Option<u32>>,
     /// When the round's message began to arrive.
     round_begin: Cell<Mark>,
+    /// What is to go wrong on purpose.
+    faults: Faults,
     /// How the next piece of training is to end the device.
     crash: Cell<Option<Crash>>,
 }
@@ -106,8 +109,14 @@ impl Node {
                 ticks: 0,
                 slept_ticks: 0,
             }),
+            faults: Faults::new(),
             crash: Cell::new(None),
         }
+    }
+
+    /// What is to go wrong on purpose.
+    pub(crate) const fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Whether there is a NIC.
@@ -260,7 +269,10 @@ pub(crate) async fn run(stack: Stack<'static>, node: &'static Node, spawner: Spa
         match request {
             Some(Request::Results(id)) => {
                 let path = Text::<48>::of(format_args!("{PATH_RESULTS}?id={id}"));
-                report(node, &mut coordinator, path.as_str(), effort).await;
+                let form = prepare(node).await;
+                if let Some(form) = form {
+                    report(node, &mut coordinator, path.as_str(), effort, form).await;
+                }
             }
             Some(request) => {
                 let mut retry_after = RETRY_FIRST;
@@ -341,12 +353,24 @@ async fn announce(node: &Node, request: Request) {
     }
 }
 
+/// Takes a fault that is to take effect now, and tells it.
+async fn inject(node: &Node, is_meant: impl Fn(Fault) -> bool) -> Option<Fault> {
+    let round = node.round();
+    let fault = node.faults.take(round, is_meant)?;
+    let kind = fault.name();
+    console::tell(Event::Injected { round, kind }).await;
+    Some(fault)
+}
+
 /// Trains to the end of the round, giving way between turns.
 async fn train(node: &Node) -> Effort {
+    inject(node, |fault| fault == Fault::Tell).await;
+    let slow = inject(node, |fault| matches!(fault, Fault::Slow(_))).await;
     let begin = Instant::now();
     let clock = node.instruction_clock();
     let mut budget = TURN_UNITS_FIRST;
     let mut instructions = 0u64;
+    let mut trained_us = 0u64;
     while node.state() == State::Training {
         if let Some(how) = node.crash.take() {
             fault::crash(how);
@@ -369,12 +393,71 @@ async fn train(node: &Node) -> Effort {
         } else if turn_us > TURN_US {
             budget = (budget / 2).max(1);
         }
+        // Now that it has begun, and is not over yet.
+        if inject(node, |fault| fault == Fault::Hold).await.is_some() {
+            core::future::pending::<()>().await;
+        }
+        if inject(node, |fault| fault == Fault::Quit).await.is_some() {
+            node.client.borrow_mut().give_up();
+        }
         yield_now().await;
+        if let Some(Fault::Slow(thousandths)) = slow {
+            // Until as much time has gone by as the whole would have taken so
+            // far: a pause that was too long makes the next shorter.
+            trained_us = trained_us.saturating_add(turn_us);
+            let slow_us = trained_us.saturating_mul(u64::from(thousandths)) / 1000;
+            let until = begin.checked_add(Duration::from_micros(slow_us));
+            Timer::at(until.unwrap_or(Instant::MAX)).await;
+        }
     }
     Effort {
         us: begin.elapsed().as_micros(),
         instructions,
     }
+}
+
+/// How an update is sent.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Whole,
+    /// The first half of the parameters.
+    Half,
+    /// Whole, and again when the coordinator has it.
+    Twice,
+}
+
+/// Does to the update what is to go wrong with it; `None`: it is not sent.
+async fn prepare(node: &Node) -> Option<Form> {
+    let is_of_update = |fault: Fault| {
+        !matches!(
+            fault,
+            Fault::Away | Fault::Quit | Fault::Hold | Fault::Tell | Fault::Slow(_)
+        )
+    };
+    let tamper = |tamper| node.client.borrow_mut().tamper(tamper);
+    match inject(node, is_of_update).await {
+        Some(Fault::Mute) => {
+            node.client.borrow_mut().give_up();
+            return None;
+        }
+        Some(Fault::Truncate) => return Some(Form::Half),
+        Some(Fault::Duplicate) => return Some(Form::Twice),
+        Some(Fault::Late(milliseconds)) => {
+            Timer::after_millis(u64::from(milliseconds)).await;
+        }
+        Some(Fault::Nan) => tamper(Tamper::Nan),
+        Some(Fault::Negate) => tamper(Tamper::Negate),
+        Some(Fault::Scale(thousandths)) => tamper(Tamper::Scale(ratio(thousandths))),
+        Some(Fault::Random(thousandths)) => tamper(Tamper::Random(ratio(thousandths))),
+        // Not of the update.
+        Some(Fault::Away | Fault::Quit | Fault::Hold | Fault::Tell | Fault::Slow(_)) | None => {}
+    }
+    Some(Form::Whole)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nearest is near enough")]
+fn ratio(thousandths: u32) -> f32 {
+    thousandths as f32 / 1000.0
 }
 
 /// Sends the update once, from where the weights lie.
@@ -387,16 +470,30 @@ async fn send_update(
     coordinator: &mut Coordinator,
     path: &str,
     device: DeviceMetrics,
+    form: Form,
 ) -> Result<(), RequestError> {
     let client = node.client.borrow();
     match client.update(device) {
-        Some((header, weights)) => coordinator.post(path, [header.as_slice(), weights]).await,
+        Some((header, weights)) => {
+            let sent = match form {
+                Form::Half => weights.len() / 2,
+                Form::Whole | Form::Twice => weights.len(),
+            };
+            let weights = weights.get(..sent).unwrap_or(weights);
+            coordinator.post(path, [header.as_slice(), weights]).await
+        }
         None => Ok(()),
     }
 }
 
 /// Sends the update until the coordinator took or refused it.
-async fn report(node: &Node, coordinator: &mut Coordinator, path: &str, effort: Effort) {
+async fn report(
+    node: &Node,
+    coordinator: &mut Coordinator,
+    path: &str,
+    effort: Effort,
+    form: Form,
+) {
     let round = node.round();
     let busy_ticks = node.round_begin.get().busy_ticks();
     let busy_instructions = node.instruction_clock().instructions(busy_ticks);
@@ -408,9 +505,16 @@ async fn report(node: &Node, coordinator: &mut Coordinator, path: &str, effort: 
             other_instructions: busy_instructions.saturating_sub(effort.instructions),
             ..node.device_metrics()
         };
-        let sent = send_update(node, coordinator, path, device).await;
+        let sent = send_update(node, coordinator, path, device, form).await;
         match sent {
             Ok(()) => {
+                if form == Form::Twice {
+                    // Refused, if the coordinator is right.
+                    let again = send_update(node, coordinator, path, device, form).await;
+                    if let Err(error) = again {
+                        console::tell_failed(format_args!("round {round}: {error}")).await;
+                    }
+                }
                 node.client.borrow_mut().reported();
                 console::tell(Event::Reported(round)).await;
                 return;

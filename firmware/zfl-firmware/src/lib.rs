@@ -36,6 +36,8 @@ mod drivers;
 mod fault;
 #[cfg(target_os = "none")]
 mod http;
+#[cfg(any(target_os = "none", test))]
+mod injected;
 #[cfg(target_os = "none")]
 mod learn;
 #[cfg(any(target_os = "none", test))]

@@ -12,7 +12,7 @@ pub(super) const CLIENTS_PER_ROUND: &str = "coordinator.clients-per-round";
 pub(super) const QUORUM: &str = "coordinator.quorum";
 
 /// In a path, what the file itself names.
-const NAME: &str = "NAME";
+pub(super) const NAME: &str = "NAME";
 
 /// A key: its path (`*` is the number of a table in a list, `NAME` what the file
 /// calls something) and what is allowed, as help says it.
@@ -44,6 +44,7 @@ const CHECKPOINT: &str = "the path of a checkpoint, a safetensors file, in quote
 const FROZEN: &str = "a list of names of layers, such as [\"conv0\", \"conv1\"]; the first of those that have weights, and not all";
 const ACTIVATION: &str = "\"relu\", \"leaky-relu\", \"tanh\" or \"sigmoid\"";
 const PROBABILITY: &str = "a number from 0 to 1";
+const FAULT_TIME: &str = "seconds from 0.001 to 86400";
 const RATE: &str = "kilobits a second from 0 to 10000000; 0 is without limit";
 const FACTOR: &str = "a number above 0, at most 1";
 
@@ -360,12 +361,64 @@ pub(super) const KEYS: &[Key] = &[
         "seconds from 0, less than every-s",
     ),
     table(
+        "faults",
+        "tables [faults.NAME]; entries of the fleet choose one by its name",
+    ),
+    table(
+        "faults.NAME",
+        "a table with drop-out-before, drop-out-during, drop-out-after, availability-trace or availability-on-rounds and availability-off-rounds, crash, hang, reboot, slow-down, brown-out, poison, nan, truncate, duplicate, late, and their own keys",
+    ),
+    key("faults.NAME.drop-out-before", PROBABILITY),
+    key("faults.NAME.drop-out-during", PROBABILITY),
+    key("faults.NAME.drop-out-after", PROBABILITY),
+    key(
+        "faults.NAME.availability-trace",
+        "the path of a CSV file with the columns client,from,to, in quotes",
+    ),
+    key(
+        "faults.NAME.availability-on-rounds",
+        "a whole number of rounds from 1 to 1000000",
+    ),
+    key(
+        "faults.NAME.availability-off-rounds",
+        "a whole number of rounds from 1 to 1000000",
+    ),
+    key("faults.NAME.crash", PROBABILITY),
+    key("faults.NAME.hang", PROBABILITY),
+    key("faults.NAME.reboot", PROBABILITY),
+    key("faults.NAME.reboot-after-s", FAULT_TIME),
+    key(
+        "faults.NAME.reboot-keeps-data",
+        "true or false; true for native clients only",
+    ),
+    key("faults.NAME.slow-down", PROBABILITY),
+    key("faults.NAME.slow-down-factor", "a number from 1 to 1000000"),
+    key("faults.NAME.brown-out", PROBABILITY),
+    key("faults.NAME.brown-out-s", FAULT_TIME),
+    key("faults.NAME.poison", PROBABILITY),
+    key(
+        "faults.NAME.poison-kind",
+        "\"sign-flip\", \"scale\" or \"random\"",
+    ),
+    key(
+        "faults.NAME.poison-factor",
+        "a number from 0.001 to 1000000",
+    ),
+    key(
+        "faults.NAME.nan",
+        "a probability from 0 to 1; not with training.arithmetic = \"fixed\"",
+    ),
+    key("faults.NAME.truncate", PROBABILITY),
+    key("faults.NAME.duplicate", PROBABILITY),
+    key("faults.NAME.late", PROBABILITY),
+    key("faults.NAME.late-s", FAULT_TIME),
+    table(
         "fleet",
-        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and link",
+        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max, link and faults",
     ),
     table(
         "fleet.*",
-        "a table with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and link",
+        "a table with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max, link and faults",
     ),
     key(
         "fleet.*.board",
@@ -389,6 +442,10 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "fleet.*.link",
         "the name of a link, in quotes: of a table [link.NAME], or one that `zfl links` lists",
+    ),
+    key(
+        "fleet.*.faults",
+        "the name of a table [faults.NAME] of the file, in quotes",
     ),
 ];
 

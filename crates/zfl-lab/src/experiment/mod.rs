@@ -11,6 +11,7 @@
 //! set up.
 
 mod error;
+mod faults;
 mod keys;
 mod link;
 mod model;
@@ -34,6 +35,9 @@ use toml::de::{DeTable, Deserializer};
 use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
+pub use faults::{
+    Availability, FAULT_FACTOR_MAX, FAULT_TIME_MAX, FaultKind, FaultModel, PoisonKind,
+};
 pub use link::{BurstLoss, Link, OUTAGES_MAX, Outage, OutageCycle};
 pub use model::{
     Activation, CnnLayer, HIDDEN_LAYERS_MAX, Initialisation, KERNEL_MAX, LAYERS_MAX, Model,
@@ -100,6 +104,8 @@ pub struct Experiment {
     pub time: Time,
     /// The experiment's own links, by name.
     pub links: BTreeMap<String, Link>,
+    /// What goes wrong on purpose, by name; entries of the fleet choose.
+    pub faults: BTreeMap<String, FaultModel>,
     /// The devices, in the order of the file; together at most
     /// [`CLIENTS_MAX`], and [`EMULATED_DEVICES_MAX`] emulated. Empty where clients come from elsewhere.
     pub fleet: Vec<FleetGroup>,
@@ -451,6 +457,8 @@ pub struct FleetGroup {
     /// The link of each: one of [`Experiment::links`], or of the catalogue.
     /// Native clients have none, whatever it says.
     pub link: String,
+    /// What goes wrong on purpose: a name of [`Experiment::faults`].
+    pub faults: Option<String>,
 }
 
 /// What happens where a model does not fit an emulated device.

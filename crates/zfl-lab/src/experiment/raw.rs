@@ -12,15 +12,16 @@ use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
 use super::error::{Fault, Sources};
+use super::faults::{FaultModel, RawFaults, check_chosen, check_faults};
 use super::link::{self, Link, RawLink};
 use super::model::{RawModel, check_model};
 use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
 use super::{
-    BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines,
-    EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData, LateUpdates,
-    NAME_BYTES_MAX, NATIVE_BOARD, Network, OnFailedRound, OnMisfit, Partition, PastDeadline,
-    ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX, Strategy, Time, keys,
+    Arithmetic, BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN,
+    Data, Deadlines, EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData,
+    LateUpdates, NAME_BYTES_MAX, NATIVE_BOARD, Network, OnFailedRound, OnMisfit, Partition,
+    PastDeadline, ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX, Strategy, Time, keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -57,6 +58,12 @@ impl<'de> Deserialize<'de> for Whole {
 /// A TOML float or integer.
 #[derive(Clone, Copy)]
 pub(super) struct Number(f64);
+
+impl Number {
+    pub(super) const fn value(self) -> f64 {
+        self.0
+    }
+}
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -113,6 +120,8 @@ pub(super) struct RawExperiment {
     time: RawTime,
     #[serde(default)]
     link: BTreeMap<String, Spanned<RawLink>>,
+    #[serde(default)]
+    faults: BTreeMap<String, Spanned<RawFaults>>,
     #[serde(default)]
     fleet: Vec<Spanned<RawFleetGroup>>,
 }
@@ -219,6 +228,7 @@ struct RawFleetGroup {
     ram_bytes: Option<Spanned<Whole>>,
     on_misfit: Option<Spanned<String>>,
     samples_max: Option<Spanned<Whole>>,
+    faults: Option<Spanned<String>>,
     link: Option<Spanned<String>>,
 }
 
@@ -449,8 +459,10 @@ impl RawExperiment {
                 Counting::name,
             )?,
         };
+        let faults = check_faults(&self.faults, context)?;
+        let is_fixed = training.arithmetic != Arithmetic::F32;
         let links = link::check_links(&self.link, context)?;
-        let fleet = check_fleet(&self.fleet, &links, network, context)?;
+        let fleet = check_fleet(&self.fleet, (&links, network), (&faults, is_fixed), context)?;
         let coordinator = check_coordinator(&self.coordinator, &fleet, context)?;
         Ok(Experiment {
             name,
@@ -467,6 +479,7 @@ impl RawExperiment {
             deadlines,
             time,
             links,
+            faults,
             fleet,
         })
     }
@@ -571,8 +584,8 @@ fn check_partition(
 
 fn check_fleet(
     groups: &[Spanned<RawFleetGroup>],
-    links: &BTreeMap<String, Link>,
-    network: Network,
+    (links, network): (&BTreeMap<String, Link>, Network),
+    (faults, is_fixed): (&BTreeMap<String, FaultModel>, bool),
     context: &Context<'_>,
 ) -> Result<Vec<FleetGroup>, Fault> {
     let mut fleet = Vec::new();
@@ -671,6 +684,14 @@ fn check_fleet(
                 network == Network::Bridge,
                 context,
             )?,
+            faults: match &raw.faults {
+                None => None,
+                Some(name) => {
+                    let path = path("faults");
+                    let kind = (fidelity, is_fixed);
+                    Some(check_chosen(name, &path, kind, faults, context)?)
+                }
+            },
         });
     }
     Ok(fleet)

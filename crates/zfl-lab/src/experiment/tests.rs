@@ -238,7 +238,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `round` at the top
     | round = 3
     | ^^^^^
-    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
+    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("[training]\nbatch_size = 3\n"), @r"
     trial.toml:2:1: unknown key `batch_size` in `training`
@@ -250,7 +250,7 @@ fn unknown_keys() {
     trial.toml:1:1: unknown key `epochs` at the top
     | epochs = 3
     | ^^^^^^
-    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
+    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
     trial.toml:2:1: unknown key `optimiser` in `training`
@@ -274,19 +274,19 @@ fn unknown_keys() {
     trial.toml:4:1: unknown key `bord` in `fleet.1`
     | bord = "x"
     | ^^^^
-    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit, samples-max, link
+    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit, samples-max, link, faults
     "#);
     assert_snapshot!(refused("[zzz.training]\nepochs = 1\n"), @r"
     trial.toml:1:2: unknown key `zzz` at the top
     | [zzz.training]
     |  ^^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("\"\" = 1\n"), @r#"
     trial.toml:1:1: unknown key `` at the top
     | "" = 1
     | ^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     "#);
 }
 
@@ -326,7 +326,7 @@ fn wrong_types() {
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
     | [fleet]
     | ^^^^^^^
-    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and link
+    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max, link and faults
     ");
     assert_snapshot!(refused("[model.mlp]\nhidden = 16\n"), @r"
     trial.toml:2:10: `model.mlp.hidden`: invalid type: integer `16`, expected a list
@@ -1681,6 +1681,11 @@ fn the_examples_are_experiments() {
         "mnist.toml",
         include_str!("../../../../examples/mnist.toml"),
     );
+    let faults = example(
+        "faults.toml",
+        include_str!("../../../../examples/faults.toml"),
+    );
+    assert!(faults.fleet.iter().all(|group| group.faults.is_some()));
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });
@@ -1946,6 +1951,7 @@ fn the_reference_tells_the_defaults() {
         fixed,
         shards,
         link,
+        "[faults.some]",
         patient,
     ];
     let written = texts.map(|text| {
@@ -1970,7 +1976,91 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 59);
+    assert_eq!(checked, 79);
+}
+
+#[test]
+fn faults_are_checked() {
+    const FAULTS: &str = "[faults.flaky]\ncrash = 0.1\nreboot = 0.1\nreboot-keeps-data = true\n";
+    let native = "[[fleet]]\nfidelity = \"native\"\nfaults = \"flaky\"\n";
+    let flaky = experiment(&format!("{FAULTS}{native}"), &[]);
+    let model = &flaky.faults["flaky"];
+    assert_eq!(model.probability(FaultKind::Crash), 0.1);
+    assert_eq!(model.probability(FaultKind::Hang), 0.0);
+    assert_eq!(flaky.fleet[0].faults.as_deref(), Some("flaky"));
+
+    assert_snapshot!(refused("[faults.a]\ncrash = 1.5\n"), @r"
+    trial.toml:2:9: `faults.a.crash` is 1.5
+    | crash = 1.5
+    |         ^^^
+    help: `faults.NAME.crash`: a number from 0 to 1
+    ");
+    assert_snapshot!(refused("[faults.a]\ncrush = 1\n"), @r"
+    trial.toml:2:1: unknown key `crush` in `faults.a`
+    | crush = 1
+    | ^^^^^
+    help: did you mean `crash`? allowed in `faults.a`: drop-out-before, drop-out-during, drop-out-after, availability-trace, availability-on-rounds, availability-off-rounds, crash, hang, reboot, reboot-after-s, reboot-keeps-data, slow-down, slow-down-factor, brown-out, brown-out-s, poison, poison-kind, poison-factor, nan, truncate, duplicate, late, late-s
+    ");
+    assert_snapshot!(refused("[faults.Flaky]\n"), @r"
+    trial.toml:1:1: `Flaky` is no name for faults
+    | [faults.Flaky]
+    | ^^^^^^^^^^^^^^
+    help: a name is 1 to 64 of the characters a-z, 0-9 and -
+    ");
+    assert_snapshot!(refused("[faults.a]\nlate-s = 0\n"), @r"
+    trial.toml:2:10: `faults.a.late-s` is 0
+    | late-s = 0
+    |          ^
+    help: `faults.NAME.late-s`: seconds from 0.001 to 86400
+    ");
+    assert_snapshot!(refused("[faults.a]\nslow-down-factor = 0.5\n"), @r"
+    trial.toml:2:20: `faults.a.slow-down-factor` is 0.5
+    | slow-down-factor = 0.5
+    |                    ^^^
+    help: `faults.NAME.slow-down-factor`: a number from 1 to 1000000
+    ");
+    assert_snapshot!(refused("[faults.a]\npoison-kind = \"arsenic\"\n"), @r#"
+    trial.toml:2:15: `faults.a.poison-kind` is "arsenic"
+    | poison-kind = "arsenic"
+    |               ^^^^^^^^^
+    help: `faults.NAME.poison-kind`: "sign-flip", "scale" or "random"
+    "#);
+    assert_snapshot!(refused("[faults.a]\navailability-on-rounds = 3\n"), @r"
+    trial.toml:2:26: `faults.a.availability-on-rounds` without `faults.a.availability-off-rounds`
+    | availability-on-rounds = 3
+    |                          ^
+    help: `faults.NAME.availability-on-rounds`: a whole number of rounds from 1 to 1000000
+    ");
+    assert_snapshot!(refused("[faults.a]\navailability-trace = \"a\"\navailability-off-rounds = 3\n"), @r#"
+    trial.toml:2:22: `faults.a.availability-trace` beside a duty cycle
+    | availability-trace = "a"
+    |                      ^^^
+    help: `faults.NAME.availability-trace`: the path of a CSV file with the columns client,from,to, in quotes
+    "#);
+    assert_snapshot!(refused("[[fleet]]\nfaults = \"flaky\"\n"), @r#"
+    trial.toml:2:10: no faults "flaky"
+    | faults = "flaky"
+    |          ^^^^^^^
+    help: define them in a table [faults.NAME]
+    "#);
+    assert_snapshot!(refused(&format!("{FAULTS}[[fleet]]\nfaults = \"flakey\"\n")), @r#"
+    trial.toml:6:10: no faults "flakey"
+    | faults = "flakey"
+    |          ^^^^^^^^
+    help: the file has: flaky
+    "#);
+    assert_snapshot!(refused(&format!("{FAULTS}[[fleet]]\nfaults = \"flaky\"\n")), @r#"
+    trial.toml:6:10: `fleet.0.faults`: an emulated device loses its data when it reboots
+    | faults = "flaky"
+    |          ^^^^^^^
+    help: its samples are in RAM, and nothing else holds them: leave `reboot-keeps-data` out, or make the clients native
+    "#);
+    assert_snapshot!(set_refused("[faults.a]\nnan = 0.1\n[[fleet]]\nfaults = \"a\"\n", &["training.arithmetic=fixed"]), @r#"
+    trial.toml:4:10: `fleet.0.faults`: fixed point has no NaN
+    | faults = "a"
+    |          ^^^
+    help: leave `nan` out, or train with training.arithmetic = "f32"
+    "#);
 }
 
 /// What stands at a path; of a list, or of what the file names, the first entry
@@ -2013,6 +2103,8 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[training.schedule.warm-up]\nrounds = 1\n",
         "[[fleet]]\nmcu = \"nrf52840\"\nram-bytes = 100000\nsamples-max = 5\n",
         EVERY_LINK_KEY,
+        "[faults.some]\navailability-trace = \"a\"\n[[fleet]]\nfaults = \"some\"\n",
+        "[faults.some]\navailability-on-rounds = 1\navailability-off-rounds = 1\n",
     ];
     for text in texts {
         let written = experiment(text, &[]).to_toml();
@@ -2046,6 +2138,8 @@ fn collect(path: &str, value: &toml::Value, found: &mut Vec<String>) {
     match value {
         toml::Value::Table(table) => {
             for (name, value) in table {
+                // Names of the file's own.
+                let name = if path == "faults" { keys::NAME } else { name };
                 collect(&below(name), value, found);
             }
         }
@@ -2367,6 +2461,8 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
             },
             samples_max: (count % 7 == 0).then_some(count),
             link: "ethernet".to_owned(),
+            // None that fixed point or a device cannot have.
+            faults: (count % 11 == 0).then(|| "harmless".to_owned()),
         });
     let fleet = prop::collection::vec(group, 0..6).prop_flat_map(|fleet| {
         let size = fleet.iter().map(|group| group.count).sum();
@@ -2437,6 +2533,39 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                         },
                     },
                     links,
+                    faults: BTreeMap::from([
+                        (
+                            "harmless".to_owned(),
+                            FaultModel {
+                                probabilities: [0.0; FaultKind::DRAWN.len()],
+                                availability: Availability::Always,
+                                reboot_after: boot.min(FAULT_TIME_MAX),
+                                reboot_keeps_data: bridge,
+                                slow_down_factor: 2.5,
+                                brown_out: ready.min(FAULT_TIME_MAX),
+                                poison_kind: PoisonKind::Random,
+                                poison_factor: 0.1,
+                                late: round.min(FAULT_TIME_MAX),
+                            },
+                        ),
+                        (
+                            "other".to_owned(),
+                            FaultModel {
+                                probabilities: std::array::from_fn(|kind| kind as f64 * 0.07),
+                                availability: match rounds % 2 {
+                                    0 => Availability::Trace("/trace.csv".into()),
+                                    _ => Availability::DutyCycle { on: rounds, off: 1 },
+                                },
+                                reboot_after: boot.min(FAULT_TIME_MAX),
+                                reboot_keeps_data: !bridge,
+                                slow_down_factor: 1.0,
+                                brown_out: ready.min(FAULT_TIME_MAX),
+                                poison_kind: PoisonKind::Scale,
+                                poison_factor: 1e6,
+                                late: round.min(FAULT_TIME_MAX),
+                            },
+                        ),
+                    ]),
                     fleet: fleet.0,
                 }
             },

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    Arithmetic, CnnLayer, Data, Experiment, LateUpdates, Link, Model, ModelKind, OnFailedRound,
-    Partition, Schedule, Strategy, Training,
+    Arithmetic, Availability, CnnLayer, Data, Experiment, FaultKind, FaultModel, LateUpdates, Link,
+    Model, ModelKind, OnFailedRound, Partition, Schedule, Strategy, Training,
 };
 
 /// A line of a table.
@@ -156,6 +156,9 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     for (name, link) in &experiment.links {
         write_link(name, link, out)?;
     }
+    for (name, model) in &experiment.faults {
+        write_faults(name, model, out)?;
+    }
 
     for group in &experiment.fleet {
         writeln!(out, "\n[[fleet]]")?;
@@ -177,6 +180,9 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
             write!(out, "{}", Line("samples-max", &count))?;
         }
         write!(out, "{}", Line("link", &quoted(&group.link)))?;
+        if let Some(name) = &group.faults {
+            write!(out, "{}", Line("faults", &quoted(name)))?;
+        }
     }
     Ok(())
 }
@@ -220,6 +226,39 @@ fn write_link(name: &str, link: &Link, out: &mut String) -> fmt::Result {
         write!(out, "{}", Line("for-s", &seconds(cycle.lasts)))?;
     }
     Ok(())
+}
+
+fn write_faults(name: &str, model: &FaultModel, out: &mut String) -> fmt::Result {
+    writeln!(out, "\n[faults.{name}]")?;
+    match &model.availability {
+        Availability::Always => {}
+        Availability::Trace(trace) => {
+            write!(out, "{}", Line("availability-trace", &path(trace)))?;
+        }
+        Availability::DutyCycle { on, off } => {
+            write!(out, "{}", Line("availability-on-rounds", on))?;
+            write!(out, "{}", Line("availability-off-rounds", off))?;
+        }
+    }
+    for (kind, probability) in FaultKind::DRAWN.iter().zip(model.probabilities) {
+        let probability = toml::Value::from(probability);
+        write!(out, "{}", Line(kind.name(), &probability))?;
+    }
+    let (reboot, brown_out) = (seconds(model.reboot_after), seconds(model.brown_out));
+    write!(out, "{}", Line("reboot-after-s", &reboot))?;
+    write!(
+        out,
+        "{}",
+        Line("reboot-keeps-data", &model.reboot_keeps_data)
+    )?;
+    let factor = single(model.slow_down_factor);
+    write!(out, "{}", Line("slow-down-factor", &factor))?;
+    write!(out, "{}", Line("brown-out-s", &brown_out))?;
+    let kind = quoted(model.poison_kind.name());
+    write!(out, "{}", Line("poison-kind", &kind))?;
+    let factor = single(model.poison_factor);
+    write!(out, "{}", Line("poison-factor", &factor))?;
+    write!(out, "{}", Line("late-s", &seconds(model.late)))
 }
 
 fn write_model(model: &Model, out: &mut String) -> fmt::Result {

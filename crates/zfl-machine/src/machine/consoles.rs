@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::process::Signal;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -46,6 +47,8 @@ pub(super) enum Request {
     Moments {
         reply: oneshot::Sender<Moments>,
     },
+    /// To its process, on purpose.
+    Signal(Signal),
     Stop,
 }
 

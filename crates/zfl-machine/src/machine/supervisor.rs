@@ -45,6 +45,9 @@ const ECHO_BYTES_MAX: usize = 4096;
 /// this time; nobody holds the other end any more, so it is there at once.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Before a sample, so many pieces of the console are read at most.
+const READS_PER_SAMPLE_MAX: usize = 16;
+
 /// So much of the end of the emulator's own messages is looked at.
 const EMULATOR_LOG_TAIL_BYTES: u64 = 16 << 10;
 
@@ -470,8 +473,8 @@ impl Supervisor {
                 self.state
                     .send_replace(MachineState::Running(event.clone()));
             }
-            // A boot line comes before the prompt, counters at any time.
-            ConsoleEvent::Boot { .. } | ConsoleEvent::Stats(_) => {}
+            // A boot line comes before the prompt, the others at any time.
+            ConsoleEvent::Boot { .. } | ConsoleEvent::Injected { .. } | ConsoleEvent::Stats(_) => {}
         }
         match &event {
             // Said at any time, and what it does is something else.
@@ -515,8 +518,25 @@ impl Supervisor {
         }
     }
 
+    /// Takes in what is there of the console.
+    fn take_all_read(&mut self) {
+        let mut buffer = [0; 4096];
+        // More than it can print in the time is not worth waiting for.
+        for _ in 0..READS_PER_SAMPLE_MAX {
+            if !self.console_is_open {
+                return;
+            }
+            // From the system: the event loop need not have heard of it yet.
+            match rustix::io::read(&self.console, &mut buffer) {
+                Err(rustix::io::Errno::AGAIN) => return,
+                read => self.take_read(read.map_err(io::Error::from), &buffer),
+            }
+        }
+    }
+
     fn take_request(&mut self, request: Request) {
         match request {
+            Request::Signal(signal) => self.process.signal(signal),
             Request::Command { .. } | Request::Run { .. }
                 if self.waiting.is_none()
                     && self
@@ -543,6 +563,8 @@ impl Supervisor {
                 let _ = reply.send(self.moments());
             }
             Request::Sample { with_memory, reply } => {
+                // What it has said before is known by then.
+                self.take_all_read();
                 self.usage.sample_cpu(self.process.id());
                 if with_memory {
                     self.usage.sample_pss(self.process.id());
@@ -559,6 +581,8 @@ impl Supervisor {
                     self.verdict = Some(Verdict::Stop);
                     self.kill_deadline = Some(Instant::now() + self.setup.deadlines.stop);
                     self.process.signal(Signal::TERM);
+                    // One that stands still could not obey.
+                    self.process.signal(Signal::CONT);
                 }
             }
         }

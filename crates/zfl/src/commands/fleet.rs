@@ -51,6 +51,8 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         counting: Counting::default(),
         boot_deadline: std::time::Duration::from_secs(60),
         ready_deadline: std::time::Duration::from_secs(120),
+        first_round: 1,
+        faults: None,
         began: std::time::Instant::now(),
         debugged: None,
         notices,

@@ -9,9 +9,11 @@ use picoserve::response::{IntoResponse as _, Response, ResponseWriter, StatusCod
 use picoserve::routing::{self, RequestHandlerService, Router};
 use picoserve::{Config, ResponseSent, Server, Timeouts};
 use zfl_client::Refusal;
-use zfl_proto::Token;
+use zfl_proto::console::{Event, Fault};
 use zfl_proto::http::{DEVICE_PORT, MEDIA_TYPE_JSON, PATH_READY, PATH_START};
+use zfl_proto::{RoundIndex, Token};
 
+use crate::console;
 use crate::learn::Node;
 use crate::sizes::{
     CHUNK_BYTES, HEAD_BYTES_MAX, SERVER_SEND_BYTES, SERVER_SOCKETS, SERVER_WINDOW_BYTES,
@@ -71,8 +73,14 @@ impl RequestHandlerService for Ready {
         writer: W,
     ) -> Result<ResponseSent, W::Error> {
         let Self(node) = self;
+        let round = round(&request);
         let connection = request.body_connection.finalize().await?;
-        let status = if node.can_start() {
+        let away = round.and_then(|round| Some((round, node.faults().is_away(round)?)));
+        if let Some((round, true)) = away {
+            let kind = Fault::Away.name();
+            console::tell(Event::Injected { round, kind }).await;
+        }
+        let status = if node.can_start() && away.is_none() {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
@@ -87,6 +95,14 @@ impl RequestHandlerService for Ready {
             .write_to(connection, writer)
             .await
     }
+}
+
+/// The round that the coordinator asks for, if it says which.
+fn round<R: Read>(request: &Request<'_, R>) -> Option<RoundIndex> {
+    let query = request.parts.query()?;
+    let mut words = query.0.split('&');
+    let round = words.find_map(|word| word.strip_prefix("round="))?;
+    round.parse().ok().map(RoundIndex)
 }
 
 /// `POST /start`: train this model.
