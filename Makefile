@@ -47,6 +47,11 @@ bench: ## measures
 	cargo build --release --package zfl
 	$(XTASK) bench $(ARGS)
 
+.PHONY: fuzz
+fuzz: ## searches for inputs that break it: ARGS='--seconds 600 --target idx'
+	@scripts/setup fuzz
+	cargo xtask fuzz $(ARGS)
+
 .PHONY: setup
 setup: ## installs what is missing for demo, test and lint
 	@scripts/setup test
@@ -68,7 +73,7 @@ lint: ## checks format, clippy, documents and scripts
 	@scripts/setup lint
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path firmware/Cargo.toml
-	shellcheck scripts/* .ci/run examples/fedavg-paper/grid.sh bench/device-time/run.sh
+	shellcheck scripts/* .ci/run fuzz/instrument examples/fedavg-paper/grid.sh bench/device-time/run.sh
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/lint-firmware
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
