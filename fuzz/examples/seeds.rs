@@ -448,16 +448,22 @@ fn gateway(seeds: &Seeds) {
     const SYN: u8 = 2;
     const RST: u8 = 4;
     const ACK: u8 = 16;
-    let arp = vec![15, 1];
+    let arp = vec![23, 1];
+    let ack = |how| segment(how, ACK, [0, 0], b"");
+    let say_nothing = vec![6, 0, 0];
     let from_device = [
         arp.clone(),
         segment(1, SYN, [0, 0], b""),
         segment(1, ACK, [0, 0], b"GET /id HTTP/1.1\r\n\r\n"),
+        say_nothing.clone(),
         vec![6, 4, 0, b'2', b'0', b'0', b'!'],
-        segment(1, ACK, [0, 0], b"again"),
-        segment(1, ACK | FIN, [0, 0], b""),
-        vec![7],
-        segment(1, ACK, [0, 0], b""),
+        ack(1),
+        segment(1, ACK | FIN, [0, 0], b"again"),
+        say_nothing.clone(),
+        // It has no more to say.
+        vec![15],
+        ack(1),
+        ack(1),
         vec![4, 0xff, 0xff],
     ];
     let to_device = [
@@ -467,6 +473,10 @@ fn gateway(seeds: &Seeds) {
         segment(4, SYN | ACK, [0, 0], b""),
         vec![6, 3, 0, b'a', b'b', b'c'],
         segment(4, ACK, [0, 0], b"answer"),
+        say_nothing,
+        vec![7],
+        ack(4),
+        vec![5],
         segment(4, RST, [0, 0], b""),
     ];
     seeds.put("gateway", "from-device", &from_device.concat());

@@ -95,6 +95,7 @@ impl Bench {
                 self.gateway.exchange(input.block());
             }
             7 if step >> 3 == 0 => self.gateway.hang_up(),
+            7 if step >> 3 == 1 => self.gateway.finish(),
             _ => {
                 let frame = self.arp(input.byte());
                 self.send(frame);

@@ -3,7 +3,7 @@
 //! the host are here as well.
 
 use std::io::{Error, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
@@ -123,10 +123,20 @@ impl LoneGateway {
         let mut received = Vec::new();
         self.streams.retain_mut(|stream| {
             let read = stream.read_to_end(&mut received);
-            let is_open = matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock);
-            is_open && stream.write_all(bytes).is_ok()
+            // At the end of its stream it may still speak, and hang up.
+            let is_open = match read {
+                Ok(_) => true,
+                Err(error) => error.kind() == ErrorKind::WouldBlock,
+            };
+            is_open && (bytes.is_empty() || stream.write_all(bytes).is_ok())
         });
         received
+    }
+
+    /// The host's ends have no more to say.
+    pub fn finish(&mut self) {
+        self.streams
+            .retain(|stream| stream.shutdown(Shutdown::Write).is_ok());
     }
 
     /// The host's ends hang up.
