@@ -382,6 +382,7 @@ fn http(seeds: &Seeds) {
     let fleet_host = [
         request(5, 4, 1, fleet),
         request(6, 4, 2, b"it is gone"),
+        request(6, 0x84, 2, b""),
         get(0, 0),
         get(1, 2),
     ]

@@ -325,6 +325,9 @@ impl FleetHost {
 fn http_client(coordinator: SocketAddr) -> Result<reqwest::Client, HostError> {
     reqwest::Client::builder()
         .no_proxy()
+        // The coordinator closes those that are idle, perhaps just when one is
+        // used again.
+        .pool_max_idle_per_host(0)
         .timeout(CALL_DEADLINE)
         .build()
         .map_err(|source| HostError::Coordinator {

@@ -399,6 +399,7 @@ mod tests {
                 client_count: 10,
                 clients_per_round: 4,
                 quorum: 4,
+                policy: zfl_server::Policy::default(),
                 schedule: Schedule::Constant,
                 target_accuracy: None,
                 resume: None,

@@ -92,12 +92,7 @@ fn alone(experiment: &Experiment, samples: u32, group: FleetGroup) -> Experiment
         partition: Partition::Iid {
             samples_per_client: Some(samples),
         },
-        coordinator: Coordinator {
-            clients_per_round: None,
-            quorum: None,
-            target_accuracy: None,
-            port: 0,
-        },
+        coordinator: Coordinator::default(),
         fleet: vec![FleetGroup {
             count: 1,
             fidelity: Fidelity::Emulated,

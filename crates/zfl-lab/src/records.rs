@@ -81,6 +81,11 @@ pub(crate) struct RoundRow<'a> {
     pub(crate) loss: f64,
     pub(crate) clients_selected: usize,
     pub(crate) clients_ok: usize,
+    /// `completed`, or `failed`: without a quorum. Then accuracy, loss and hash
+    /// are those of the model that stayed.
+    pub(crate) outcome: &'a str,
+    /// Updates of earlier rounds in the mean.
+    pub(crate) late_updates: usize,
     pub(crate) bytes_down: u64,
     pub(crate) bytes_up: u64,
     pub(crate) host_seconds: f64,

@@ -1,7 +1,7 @@
 //! One execution of an experiment: wires data, coordinator, fleet and records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -24,8 +24,9 @@ use zfl_net::bridge::Bridge;
 use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_server::{
-    Carry, ClientRecord, Coordinator, CoordinatorError, Deadlines, Event, LocalPart, Options,
-    Outcome, Plan, Resume, RoundRecord, Secrets, checkpoint,
+    AdaptiveDeadline, Carry, ClientRecord, Coordinator, CoordinatorError, Deadlines, Event,
+    LateRecord, LocalPart, Options, Outcome, Plan, Policy, Rest, Resume, RoundRecord, Secrets,
+    Staleness, checkpoint,
 };
 
 use crate::data::{PartitionedShares, saturate, test_set};
@@ -230,7 +231,9 @@ impl RunError {
             Self::Record(error) => !matches!(error, RecordError::NotEmpty { .. }),
             Self::Coordinator(error) => matches!(
                 error,
-                CoordinatorError::Quorum { .. } | CoordinatorError::TooFewClients { .. }
+                CoordinatorError::Quorum { .. }
+                    | CoordinatorError::TooFewClients { .. }
+                    | CoordinatorError::TooManyFailed { .. }
             ),
             _ => false,
         }
@@ -253,6 +256,8 @@ pub struct Summary {
     pub seed: u64,
     /// Rounds that were completed.
     pub rounds: u32,
+    /// Rounds without a quorum.
+    pub rounds_failed: u32,
     /// After which rounds the run was resumed, in order.
     pub resumed_after: Vec<u32>,
     /// Clients of the run.
@@ -263,6 +268,10 @@ pub struct Summary {
     pub updates_ok: u64,
     /// Updates that were expected and are in none.
     pub updates_failed: u64,
+    /// Updates that came after their round and are in the mean of a later one.
+    pub updates_late: u64,
+    /// Requests and connections that the coordinator refused, by kind.
+    pub refused: BTreeMap<String, u64>,
     /// Accuracy on the test set before training.
     pub initial_accuracy: f64,
     /// Accuracy on the test set after the last round.
@@ -448,13 +457,12 @@ pub async fn run(
             (folder, None)
         }
     };
-    let model = *coordinator.model();
     let mut recorder = Recorder::new(
         experiment,
         parts,
         client_count,
         remote_count.saturating_sub(saturate(misfits.len())),
-        model,
+        &coordinator,
         opened,
         progress,
     );
@@ -486,8 +494,7 @@ pub async fn run(
         Some(listener) => {
             address = listener.local_addr().unwrap_or(address);
             recorder.listening(address, &coordinator, context.fleet.is_none())?;
-            let served = axum::serve(listener, coordinator.router());
-            Some(AbortOnDrop(tokio::spawn(served.into_future())))
+            Some(AbortOnDrop(tokio::spawn(coordinator.serve(listener))))
         }
         None => {
             recorder.began();
@@ -744,6 +751,7 @@ fn prepare(
             client_count,
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
+            policy: policy(experiment),
             schedule: task::schedule(experiment),
             target_accuracy: experiment.coordinator.target_accuracy,
             resume,
@@ -771,6 +779,39 @@ fn prepare(
         misfits,
         parts,
     })
+}
+
+/// What is done about clients that are slow, late, or fail.
+fn policy(experiment: &Experiment) -> Policy {
+    let coordinator = &experiment.coordinator;
+    Policy {
+        over_selection: coordinator.over_selection,
+        deadline: experiment
+            .deadlines
+            .round_past
+            .map(|past| AdaptiveDeadline {
+                quantile: past.quantile,
+                factor: past.factor,
+            }),
+        staleness: match coordinator.late_updates {
+            experiment::LateUpdates::Drop => Staleness::default(),
+            experiment::LateUpdates::Use {
+                rounds_max,
+                exponent,
+            } => Staleness {
+                rounds_max,
+                exponent,
+            },
+        },
+        rest: Rest {
+            rounds: coordinator.rest_rounds,
+            rounds_max: coordinator.rest_rounds_max,
+        },
+        failed_rounds_max: match coordinator.on_failed_round {
+            experiment::OnFailedRound::End => 0,
+            experiment::OnFailedRound::Continue { failed_rounds_max } => failed_rounds_max,
+        },
+    }
 }
 
 /// How many clients are called at a time: those that are emulated here share
@@ -961,6 +1002,9 @@ struct Recorder {
     cpu_seconds_rounds: f64,
     /// What emulators used before the run was resumed.
     used_before: EmulatorUsage,
+    /// What was refused before the run was resumed.
+    refused_before: BTreeMap<String, u64>,
+    coordinator: Coordinator,
 }
 
 impl Recorder {
@@ -969,14 +1013,16 @@ impl Recorder {
         parts: Vec<Part>,
         clients: u32,
         remote: u32,
-        model: zfl_nn::Model,
+        coordinator: &Coordinator,
         (folder, state): (RunFolder, Option<State>),
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Self {
+        let model = *coordinator.model();
         let parameters = saturate(model.parameter_count());
         let round = state.as_ref().map_or(0, |state| state.round);
         let model_round = state.as_ref().map_or(0, |state| state.model_round);
         let summary = state.map(|state| state.summary).unwrap_or_default();
+        let refused_before = summary.refused.clone();
         let used_before = summary.emulators.clone().unwrap_or_default();
         Self {
             summary: Summary {
@@ -1006,6 +1052,8 @@ impl Recorder {
             cpu_seconds: 0.0,
             cpu_seconds_rounds: used_before.cpu_seconds_rounds,
             used_before,
+            refused_before,
+            coordinator: coordinator.clone(),
         }
     }
 
@@ -1025,8 +1073,18 @@ impl Recorder {
 
     /// Writes down what it takes to go on after the round.
     fn keep(&mut self, carry: Carry) -> Result<(), RecordError> {
+        self.count_refusals();
         let state = State::new(self.round, self.model_round, self.summary.clone(), carry);
         self.folder.keep(state, self.is_over())
+    }
+
+    /// All that was refused since the run began.
+    fn count_refusals(&mut self) {
+        let mut refused = self.refused_before.clone();
+        for (kind, count) in self.coordinator.refusals() {
+            *refused.entry(kind.to_owned()).or_default() += count;
+        }
+        self.summary.refused = refused;
     }
 
     /// No round follows.
@@ -1156,13 +1214,22 @@ impl Recorder {
             }
             Event::Refused {
                 client,
+                kind,
                 request,
                 reason,
             } => {
                 self.folder.event(
                     "request-refused",
-                    &json!({ "client": client, "request": request, "reason": reason }),
+                    &json!({ "client": client, "kind": kind, "request": request, "reason": reason }),
                 )?;
+            }
+            Event::LateUpdate { client, round } => {
+                self.folder
+                    .event("late-update", &json!({ "client": client, "round": round }))?;
+            }
+            Event::ClientBack { client } => {
+                self.folder
+                    .event("client-back", &json!({ "client": client }))?;
             }
             Event::ClientLost { client, reason } => {
                 self.folder.event(
@@ -1170,9 +1237,17 @@ impl Recorder {
                     &json!({ "client": client, "reason": reason }),
                 )?;
             }
-            Event::RoundFailed { round, clients } => {
-                let frames = self.host.as_ref().map(FleetHost::frames);
-                self.write_clients(round, &clients, frames.as_ref())?;
+            Event::RoundFailed {
+                record,
+                reason,
+                carry,
+                ..
+            } => {
+                self.round_failed(record, &reason, carry.is_some()).await?;
+                // A run that ends here is resumed with this round.
+                if let Some(carry) = carry {
+                    self.keep(carry)?;
+                }
             }
             Event::RoundCompleted {
                 record,
@@ -1191,9 +1266,76 @@ impl Recorder {
         record: RoundRecord,
         parameters: &[f32],
     ) -> Result<(), RecordError> {
+        // First: it counts frames, and those of the next round are on their way.
+        self.write_round(&record, "completed").await?;
+        self.model_round = record.round;
+        let path = self.folder.checkpoint_path(record.round);
+        checkpoint::save(&path, &self.model, parameters, record.round)
+            .map_err(RecordError::Checkpoint)?;
+        let summary = &mut self.summary;
+        summary.rounds += 1;
+        summary.accuracy = record.accuracy;
+        if self
+            .target_accuracy
+            .is_some_and(|target| record.accuracy >= target)
+        {
+            summary.target_accuracy_round = Some(record.round);
+        }
+        summary.loss = record.loss;
+        summary.model_sha256.clone_from(&record.model_sha256);
+        let ok = record.ok_count();
+        summary.updates_ok += u64::from(saturate(ok));
+        summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
+        summary.updates_late += u64::from(saturate(record.late.len()));
+        for LateRecord {
+            client,
+            round,
+            weight,
+        } in &record.late
+        {
+            self.folder.event(
+                "late-update-used",
+                &json!({ "round": record.round, "client": client, "of_round": round, "weight": weight }),
+            )?;
+        }
+        self.folder.event(
+            "round-completed",
+            &json!({ "round": record.round, "accuracy": record.accuracy, "loss": record.loss }),
+        )?;
+        self.show(Progress::RoundCompleted { record });
+        Ok(())
+    }
+
+    /// The round has no new model, and none of its updates counts.
+    async fn round_failed(
+        &mut self,
+        record: RoundRecord,
+        reason: &str,
+        goes_on: bool,
+    ) -> Result<(), RecordError> {
+        self.round = record.round;
+        self.write_round(&record, "failed").await?;
+        let summary = &mut self.summary;
+        summary.rounds_failed += 1;
+        summary.updates_failed += u64::from(saturate(record.clients.len()));
+        self.folder.event(
+            "round-failed",
+            &json!({ "round": record.round, "reason": reason, "goes_on": goes_on }),
+        )?;
+        if goes_on {
+            self.show(Progress::Warning(format!("{reason}; the run goes on")));
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a round.
+    async fn write_round(
+        &mut self,
+        record: &RoundRecord,
+        outcome: &'static str,
+    ) -> Result<(), RecordError> {
         let (mut qemu_cpu_seconds, mut frames) = (None, None);
         if let Some(host) = &self.host {
-            // First: the next round's frames are on their way.
             frames = Some(host.frames());
             // The memory of those alone that took part: that of a thousand
             // takes seconds to sample.
@@ -1209,16 +1351,14 @@ impl Recorder {
                 ..self.used_before.clone()
             });
         }
-        self.model_round = record.round;
-        let path = self.folder.checkpoint_path(record.round);
-        checkpoint::save(&path, &self.model, parameters, record.round)
-            .map_err(RecordError::Checkpoint)?;
         self.folder.round(&RoundRow {
             round: record.round,
             accuracy: record.accuracy,
             loss: record.loss,
             clients_selected: record.clients.len(),
             clients_ok: record.ok_count(),
+            outcome,
+            late_updates: record.late.len(),
             bytes_down: record.bytes_down(),
             bytes_up: record.bytes_up(),
             host_seconds: record.host_seconds,
@@ -1227,29 +1367,11 @@ impl Recorder {
         })?;
         self.write_clients(record.round, &record.clients, frames.as_ref())?;
         let summary = &mut self.summary;
-        summary.rounds = record.round;
-        summary.accuracy = record.accuracy;
-        if self
-            .target_accuracy
-            .is_some_and(|target| record.accuracy >= target)
-        {
-            summary.target_accuracy_round = Some(record.round);
-        }
-        summary.loss = record.loss;
-        summary.model_sha256.clone_from(&record.model_sha256);
         summary.rounds_host_seconds += record.host_seconds;
         summary.bytes_down += record.bytes_down();
         summary.bytes_up += record.bytes_up();
-        let ok = record.ok_count();
-        summary.updates_ok += u64::from(saturate(ok));
-        summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
         let largest = record.clients.iter().map(|client| client.bytes_up).max();
         summary.update_bytes = summary.update_bytes.max(largest.unwrap_or(0));
-        self.folder.event(
-            "round-completed",
-            &json!({ "round": record.round, "accuracy": record.accuracy, "loss": record.loss }),
-        )?;
-        self.show(Progress::RoundCompleted { record });
         Ok(())
     }
 
@@ -1337,6 +1459,7 @@ impl Recorder {
             let usage: Vec<Usage> = reports.iter().map(|report| report.usage).collect();
             self.summary.emulators = Some(self.emulators(&usage));
         }
+        self.count_refusals();
         self.summary.host_seconds = self.folder.host_seconds();
         self.summary.outcome = match ended {
             Ok(()) => COMPLETED.to_owned(),

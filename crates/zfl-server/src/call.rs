@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use tokio::time::Instant;
 use zfl_proto::http::{MEDIA_TYPE_BINARY, PATH_READY, PATH_START};
 
-use crate::coordinator::Shared;
+use crate::coordinator::{FAR, Shared};
 use crate::registry::State;
 use crate::{Event, Outcome};
 
@@ -16,8 +16,16 @@ const CALL_DEADLINE: Duration = Duration::from_secs(20);
 /// First pause before a call is tried again; it doubles up to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_LAST: Duration = Duration::from_millis(500);
+/// A client that refuses its start message so often, for a reason that may
+/// pass, is not asked again.
+const REFUSALS_MAX: u32 = 3;
+/// A call may take this much longer for each KiB of its body: the slowest links
+/// carry as much.
+const CALL_DEADLINE_PER_KIB: Duration = Duration::from_secs(1);
 /// Of a client's refusal, as many bytes are read and told.
 const REFUSAL_BYTES_MAX: usize = 300;
+
+const BEGAN_ANEW: &str = "has begun anew and does not have its data yet";
 
 /// Calls clients.
 #[derive(Clone)]
@@ -31,8 +39,12 @@ enum Answer {
     Taken,
     /// Try again; why it was not taken.
     Later(String),
-    /// Never; why.
-    Refused(String),
+    /// Why not. Where that is not final, the message may have been damaged on
+    /// its way, or the client may be in a passing trouble.
+    Refused {
+        detail: String,
+        is_final: bool,
+    },
 }
 
 impl Caller {
@@ -65,20 +77,25 @@ impl Caller {
         self.give_up(round, id, None);
     }
 
-    /// Ends a client's part, unless it is decided: for this reason, or else as
-    /// its time is up.
-    pub(crate) fn give_up(&self, round: u32, id: u32, reason: Option<&str>) {
-        let trouble = match self.shared.state().slot_mut(round, id) {
-            Some(slot) if slot.decision.is_none() => slot.trouble.take(),
-            _ => return,
-        };
-        let (outcome, detail) = match (trouble, reason) {
-            (Some(trouble), _) => (Outcome::Unreachable, trouble),
-            (None, Some(reason)) => (Outcome::Late, reason.to_owned()),
-            (None, None) => {
-                let part = self.shared.options.deadlines.round.as_secs_f64();
-                (Outcome::Late, format!("no update within {part} s"))
+    /// Ends a client's part, unless it is decided: as this, or else as its time
+    /// is up.
+    pub(crate) fn give_up(&self, round: u32, id: u32, instead: Option<(Outcome, &str)>) {
+        let (trouble, part) = {
+            let mut state = self.shared.state();
+            let Some(open) = state.open(round) else {
+                return;
+            };
+            let part = open.part.as_secs_f64();
+            match open.slots.get_mut(&id) {
+                Some(slot) if slot.decision.is_none() => (slot.trouble.take(), part),
+                _ => return,
             }
+        };
+        let (outcome, detail) = match (instead, trouble) {
+            (Some((Outcome::Surplus, detail)), _) => (Outcome::Surplus, detail.to_owned()),
+            (_, Some(trouble)) => (Outcome::Unreachable, trouble),
+            (Some((outcome, detail)), None) => (outcome, detail.to_owned()),
+            (None, None) => (Outcome::Late, format!("no update within {part} s")),
         };
         self.shared.fail(round, id, outcome, detail);
     }
@@ -86,7 +103,7 @@ impl Caller {
     /// Starts a client's round, or says in its slot why not. Tries until it
     /// is dropped.
     pub(crate) async fn start(&self, round: u32, id: u32) {
-        let (endpoint, token, provisioned, lost) = {
+        let (endpoint, token, provisioned, began_anew, lost) = {
             let state = self.shared.state();
             let Some(client) = state.client(id) else {
                 return;
@@ -95,13 +112,22 @@ impl Caller {
                 client.endpoint.clone(),
                 client.token,
                 client.provisioned,
+                client.began_anew,
                 client.lost.clone(),
             )
         };
         if let Some(reason) = lost {
             return self.shared.fail(round, id, Outcome::Crashed, reason);
         }
-        if !provisioned {
+        if began_anew && endpoint.is_some() {
+            self.note(round, id, Some(BEGAN_ANEW.to_owned()));
+            let has_its_data = |state: &mut State| state.client(id)?.provisioned.then_some(());
+            // The deadline of its part ends this.
+            self.shared
+                .wait_for(Instant::now() + FAR, has_its_data)
+                .await;
+            self.note(round, id, None);
+        } else if !provisioned && !began_anew {
             let detail = format!(
                 "did not fetch its training data within {} s",
                 self.shared.options.deadlines.ready.as_secs_f64()
@@ -114,6 +140,7 @@ impl Caller {
             return;
         };
         let mut pause = PAUSE_FIRST;
+        let mut refusals = 0;
         loop {
             let answer = match self.ready(&endpoint).await {
                 Answer::Taken => {
@@ -124,8 +151,15 @@ impl Caller {
             };
             match answer {
                 Answer::Taken => return self.note(round, id, None),
-                Answer::Refused(detail) => {
-                    return self.shared.fail(round, id, Outcome::Rejected, detail);
+                Answer::Refused {
+                    detail,
+                    is_final: true,
+                } => return self.shared.fail(round, id, Outcome::Rejected, detail),
+                Answer::Refused { detail, .. } => {
+                    refusals += 1;
+                    if refusals >= REFUSALS_MAX {
+                        return self.shared.fail(round, id, Outcome::Rejected, detail);
+                    }
                 }
                 // The deadline ends this; it then tells the last trouble.
                 Answer::Later(detail) => self.note(round, id, Some(detail)),
@@ -159,7 +193,7 @@ impl Caller {
 
     fn mark_started(&self, round: u32, id: u32, bytes: usize) {
         if let Some(slot) = self.shared.state().slot_mut(round, id) {
-            slot.started = Some(std::time::Instant::now());
+            slot.started = Some(Instant::now());
             slot.bytes_down = u64::try_from(bytes).unwrap_or(u64::MAX);
         }
     }
@@ -186,6 +220,7 @@ impl Caller {
             .post(url)
             .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(CONTENT_TYPE, MEDIA_TYPE_BINARY)
+            .timeout(call_deadline(body.len()))
             .body(body)
             .send()
             .await;
@@ -198,10 +233,19 @@ impl Caller {
             status @ (409 | 503) => Answer::Later(format!("/start answered {status}")),
             status => {
                 let text = refusal_text(response).await;
-                Answer::Refused(format!("/start answered {status}: {text}"))
+                Answer::Refused {
+                    detail: format!("/start answered {status}: {text}"),
+                    is_final: !matches!(status, 400 | 408 | 429 | 500 | 502 | 504),
+                }
             }
         }
     }
+}
+
+/// How long a call with a body of so many bytes may take.
+fn call_deadline(bytes: usize) -> Duration {
+    let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+    CALL_DEADLINE + CALL_DEADLINE_PER_KIB.saturating_mul(kib)
 }
 
 /// Whether nothing more is to come of a client's part in a round.
@@ -245,6 +289,7 @@ pub(crate) fn lose(shared: &Shared, id: u32, reason: &str) {
         let Some(client) = state.client_mut(id) else {
             return;
         };
+        client.began_anew = false;
         if client.lost.is_some() {
             return;
         }
@@ -256,5 +301,43 @@ pub(crate) fn lose(shared: &Shared, id: u32, reason: &str) {
         reason: reason.to_owned(),
     });
     shared.fail(round, id, Outcome::Crashed, reason.to_owned());
+    shared.changed();
+}
+
+/// A client has nothing any more: it asks who it is, or its fleet host has
+/// started it again. A client that was lost takes part again once it has its
+/// data.
+pub(crate) fn begin_anew(shared: &Shared, id: u32) {
+    let was_started_in = shared.state().begin_anew(id);
+    if let Some(round) = was_started_in {
+        // Its training is gone. To start it again would be to wait for a
+        // device that has just failed.
+        let detail = "began anew after it was started".to_owned();
+        shared.fail(round, id, Outcome::Crashed, detail);
+    }
+    shared.changed();
+}
+
+/// A client has its data.
+pub(crate) fn provisioned(shared: &Shared, id: u32) {
+    let event = {
+        let mut state = shared.state();
+        let Some(client) = state.client_mut(id) else {
+            return;
+        };
+        // Not by a request that was on its way when it was lost.
+        if client.lost.is_some() && !client.began_anew {
+            return;
+        }
+        if std::mem::replace(&mut client.provisioned, true) {
+            return;
+        }
+        client.lost = None;
+        match std::mem::take(&mut client.began_anew) {
+            true => Event::ClientBack { client: id },
+            false => Event::ClientProvisioned { client: id },
+        }
+    };
+    shared.tell(event);
     shared.changed();
 }

@@ -1,12 +1,13 @@
 //! The coordinator: plays the rounds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,14 +22,19 @@ use crate::checkpoint::hash;
 use crate::evaluation::evaluate;
 use crate::local::{BOARD_NATIVE, LocalClients, LocalRound};
 use crate::payload::{Payload, encoding};
-use crate::registry::{Client, Failure, LocalNumbers, OpenRound, State};
+use crate::policy::selected_count;
+use crate::refusals::{Refusal, Refusals};
+use crate::registry::{Client, Failure, LocalNumbers, OpenRound, PastRound, State};
 use crate::selection::Draw;
 use crate::strategy::{Update, fed_avg};
 use crate::update::first_non_finite;
-use crate::{Carry, ClientRecord, Event, Outcome, Resume, RoundRecord, Schedule};
+use crate::{
+    Carry, ClientRecord, Event, LateRecord, Outcome, Policy, Resume, RoundRecord, Schedule,
+    Staleness,
+};
 
 /// Later than any round ends.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long the coordinator waits.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +62,13 @@ pub struct Plan {
     pub rounds: u32,
     /// How many clients there are.
     pub client_count: u32,
-    /// How many of them are selected in each round.
+    /// How many of them a round needs; it selects more where
+    /// [`Policy::over_selection`] says so.
     pub clients_per_round: u32,
-    /// How many updates make a round.
+    /// How many updates make a round whose time is up.
     pub quorum: u32,
+    /// What is done about clients that are slow, late, or fail.
+    pub policy: Policy,
     /// How the learning rate changes from round to round.
     pub schedule: Schedule,
     /// The accuracy on the test set that ends the run once a round reaches it,
@@ -177,6 +186,18 @@ pub enum CoordinatorError {
         /// The first client that was lost, and why.
         first_failure: String,
     },
+    /// Round after round has failed.
+    #[error(
+        "{last}; it is failed round {failed} in a row, and coordinator.failed-rounds-max is {most}"
+    )]
+    TooManyFailed {
+        /// How many.
+        failed: u32,
+        /// How many may.
+        most: u32,
+        /// Why the last has.
+        last: Box<Self>,
+    },
     /// Training leads away from every solution.
     #[error(
         "round {round}: the model diverged: {what} holds a number that is not finite (learning rate {learning_rate:?} is probably too high)"
@@ -214,6 +235,7 @@ pub(crate) struct Shared {
     pub(crate) model: Model,
     pub(crate) shares: Box<dyn Shares>,
     pub(crate) fleet_key: Token,
+    pub(crate) refusals: Refusals,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
     events: mpsc::UnboundedSender<Event>,
@@ -234,6 +256,19 @@ impl Shared {
     pub(crate) fn tell(&self, event: Event) {
         // Nobody listens any more when the run is over.
         let _ = self.events.send(event);
+    }
+
+    /// Counts a refusal, tells of it, and gives it back.
+    pub(crate) fn refuse(&self, client: Option<u32>, request: &str, refusal: Refusal) -> Refusal {
+        if self.refusals.count(refusal.kind) {
+            self.tell(Event::Refused {
+                client,
+                kind: refusal.kind,
+                request: request.to_owned(),
+                reason: refusal.reason.clone(),
+            });
+        }
+        refusal
     }
 
     /// Waits until `test` of the state gives something; `None` at the
@@ -381,21 +416,29 @@ impl Coordinator {
                     endpoint: None,
                     joined: false,
                     provisioned: false,
+                    began_anew: false,
                     lost: None,
                 })
             })
             .collect::<Result<Vec<_>, CoordinatorError>>()?;
+        let resume = options.plan.resume.as_ref();
+        let carry = resume
+            .map(|resume| resume.carry.clone())
+            .unwrap_or_default();
         let shared = Arc::new(Shared {
             options,
             model,
             shares: Box::new(shares),
             fleet_key,
+            refusals: Refusals::default(),
             state: Mutex::new(State {
                 remote,
                 local: numbers,
                 round: None,
                 hold_frozen: HashSet::new(),
                 last_round: 0,
+                past: VecDeque::new(),
+                carry,
                 broken: None,
             }),
             changes: watch::Sender::new(0),
@@ -408,6 +451,11 @@ impl Coordinator {
             local,
         };
         Ok((coordinator, receiver))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// The model that is trained.
@@ -428,22 +476,39 @@ impl Coordinator {
         state.remote.iter().map(of_client).collect()
     }
 
-    /// The HTTP interface; serve it where the clients can reach it.
+    /// The HTTP interface without connections, for fuzzing.
+    #[cfg(feature = "fuzz")]
+    #[doc(hidden)]
     pub fn router(&self) -> axum::Router {
         crate::http::router(Arc::clone(&self.shared))
     }
 
-    /// Says that a client is gone for good, as `POST /lost` does.
+    /// Serves the HTTP interface, until it is dropped, to whoever connects:
+    /// each has so many connections and so much time
+    /// ([`HEAD_DEADLINE`](crate::HEAD_DEADLINE) and the limits beside it).
+    pub fn serve(&self, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        let router = crate::http::router(Arc::clone(&shared));
+        crate::serve::serve(shared, listener, router)
+    }
+
+    /// How often requests and connections were refused, by the name of the
+    /// [`RefusalKind`](crate::RefusalKind).
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.refusals.counts()
+    }
+
+    /// Says that a client is gone, as `POST /lost` does.
     pub fn client_lost(&self, client: u32, reason: &str) {
         crate::call::lose(&self.shared, client, reason);
     }
 
-    /// A socket for [`Coordinator::router`].
+    /// A socket for [`Coordinator::serve`].
     ///
     /// # Errors
     /// When the address is in use or may not be used.
-    pub async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, CoordinatorError> {
-        tokio::net::TcpListener::bind(address)
+    pub async fn listen(address: SocketAddr) -> Result<TcpListener, CoordinatorError> {
+        TcpListener::bind(address)
             .await
             .map_err(|source| CoordinatorError::Listen { address, source })
     }
@@ -481,28 +546,108 @@ impl Coordinator {
                 model_sha256: hash(&global),
             });
         }
+        let policy = &plan.policy;
         // Before the wait: who is lost meanwhile fails in the first round.
-        let mut selected = match last < plan.rounds {
-            true => self.select(last + 1)?,
+        let mut selection = match last < plan.rounds {
+            true => self.select(last + 1),
             false => return Ok(global),
         };
+        if policy.failed_rounds_max == 0 {
+            selection = Ok(selection?);
+        }
         gathered.await;
         let ready_deadline = Instant::now() + self.shared.options.deadlines.ready;
         for round in last + 1..=plan.rounds {
             if round > last + 1 {
-                selected = self.select(round)?;
+                selection = self.select(round);
             }
-            self.wait_until_ready(&selected, ready_deadline).await;
-            let accuracy;
-            (global, accuracy) = self.round(round, global, &selected).await?;
-            if plan
-                .target_accuracy
-                .is_some_and(|target| accuracy >= target)
-            {
+            let played = match std::mem::replace(&mut selection, Ok(Vec::new())) {
+                Ok(selected) => {
+                    self.wait_until_ready(&selected, ready_deadline).await;
+                    self.round(round, &global, &selected).await
+                }
+                Err(error) if policy.failed_rounds_max == 0 => return Err(error),
+                Err(error) => match self.wait_for_clients(round).await {
+                    Some(selected) => self.round(round, &global, &selected).await,
+                    None => Played::by_nobody(round, error),
+                },
+            };
+            let accuracy = self.tell_round(played, &mut global).await?;
+            let is_reached = |target| accuracy.is_some_and(|accuracy| accuracy >= target);
+            if plan.target_accuracy.is_some_and(is_reached) {
                 break;
             }
         }
         Ok(global)
+    }
+
+    /// Tells what came of a round; the accuracy of the new model, if it has
+    /// one. A round without ends the run unless that may go on.
+    async fn tell_round(
+        &self,
+        played: Played,
+        global: &mut Arc<Vec<f32>>,
+    ) -> Result<Option<f64>, CoordinatorError> {
+        let failure = match played.aggregated {
+            Ok(next) => {
+                *global = next;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        let evaluation = self.evaluate(global).await?;
+        let carry = {
+            let carry = &mut self.shared.state().carry;
+            carry.failed_rounds = match failure {
+                None => 0,
+                Some(_) => carry.failed_rounds.saturating_add(1),
+            };
+            carry.clone()
+        };
+        let record = RoundRecord {
+            round: played.round,
+            accuracy: evaluation.accuracy(),
+            loss: evaluation.loss(),
+            host_seconds: played.began.elapsed().as_secs_f64(),
+            model_sha256: hash(global),
+            clients: played.clients,
+            late: played.late,
+        };
+        let parameters = Arc::clone(global);
+        let Some(error) = failure else {
+            self.shared.tell(Event::RoundCompleted {
+                record,
+                parameters,
+                carry,
+            });
+            return Ok(Some(evaluation.accuracy()));
+        };
+        let most = self.shared.options.plan.policy.failed_rounds_max;
+        let failed = carry.failed_rounds;
+        let goes_on = failed <= most && !played.is_fatal;
+        self.shared.tell(Event::RoundFailed {
+            record,
+            reason: error.to_string(),
+            parameters,
+            carry: goes_on.then_some(carry),
+        });
+        match goes_on {
+            true => Ok(None),
+            false if played.is_fatal || most == 0 => Err(error),
+            false => Err(CoordinatorError::TooManyFailed {
+                failed,
+                most,
+                last: Box::new(error),
+            }),
+        }
+    }
+
+    /// Waits until there are clients enough for a round, no longer than a
+    /// round may take.
+    async fn wait_for_clients(&self, round: u32) -> Option<Vec<u32>> {
+        let deadline = Instant::now() + self.shared.options.deadlines.round;
+        let enough = |state: &mut State| self.select_from(state, round).ok();
+        self.shared.wait_for(deadline, enough).await
     }
 
     /// The model before round 1.
@@ -527,17 +672,35 @@ impl Coordinator {
 
     /// Draws the clients of a round among those that are not lost.
     fn select(&self, round: u32) -> Result<Vec<u32>, CoordinatorError> {
+        self.select_from(&self.shared.state(), round)
+    }
+
+    fn select_from(&self, state: &State, round: u32) -> Result<Vec<u32>, CoordinatorError> {
         let plan = &self.shared.options.plan;
-        let state = self.shared.state();
+        let as_usize = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let (over_selection, most) = (plan.policy.over_selection, plan.client_count);
+        let count = as_usize(selected_count(plan.clients_per_round, over_selection, most));
+        let quorum = as_usize(plan.quorum);
         let is_lost = |id| state.client(id).is_some_and(|client| client.lost.is_some());
-        // The lost are drawn and passed over: the loss of one client does not
-        // change who else is drawn.
+        // The lost and those that rest are drawn and passed over: the loss of
+        // one client does not change who else is drawn.
+        let mut resting = Vec::new();
         let mut selected: Vec<u32> = Draw::new(plan.seed, round, plan.client_count)
             .filter(|id| !is_lost(*id))
-            .take(usize::try_from(plan.clients_per_round).unwrap_or(usize::MAX))
+            .filter(|id| {
+                let rests = state.carry.rests_in(*id, round);
+                if rests {
+                    resting.push(*id);
+                }
+                !rests
+            })
+            .take(count)
             .collect();
+        // No rest makes a round fail.
+        let needed = quorum.saturating_sub(selected.len());
+        selected.extend(resting.into_iter().take(needed));
         selected.sort_unstable();
-        if selected.len() < usize::try_from(plan.quorum).unwrap_or(usize::MAX) {
+        if selected.len() < quorum {
             let reason = |client: &Client| {
                 let reason = client.lost.as_ref()?;
                 Some(format!("client {}: {reason}", client.id))
@@ -545,7 +708,7 @@ impl Coordinator {
             return Err(CoordinatorError::TooFewClients {
                 round,
                 alive: selected.len(),
-                client_count: usize::try_from(plan.client_count).unwrap_or(usize::MAX),
+                client_count: as_usize(plan.client_count),
                 quorum: plan.quorum,
                 first_failure: state.remote.iter().find_map(reason).unwrap_or_default(),
             });
@@ -553,23 +716,27 @@ impl Coordinator {
         Ok(selected)
     }
 
-    /// Plays one round; gives the new global model and its accuracy.
-    async fn round(
-        &self,
-        round: u32,
-        global: Arc<Vec<f32>>,
-        selected: &[u32],
-    ) -> Result<(Arc<Vec<f32>>, f64), CoordinatorError> {
+    /// Plays one round.
+    async fn round(&self, round: u32, global: &Arc<Vec<f32>>, selected: &[u32]) -> Played {
         let shared = &self.shared;
         let began = Instant::now();
         let plan = &shared.options.plan;
+        let fixed = shared.options.deadlines.round;
         let mut task = plan.task;
         let learning_rate = &mut task.hyperparameters.learning_rate;
         *learning_rate = plan.schedule.learning_rate(*learning_rate, round);
-        let payload = Arc::new(Payload::new(&task, &global));
-        let open = OpenRound::new(round, task, Arc::clone(&global), payload, selected);
+        let payload = Arc::new(Payload::new(&task, global));
+        let part;
         let (local, remote): (Vec<u32>, Vec<u32>) = {
             let mut state = shared.state();
+            part = match &plan.policy.deadline {
+                None => fixed,
+                Some(rule) => rule.after(state.carry.durations_seconds.make_contiguous(), fixed),
+            };
+            let mut open =
+                OpenRound::new((round, part), task, Arc::clone(global), payload, selected);
+            let needed = usize::try_from(plan.clients_per_round).unwrap_or(usize::MAX);
+            open.wanted = (selected.len() > needed).then_some(needed);
             state.last_round = round;
             state.round = Some(open);
             let is_local = |id: &u32| state.local.contains(*id);
@@ -584,8 +751,8 @@ impl Coordinator {
         // play them. Not how busy the host is decides who is late.
         let turns = local.len().div_ceil(shared.options.threads.max(1)).max(1);
         let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-        let deadline = began + shared.options.deadlines.round.saturating_mul(turns);
-        let called = self.call(round, remote);
+        let deadline = began + part.saturating_mul(turns);
+        let called = self.call((round, part), remote);
         let playing = self.local.as_ref().filter(|_| !local.is_empty());
         let playing = playing.map(|clients| {
             let local = Arc::new(LocalRound::new(Arc::clone(shared), round, local));
@@ -594,7 +761,7 @@ impl Coordinator {
         });
         let decided = |state: &mut State| {
             let open = state.round.as_ref()?;
-            (open.undecided == 0 || state.broken.is_some()).then_some(state.broken)
+            (open.is_over() || state.broken.is_some()).then_some(state.broken)
         };
         let mut ended = shared.wait_for(deadline, decided).await;
         drop(playing);
@@ -607,41 +774,36 @@ impl Coordinator {
         }
         drop(called);
         let broken = ended.flatten();
-        let reason = broken.map(|_| "the run was broken off");
+        let needed = plan.clients_per_round;
+        let surplus = format!("the round has the {needed} updates that it needs");
+        let is_full = (shared.state().open(round)).is_some_and(|open| open.is_full());
+        let instead = match (broken, is_full) {
+            (Some(_), _) => Some((Outcome::Late, "the run was broken off")),
+            (None, true) => Some((Outcome::Surplus, surplus.as_str())),
+            (None, false) => None,
+        };
         for id in selected {
-            self.caller.give_up(round, *id, reason);
+            self.caller.give_up(round, *id, instead);
         }
-        let mut closed = self.close();
+        let mut closed = self.close(global);
         let aggregated = match broken {
             Some(client) => Err(CoordinatorError::Broken { round, client }),
-            None => self.aggregate(round, &task, &global, &mut closed),
+            None => self.aggregate(round, &task, global, &mut closed),
         };
-        let Closed { clients, .. } = closed;
-        let global = match aggregated {
-            Ok(global) => global,
-            Err(error) => {
-                shared.tell(Event::RoundFailed { round, clients });
-                return Err(error);
-            }
-        };
-        let evaluation = self.evaluate(&global).await?;
-        shared.tell(Event::RoundCompleted {
-            record: RoundRecord {
-                round,
-                accuracy: evaluation.accuracy(),
-                loss: evaluation.loss(),
-                host_seconds: began.elapsed().as_secs_f64(),
-                model_sha256: hash(&global),
-                clients,
-            },
-            parameters: Arc::clone(&global),
-            carry: Carry::default(),
-        });
-        Ok((global, evaluation.accuracy()))
+        let Closed { clients, late, .. } = closed;
+        Played {
+            round,
+            began,
+            clients,
+            late,
+            // Where enough updates make no model, nothing will.
+            is_fatal: broken.is_some() || closed.is_enough,
+            aggregated,
+        }
     }
 
     /// Calls those of `clients` that can be called, so many at a time as may be.
-    fn call(&self, round: u32, clients: Vec<u32>) -> Called {
+    fn call(&self, (round, part): (u32, Duration), clients: Vec<u32>) -> Called {
         let options = &self.shared.options;
         let ids: HashSet<u32> = {
             let state = self.shared.state();
@@ -660,7 +822,7 @@ impl Coordinator {
                 tasks.spawn(async move { caller.start(round, id).await });
                 continue;
             }
-            let (turns, part) = (Arc::clone(&turns), options.deadlines.round);
+            let turns = Arc::clone(&turns);
             tasks.spawn(async move {
                 // The semaphore is never closed; if it were, all would be
                 // called at once.
@@ -671,7 +833,7 @@ impl Coordinator {
         }
         // Each turn ends with its deadline, and with it the last of so many.
         let turns_each = u32::try_from(ids.len().div_ceil(parallel)).unwrap_or(u32::MAX);
-        let longest = options.deadlines.round.saturating_mul(turns_each.max(1));
+        let longest = part.saturating_mul(turns_each.max(1));
         let now = Instant::now();
         Called {
             ids,
@@ -682,24 +844,31 @@ impl Coordinator {
 
     /// Waits until the clients have their data (or are lost).
     async fn wait_until_ready(&self, selected: &[u32], deadline: Instant) {
-        // Those that are played in this process take theirs when they need it.
+        // Those that are played in this process take theirs when they need it,
+        // and those that begin anew have the time of their part for it.
+        let is_settled =
+            |client: &Client| client.provisioned || client.began_anew || client.lost.is_some();
         let all_settled = |state: &mut State| {
             selected
                 .iter()
                 .filter_map(|id| state.client(*id))
-                .all(|client| client.provisioned || client.lost.is_some())
+                .all(is_settled)
                 .then_some(())
         };
         self.shared.wait_for(deadline, all_settled).await;
     }
 
-    /// Closes the open round.
-    fn close(&self) -> Closed {
+    /// Closes the open round, which trained from `global`.
+    fn close(&self, global: &Arc<Vec<f32>>) -> Closed {
+        let plan = &self.shared.options.plan;
+        let staleness = plan.policy.staleness;
         let mut state = self.shared.state();
         let mut closed = Closed::default();
         let Some(open) = state.round.take() else {
             return closed;
         };
+        let round = open.index;
+        let mut waited = BTreeMap::new();
         for (id, slot) in open.slots {
             let Some(decision) = slot.decision else {
                 continue;
@@ -711,6 +880,19 @@ impl Coordinator {
             };
             if decision.diverged {
                 closed.diverged.push(id);
+            }
+            let is_unfinished = matches!(decision.outcome, Outcome::Late | Outcome::Surplus);
+            if is_unfinished && slot.started.is_some() {
+                waited.insert(id, false);
+            }
+            if plan.policy.deadline.is_some() && (decision.outcome == Outcome::Ok || is_unfinished)
+            {
+                state.carry.took(decision.host_seconds);
+            }
+            match decision.outcome {
+                Outcome::Ok => state.carry.succeeded(id),
+                Outcome::Surplus => {}
+                _ => plan.policy.rest.failed(&mut state.carry, id, round),
             }
             closed.clients.push(ClientRecord {
                 client: id,
@@ -728,6 +910,21 @@ impl Coordinator {
                 metrics: decision.metrics,
             });
             closed.updates.extend(decision.update);
+        }
+        closed.is_enough =
+            closed.updates.len() >= usize::try_from(plan.quorum).unwrap_or(usize::MAX);
+        if staleness.rounds_max > 0 {
+            use_late(&mut closed, &mut state.carry, staleness, round, global);
+            state.past.push_back(PastRound {
+                index: round,
+                global: Arc::clone(global),
+                waited,
+            });
+            // An update for the first of them could be used in the next round.
+            let kept = usize::try_from(staleness.rounds_max).unwrap_or(usize::MAX);
+            while state.past.len() > kept {
+                state.past.pop_front();
+            }
         }
         closed
     }
@@ -747,6 +944,7 @@ impl Coordinator {
             learning_rate: task.hyperparameters.learning_rate,
         };
         let (clients, updates) = (&closed.clients, &mut closed.updates);
+        let is_enough = closed.is_enough;
         let too_few = |ok| CoordinatorError::Quorum {
             round,
             ok,
@@ -761,7 +959,7 @@ impl Coordinator {
                 })
                 .unwrap_or_default(),
         };
-        if updates.len() < usize::try_from(quorum).unwrap_or(usize::MAX) {
+        if !is_enough {
             // Where nothing else went wrong, that is the reason.
             return Err(match closed.diverged.first() {
                 Some(first) if updates.len() + closed.diverged.len() == clients.len() => {
@@ -791,11 +989,81 @@ struct Called {
     _tasks: JoinSet<()>,
 }
 
+/// A round that is over.
+struct Played {
+    round: u32,
+    began: Instant,
+    clients: Vec<ClientRecord>,
+    late: Vec<LateRecord>,
+    /// Without a model from it the run cannot go on.
+    is_fatal: bool,
+    aggregated: Result<Arc<Vec<f32>>, CoordinatorError>,
+}
+
+impl Played {
+    /// A round for which there are no clients.
+    fn by_nobody(round: u32, error: CoordinatorError) -> Self {
+        Self {
+            round,
+            began: Instant::now(),
+            clients: Vec::new(),
+            late: Vec::new(),
+            is_fatal: false,
+            aggregated: Err(error),
+        }
+    }
+}
+
+/// Moves the late updates that are carried into the mean of a round that has
+/// updates enough, and forgets those that are too stale for the next.
+fn use_late(
+    closed: &mut Closed,
+    carry: &mut Carry,
+    staleness: Staleness,
+    round: u32,
+    global: &[f32],
+) {
+    let sent: HashSet<u32> = closed.updates.iter().map(|update| update.client).collect();
+    // A client counts once in a mean, with what it has learnt last.
+    carry.late.retain(|late| !sent.contains(&late.client));
+    if !closed.is_enough {
+        carry
+            .late
+            .retain(|late| (round + 1).saturating_sub(late.round) <= staleness.rounds_max);
+        return;
+    }
+    for late in carry.late.drain(..) {
+        let age = round.saturating_sub(late.round);
+        if age > staleness.rounds_max {
+            continue;
+        }
+        let weight = staleness.weight(age);
+        closed.late.push(LateRecord {
+            client: late.client,
+            round: late.round,
+            weight,
+        });
+        let frozen = global.len() - late.change.len().min(global.len());
+        let trained = global.get(frozen..).unwrap_or_default();
+        let moved = trained.iter().zip(&late.change);
+        closed.updates.push(Update {
+            client: late.client,
+            sample_count: late.sample_count,
+            staleness_weight: weight,
+            parameters: moved.map(|(now, change)| now + change).collect(),
+        });
+    }
+}
+
 /// What came of a round.
 #[derive(Default)]
 struct Closed {
     clients: Vec<ClientRecord>,
     updates: Vec<Update>,
+    /// As many updates of the round as it needs at least.
+    is_enough: bool,
+    /// The updates of earlier rounds among the updates.
+    late: Vec<LateRecord>,
     /// Clients whose updates were refused for a number that is not finite.
     diverged: Vec<u32>,
 }

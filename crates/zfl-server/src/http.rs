@@ -27,12 +27,14 @@ use zfl_proto::message::{
 };
 use zfl_proto::{ClientId, Token};
 
-use crate::call::lose;
+use crate::call::{begin_anew, lose, provisioned};
 use crate::coordinator::Shared;
-use crate::update::{Refusal, Report, take};
-use crate::{Event, json, update};
+use crate::refusals::Refusal;
+use crate::update::{Report, Taken, take};
+use crate::{RefusalKind, json, update};
 
-/// A body must be there within this time.
+/// A body must be there within this time, and a second more for each KiB that
+/// it may have: the slowest links carry as much.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest that `GET /start` waits for a round.
 const WAIT_SECONDS_MAX: u64 = 60;
@@ -42,6 +44,8 @@ const FLEET_BYTES_MAX: usize = 4 << 20;
 const LOST_BYTES_MAX: usize = 4096;
 /// A number of a JSON update has at most so many characters.
 const JSON_NUMBER_BYTES_MAX: usize = 32;
+/// Of a request that nobody serves, so much is told.
+const REQUEST_NAME_CHARS_MAX: usize = 100;
 /// The rest of a JSON update has at most so many.
 const JSON_FRAME_BYTES_MAX: usize = 4096;
 
@@ -55,6 +59,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/status", get(status))
         .route("/fleet", post(fleet))
         .route("/lost", post(lost))
+        .route("/back", post(back))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(shared)
@@ -63,7 +68,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json::Refused { error: self.reason };
-        (self.status, axum::Json(body)).into_response()
+        (self.kind.status(), axum::Json(body)).into_response()
     }
 }
 
@@ -84,30 +89,36 @@ type Context = State<Arc<Shared>>;
 /// A query that is looked at after the token.
 type MaybeQuery<Q> = Result<Query<Q>, QueryRejection>;
 
-async fn unknown_path(uri: Uri) -> Refusal {
-    Refusal::new(
-        StatusCode::NOT_FOUND,
-        format!("no such path: {}", uri.path()),
-    )
+async fn unknown_path(State(shared): Context, method: Method, uri: Uri) -> Refusal {
+    let reason = format!("no such path: {}", uri.path());
+    let refusal = Refusal::new(RefusalKind::NotFound, reason);
+    shared.refuse(None, &request_name(&method, &uri), refusal)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Refusal {
-    Refusal::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{} does not take {method}", uri.path()),
-    )
+async fn wrong_method(State(shared): Context, method: Method, uri: Uri) -> Refusal {
+    let reason = format!("{} does not take {method}", uri.path());
+    let refusal = Refusal::new(RefusalKind::Method, reason);
+    shared.refuse(None, &request_name(&method, &uri), refusal)
+}
+
+/// A request as it is told: bounded, as nobody knows whose it is.
+fn request_name(method: &Method, uri: &Uri) -> String {
+    format!("{method} {}", uri.path())
+        .chars()
+        .take(REQUEST_NAME_CHARS_MAX)
+        .collect()
 }
 
 /// The token of a request.
 fn token(headers: &HeaderMap) -> Result<Token, Refusal> {
     let value = headers.get(AUTHORIZATION).ok_or_else(|| {
         Refusal::new(
-            StatusCode::UNAUTHORIZED,
+            RefusalKind::Token,
             "no token: send `Authorization: Bearer <token>`",
         )
     })?;
     Token::from_authorization(value.as_bytes())
-        .map_err(|error| Refusal::new(StatusCode::UNAUTHORIZED, error))
+        .map_err(|error| Refusal::new(RefusalKind::Token, error))
 }
 
 /// Who asks.
@@ -116,7 +127,7 @@ fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<u32, Refusal> {
     shared
         .state()
         .client_of(&token)
-        .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "unknown token"))
+        .ok_or_else(|| Refusal::new(RefusalKind::Token, "unknown token"))
 }
 
 /// Who asks on behalf of itself, and its query. A refusal is told.
@@ -128,13 +139,13 @@ fn authorize<Q>(
     request: &str,
 ) -> Result<(u32, Q), Refusal> {
     let client =
-        authenticate(shared, headers).map_err(|refusal| told(shared, None, request, refusal))?;
-    let told_of_client = |refusal| told(shared, Some(client), request, refusal);
+        authenticate(shared, headers).map_err(|refusal| shared.refuse(None, request, refusal))?;
+    let told_of_client = |refusal| shared.refuse(Some(client), request, refusal);
     let Query(query) = query.map_err(|error| told_of_client(bad_query(&error)))?;
     let id = id_of(&query);
     if id != client {
         return Err(told_of_client(Refusal::new(
-            StatusCode::FORBIDDEN,
+            RefusalKind::Identity,
             format!("id {id} does not belong to this token"),
         )));
     }
@@ -146,7 +157,7 @@ fn authorize<Q>(
 }
 
 fn bad_query(error: &QueryRejection) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, error.body_text())
+    Refusal::new(RefusalKind::Malformed, error.body_text())
 }
 
 /// The media type that a header names, without parameters.
@@ -171,32 +182,17 @@ fn binary(bytes: Vec<u8>) -> Response {
 fn as_json(body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => ([(CONTENT_TYPE, MEDIA_TYPE_JSON)], bytes).into_response(),
-        Err(error) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
+        Err(error) => Refusal::new(RefusalKind::Internal, error).into_response(),
     }
-}
-
-/// Tells of a refusal, and gives it back.
-fn told(shared: &Shared, client: Option<u32>, request: &str, refusal: Refusal) -> Refusal {
-    shared.tell(Event::Refused {
-        client,
-        request: request.to_owned(),
-        reason: refusal.reason.clone(),
-    });
-    refusal
 }
 
 async fn id(State(shared): Context, headers: HeaderMap) -> Result<Response, Refusal> {
     let id = authenticate(&shared, &headers)
-        .map_err(|refusal| told(&shared, None, "GET /id", refusal))?;
-    {
-        let mut state = shared.state();
-        // It begins anew, with nothing.
-        state.hold_frozen.remove(&id);
-        if let Some(client) = state.client_mut(id) {
-            client.joined = true;
-        }
+        .map_err(|refusal| shared.refuse(None, "GET /id", refusal))?;
+    if let Some(client) = shared.state().client_mut(id) {
+        client.joined = true;
     }
-    shared.changed();
+    begin_anew(&shared, id);
     let samples = shared.shares.sample_count(id);
     Ok(if wants_binary(&headers) {
         let message = Assignment {
@@ -277,18 +273,6 @@ async fn training_labels(
     Ok(response)
 }
 
-/// The client has its data.
-fn provisioned(shared: &Shared, id: u32) {
-    let first = match shared.state().client_mut(id) {
-        Some(client) => !std::mem::replace(&mut client.provisioned, true),
-        None => false,
-    };
-    if first {
-        shared.tell(Event::ClientProvisioned { client: id });
-        shared.changed();
-    }
-}
-
 /// `GET /start?id=&wait=`: the task of a client that cannot be called. 204
 /// when there is none (yet).
 async fn start(
@@ -308,7 +292,7 @@ async fn start(
             if slot.decision.is_some() {
                 return None;
             }
-            slot.started.get_or_insert_with(std::time::Instant::now);
+            slot.started.get_or_insert_with(Instant::now);
             let payload = open.payload.for_client(false);
             let header = shared.start_header(open, id, payload);
             let payload = Arc::clone(&open.payload);
@@ -330,7 +314,7 @@ async fn start(
         let seed = shared.options.plan.seed;
         match serde_json::to_vec(&json::Start::new(id, round, seed, &task, &global)) {
             Ok(body) => body,
-            Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
+            Err(error) => return Err(Refusal::new(RefusalKind::Internal, error)),
         }
     };
     if let Some(slot) = shared.state().slot_mut(round, id) {
@@ -348,7 +332,7 @@ async fn start(
 async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
     let too_large = || {
         Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalKind::TooLarge,
             format!("body is larger than {bytes_max} bytes"),
         )
     };
@@ -360,7 +344,9 @@ async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
         return Err(too_large());
     }
     let body: Body = request.into_body();
-    match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, bytes_max)).await {
+    let kib = u64::try_from(bytes_max / 1024).unwrap_or(u64::MAX);
+    let deadline = BODY_DEADLINE.saturating_add(Duration::from_secs(kib));
+    match tokio::time::timeout(deadline, to_bytes(body, bytes_max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
             if error.into_inner().is::<LengthLimitError>() {
@@ -368,14 +354,14 @@ async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
             } else {
                 // The sender is gone and will not see this; the events will.
                 Err(Refusal::new(
-                    StatusCode::BAD_REQUEST,
+                    RefusalKind::Malformed,
                     "body was cut off by its sender",
                 ))
             }
         }
         Err(_) => Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("body was not there within {} s", BODY_DEADLINE.as_secs()),
+            RefusalKind::TooSlow,
+            format!("body was not there within {} s", deadline.as_secs()),
         )),
     }
 }
@@ -390,16 +376,19 @@ async fn results(
     let taken = match receive(&shared, id, request).await {
         Ok(report) => {
             let round = report.round;
-            take(&shared, id, report).map(|()| round)
+            take(&shared, id, report).map(|taken| (taken, round))
         }
         Err(refusal) => Err(refusal),
     };
     match taken {
-        Ok(round) => Ok(as_json(&json::Accepted {
-            outcome: "accepted",
+        Ok((taken, round)) => Ok(as_json(&json::Accepted {
+            outcome: match taken {
+                Taken::InTime => "accepted",
+                Taken::Late => "accepted-late",
+            },
             round,
         })),
-        Err(refusal) => Err(told(&shared, Some(id), REQUEST, refusal)),
+        Err(refusal) => Err(shared.refuse(Some(id), REQUEST, refusal)),
     }
 }
 
@@ -424,7 +413,7 @@ async fn receive(shared: &Shared, id: u32, request: Request) -> Result<Report, R
             json_report(&bytes)
         }
         _ => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            RefusalKind::MediaType,
             format!("content type must be {MEDIA_TYPE_BINARY} or {MEDIA_TYPE_JSON}"),
         )),
     }
@@ -440,7 +429,7 @@ fn binary_report(id: u32, bytes: &[u8]) -> Result<Report, Refusal> {
 
 fn json_report(bytes: &[u8]) -> Result<Report, Refusal> {
     let update: json::Update = serde_json::from_slice(bytes)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+        .map_err(|error| Refusal::new(RefusalKind::Malformed, error))?;
     Ok(Report {
         round: update.round,
         sample_count: update.samples,
@@ -468,6 +457,7 @@ async fn status(State(shared): Context) -> Response {
         clients_joined: local + count(|client| client.joined),
         clients_ready: local + count(|client| client.provisioned && client.lost.is_none()),
         clients_lost: count(|client| client.lost.is_some()),
+        refused: shared.refusals.counts(),
     })
 }
 
@@ -476,7 +466,7 @@ fn authorize_fleet(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> 
     if token(headers)? == shared.fleet_key {
         Ok(())
     } else {
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, "unknown fleet key"))
+        Err(Refusal::new(RefusalKind::Token, "unknown fleet key"))
     }
 }
 
@@ -487,12 +477,12 @@ async fn fleet(State(shared): Context, request: Request) -> Result<Response, Ref
         authorize_fleet(&shared, request.headers())?;
         let bytes = body(request, FLEET_BYTES_MAX).await?;
         let asked: json::FleetRequest = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+            .map_err(|error| Refusal::new(RefusalKind::Malformed, error))?;
         claim(&shared, asked)
     };
     match claimed.await {
         Ok(answer) => Ok(as_json(&answer)),
-        Err(refusal) => Err(told(&shared, None, REQUEST, refusal)),
+        Err(refusal) => Err(shared.refuse(None, REQUEST, refusal)),
     }
 }
 
@@ -501,7 +491,7 @@ fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer
     for (index, device) in asked.devices.iter().enumerate() {
         if !is_host_and_port(&device.endpoint) {
             return Err(Refusal::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
+                RefusalKind::Impossible,
                 format!(
                     "endpoint `{}` of device {index} is not <host>:<port>",
                     device.endpoint
@@ -519,7 +509,7 @@ fn claim(shared: &Shared, asked: json::FleetRequest) -> Result<json::FleetAnswer
         .collect();
     if free.len() < asked.devices.len() {
         return Err(Refusal::new(
-            StatusCode::CONFLICT,
+            RefusalKind::NotExpected,
             format!(
                 "{} devices for {} free places of {} clients",
                 asked.devices.len(),
@@ -552,6 +542,21 @@ fn is_host_and_port(endpoint: &str) -> bool {
     })
 }
 
+/// The client that a fleet host speaks of, and what it says.
+async fn of_fleet(
+    shared: &Shared,
+    query: MaybeQuery<IdQuery>,
+    request: Request,
+) -> Result<(u32, Bytes), Refusal> {
+    authorize_fleet(shared, request.headers())?;
+    let Query(IdQuery { id }) = query.map_err(|error| bad_query(&error))?;
+    if shared.state().client(id).is_none() {
+        let reason = format!("there is no client {id}");
+        return Err(Refusal::new(RefusalKind::NotFound, reason));
+    }
+    Ok((id, body(request, LOST_BYTES_MAX).await?))
+}
+
 /// `POST /lost?id=`: a fleet host says that a device is gone; the body says
 /// why.
 async fn lost(
@@ -559,22 +564,26 @@ async fn lost(
     query: MaybeQuery<IdQuery>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let told_why = async {
-        authorize_fleet(&shared, request.headers())?;
-        let Query(IdQuery { id }) = query.map_err(|error| bad_query(&error))?;
-        if shared.state().client(id).is_none() {
-            return Err(Refusal::new(
-                StatusCode::NOT_FOUND,
-                format!("there is no client {id}"),
-            ));
-        }
-        Ok((id, body(request, LOST_BYTES_MAX).await?))
-    };
-    match told_why.await {
+    match of_fleet(&shared, query, request).await {
         Ok((id, reason)) => {
             lose(&shared, id, &String::from_utf8_lossy(&reason));
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Err(refusal) => Err(told(&shared, None, "POST /lost", refusal)),
+        Err(refusal) => Err(shared.refuse(None, "POST /lost", refusal)),
+    }
+}
+
+/// `POST /back?id=`: a fleet host says that it has started a device again.
+async fn back(
+    State(shared): Context,
+    query: MaybeQuery<IdQuery>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    match of_fleet(&shared, query, request).await {
+        Ok((id, _)) => {
+            begin_anew(&shared, id);
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Err(refusal) => Err(shared.refuse(None, "POST /back", refusal)),
     }
 }

@@ -1,5 +1,7 @@
 //! The forms of the messages for people (and for the fleet host).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use zfl_nn::{Activation, Layer, Loss, Task};
 
@@ -178,6 +180,8 @@ pub(crate) struct Status {
     pub(crate) clients_joined: usize,
     pub(crate) clients_ready: usize,
     pub(crate) clients_lost: usize,
+    /// By kind.
+    pub(crate) refused: BTreeMap<&'static str, u64>,
 }
 
 /// Body of `POST /fleet`: a fleet host brings devices.

@@ -5,7 +5,8 @@
 //! endpoints takes part, be it an emulated device, a board on the desk or a
 //! person with `curl`.
 //!
-//! - [`Coordinator::router`] is the HTTP interface (`docs/http.md`).
+//! - [`Coordinator::serve`] is the HTTP interface (`docs/http.md`), for peers
+//!   that nobody trusts (`docs/security.md`).
 //! - [`Coordinator::run`] plays the rounds and tells what happens as
 //!   [`Event`]s.
 //!
@@ -25,11 +26,16 @@ mod http;
 mod json;
 mod local;
 mod payload;
+mod policy;
+mod refusals;
 mod registry;
 mod resume;
 mod round;
 mod schedule;
 mod selection;
+mod serve;
+#[cfg(test)]
+mod simulation;
 pub mod strategy;
 mod update;
 
@@ -38,6 +44,14 @@ pub use coordinator::{
 };
 pub use json::{FleetAnswer, FleetDevice, FleetMember, FleetRequest};
 pub use local::{BOARD_NATIVE, LocalCall, LocalClients, LocalRound, LocalUpdate};
-pub use resume::{Carry, Resume, Secrets};
-pub use round::{ClientRecord, Event, Outcome, RoundRecord};
+pub use policy::{
+    ADAPTIVE_DEADLINE_MIN, AdaptiveDeadline, DURATIONS_MAX, DURATIONS_MIN, Policy, Rest, Staleness,
+};
+pub use refusals::{REFUSALS_TOLD_MAX, RefusalKind};
+pub use resume::{Carry, LateUpdate, Resting, Resume, Secrets};
+pub use round::{ClientRecord, Event, LateRecord, Outcome, RoundRecord};
 pub use schedule::Schedule;
+pub use serve::{
+    CONNECTIONS_OF_FLEET_MAX, CONNECTIONS_PER_CLIENT_MAX, HEAD_BYTES_MAX, HEAD_DEADLINE,
+    STRANGERS_MAX, UNREAD_DEADLINE,
+};

@@ -14,7 +14,8 @@ use zfl_proto::message::HeaderBytes;
 
 use crate::coordinator::Shared;
 use crate::payload::Payload;
-use crate::update::{Refusal, Report};
+use crate::refusals::Refusal;
+use crate::update::Report;
 use crate::{Outcome, update};
 
 /// The word for the board of a client that is played in this process.
@@ -68,7 +69,7 @@ impl LocalRound {
             .start_header(open, client, payload.for_client(false));
         if let Some(slot) = open.slots.get_mut(&client) {
             let bytes_down = header.as_slice().len() + payload.for_client(holds_frozen).0.len();
-            slot.started = Some(std::time::Instant::now());
+            slot.started = Some(tokio::time::Instant::now());
             slot.bytes_down = u64::try_from(bytes_down).unwrap_or(u64::MAX);
         }
         drop(state);
@@ -164,8 +165,10 @@ impl LocalUpdate {
     pub fn answer(self) {
         let Self { mut call, report } = self;
         call.is_answered = true;
-        let taken = report.and_then(|report| update::take(&call.round.shared, call.client, report));
+        let shared = &call.round.shared;
+        let taken = report.and_then(|report| update::take(shared, call.client, report));
         if let Err(refusal) = taken {
+            let refusal = shared.refuse(Some(call.client), "native update", refusal);
             // It may have failed already, with the reason.
             call.fail(refusal.reason);
         }

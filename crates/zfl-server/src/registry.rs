@@ -1,17 +1,18 @@
 //! Who takes part, and the round that is open.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_proto::message::Metrics;
 
-use crate::Outcome;
 use crate::payload::Payload;
 use crate::strategy::Update;
+use crate::{Carry, Outcome};
 
 /// What the coordinator knows of a client that it calls, or that asks.
 pub(crate) struct Client {
@@ -24,7 +25,10 @@ pub(crate) struct Client {
     pub(crate) joined: bool,
     /// It has its labels, hence all its data.
     pub(crate) provisioned: bool,
-    /// Why it is gone for good.
+    /// It had its data, and has asked who it is since, or its fleet host has
+    /// started it again: it has nothing until it has fetched its labels anew.
+    pub(crate) began_anew: bool,
+    /// Why it is gone.
     pub(crate) lost: Option<String>,
 }
 
@@ -32,7 +36,8 @@ impl Client {
     /// The coordinator calls it in a round: it does not ask itself, and its
     /// part is not decided before it begins.
     pub(crate) fn is_called(&self) -> bool {
-        self.endpoint.is_some() && self.provisioned && self.lost.is_none()
+        let has_or_gets_its_data = self.provisioned || self.began_anew;
+        self.endpoint.is_some() && has_or_gets_its_data && self.lost.is_none()
     }
 }
 
@@ -143,12 +148,19 @@ pub(crate) struct OpenRound {
     pub(crate) slots: BTreeMap<u32, Slot>,
     /// Slots without a decision.
     pub(crate) undecided: usize,
+    /// Updates that are there.
+    pub(crate) ok: usize,
+    /// So many updates close the round: more clients were selected than it
+    /// needs.
+    pub(crate) wanted: Option<usize>,
+    /// How long a client's part may take.
+    pub(crate) part: Duration,
 }
 
 impl OpenRound {
     /// A round of `selected`.
     pub(crate) fn new(
-        index: u32,
+        (index, part): (u32, Duration),
         task: Task,
         global: Arc<Vec<f32>>,
         payload: Arc<Payload>,
@@ -170,16 +182,32 @@ impl OpenRound {
             payload,
             slots: selected.iter().map(slot).collect(),
             undecided: selected.len(),
+            ok: 0,
+            wanted: None,
+            part,
         }
     }
 
-    /// Decides a client's part; a decision that is there gives way.
+    /// It has all the updates that it needs.
+    pub(crate) fn is_full(&self) -> bool {
+        self.wanted.is_some_and(|wanted| self.ok >= wanted)
+    }
+
+    /// Nothing more is to come of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.undecided == 0 || self.is_full()
+    }
+
+    /// Decides a client's part; a failure that is there gives way.
     pub(crate) fn decide(&mut self, id: u32, decision: Decision) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && slot.decision.replace(decision).is_none()
-        {
+        let is_ok = decision.outcome == Outcome::Ok;
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if slot.decision.replace(decision).is_none() {
             self.undecided -= 1;
         }
+        self.ok += usize::from(is_ok);
     }
 
     /// Decides a failure, unless the client's part is decided already.
@@ -201,6 +229,16 @@ impl OpenRound {
     }
 }
 
+/// A round that is over, as far as updates for it may still be used.
+pub(crate) struct PastRound {
+    pub(crate) index: u32,
+    /// The model that it trained from.
+    pub(crate) global: Arc<Vec<f32>>,
+    /// Clients that were started and had sent no update when it closed; true
+    /// once their update is there.
+    pub(crate) waited: BTreeMap<u32, bool>,
+}
+
 /// All that changes while the coordinator runs.
 pub(crate) struct State {
     /// The clients that are not local, in the order of their numbers.
@@ -211,6 +249,9 @@ pub(crate) struct State {
     pub(crate) hold_frozen: HashSet<u32>,
     /// The last round that was opened.
     pub(crate) last_round: u32,
+    /// The last of those that are over, the latest at the end.
+    pub(crate) past: VecDeque<PastRound>,
+    pub(crate) carry: Carry,
     /// The client whose part this process has failed to play.
     pub(crate) broken: Option<u32>,
 }
@@ -225,6 +266,20 @@ impl State {
             }
         }
         found
+    }
+
+    /// A client has nothing any more and begins anew. What it was doing is gone
+    /// with it; its part in the open round, if that was.
+    pub(crate) fn begin_anew(&mut self, id: u32) -> Option<u32> {
+        self.hold_frozen.remove(&id);
+        let client = self.client_mut(id)?;
+        let had_its_data = std::mem::take(&mut client.provisioned);
+        client.began_anew |= had_its_data || client.lost.is_some();
+        // A client that asks for its task gets it again.
+        client.endpoint.as_ref()?;
+        let open = self.round.as_ref()?;
+        let slot = open.slots.get(&id)?;
+        (slot.started.is_some() && slot.decision.is_none()).then_some(open.index)
     }
 
     /// A client that is not local.

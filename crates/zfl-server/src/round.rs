@@ -1,7 +1,11 @@
 //! What happens in a round, as records and events.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use zfl_proto::message::Metrics;
+
+use crate::{Carry, RefusalKind};
 
 /// How a round ended for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -11,13 +15,16 @@ pub enum Outcome {
     Ok,
     /// No update by the round's deadline.
     Late,
-    /// The fleet host said that its device is gone.
+    /// The fleet host said that its device is gone, or it began anew after it
+    /// was started.
     Crashed,
     /// It could not be started, or its update was refused.
     Rejected,
     /// It could not be started: it did not fetch its data, or calls failed
     /// up to the deadline.
     Unreachable,
+    /// Others were faster: the round had the updates that it needs.
+    Surplus,
 }
 
 impl Outcome {
@@ -29,6 +36,7 @@ impl Outcome {
             Self::Crashed => "crashed",
             Self::Rejected => "rejected",
             Self::Unreachable => "unreachable",
+            Self::Surplus => "surplus",
         }
     }
 }
@@ -74,6 +82,19 @@ pub struct RoundRecord {
     pub model_sha256: String,
     /// The clients that were selected, in ascending order.
     pub clients: Vec<ClientRecord>,
+    /// The updates of earlier rounds that are in the mean.
+    pub late: Vec<LateRecord>,
+}
+
+/// An update that was used after its round.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LateRecord {
+    /// Whose.
+    pub client: u32,
+    /// The round that it was trained for.
+    pub round: u32,
+    /// What its samples were multiplied with.
+    pub weight: f64,
 }
 
 impl RoundRecord {
@@ -136,10 +157,20 @@ pub enum Event {
     Refused {
         /// Whose; `None` without a valid token.
         client: Option<u32>,
+        /// Of which kind. Of each kind the first
+        /// [`REFUSALS_TOLD_MAX`](crate::REFUSALS_TOLD_MAX) are told.
+        kind: RefusalKind,
         /// What was asked.
         request: String,
         /// Why not.
         reason: String,
+    },
+    /// An update came after its round, and waits for the end of the next.
+    LateUpdate {
+        /// Whose.
+        client: u32,
+        /// The round that it was trained for.
+        round: u32,
     },
     /// A fleet host says that a client is gone.
     ClientLost {
@@ -148,20 +179,29 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A round is over without enough updates, and the run with it.
-    RoundFailed {
+    /// A client that was lost, or that has begun anew, has its data again.
+    ClientBack {
         /// Which.
-        round: u32,
-        /// The clients that were selected, in ascending order.
-        clients: Vec<ClientRecord>,
+        client: u32,
+    },
+    /// A round is over without enough updates; the model stays as it was.
+    RoundFailed {
+        /// Its record, with the model that stays.
+        record: RoundRecord,
+        /// Why.
+        reason: String,
+        /// The global model that stays.
+        parameters: Arc<Vec<f32>>,
+        /// What the next round takes over besides; `None` where the run ends.
+        carry: Option<Carry>,
     },
     /// A round is over; `parameters` are the new global model.
     RoundCompleted {
         /// Its record.
         record: RoundRecord,
         /// The new global model.
-        parameters: std::sync::Arc<Vec<f32>>,
+        parameters: Arc<Vec<f32>>,
         /// What the next round takes over besides.
-        carry: crate::Carry,
+        carry: Carry,
     },
 }

@@ -17,7 +17,7 @@ use zfl_proto::message::{Checksum, Encoding, Metrics, PREFIX_BYTES, Prefix, Upda
 use zfl_proto::{ClientId, RoundIndex, Token};
 use zfl_server::{
     Coordinator, CoordinatorError, Deadlines, Event, FleetAnswer, FleetRequest, Initial, Options,
-    Plan, Schedule, Shares, TestSet,
+    Plan, Policy, Schedule, Shares, TestSet,
 };
 
 use crate::input::Input;
@@ -101,6 +101,7 @@ fn options() -> Options {
             client_count: CLIENTS,
             clients_per_round: CLIENTS,
             quorum: CLIENTS,
+            policy: Policy::default(),
             schedule: Schedule::Constant,
             target_accuracy: None,
             resume: None,
@@ -219,16 +220,22 @@ impl Bench {
         }
     }
 
-    /// What anybody may know.
-    async fn status(&mut self) -> Bytes {
+    /// What anybody may know, and how many requests were refused.
+    async fn status(&mut self) -> (serde_json::Value, u64) {
         let request = Request::get("/status").body(Body::empty());
-        self.ask(request.expect("a request")).await.body
+        let answer = self.ask(request.expect("a request")).await;
+        let mut status: serde_json::Value =
+            serde_json::from_slice(&answer.body).expect("the status is JSON");
+        let refused = status["refused"].take();
+        let counts = refused.as_object().expect("counts by kind").values();
+        (status, counts.filter_map(serde_json::Value::as_u64).sum())
     }
 
-    fn refusals(&mut self) -> usize {
+    /// Refusals that were told since the last time.
+    fn told(&mut self) -> u64 {
         let mut count = 0;
         while let Ok(event) = self.events.try_recv() {
-            count += usize::from(matches!(event, Event::Refused { .. }));
+            count += u64::from(matches!(event, Event::Refused { .. }));
         }
         count
     }
@@ -243,37 +250,37 @@ impl Bench {
             path,
             body,
         } = asked;
-        self.refusals();
-        let before = self.status().await;
+        self.told();
+        let (before, refused_before) = self.status().await;
         let answer = self.ask(request).await;
-        let after = self.status().await;
-        let refusals = self.refusals();
+        let (after, refused) = self.status().await;
+        let told = self.told();
         let status = answer.status;
         assert!(!status.is_server_error(), "{status}: {:?}", answer.body);
         if status.is_client_error() {
-            let told: serde_json::Value =
+            let why: serde_json::Value =
                 serde_json::from_slice(&answer.body).expect("a refusal is JSON");
-            assert!(told["error"].as_str().is_some_and(|why| !why.is_empty()));
+            assert!(why["error"].as_str().is_some_and(|why| !why.is_empty()));
             // A client that shows its token is there, whatever else it says.
             if !matches!(who, Who::Client(_)) {
                 assert_eq!(before, after, "a refused request changed something");
             }
-            let is_known = !matches!(
-                status,
-                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
-            );
-            assert_eq!(
-                refusals,
-                usize::from(is_known || path == "/lost" && refusals == 1)
-            );
-        } else {
-            assert_eq!(refusals, 0);
         }
+        let expected = u64::from(status.is_client_error());
+        assert_eq!(
+            (refused - refused_before, told),
+            (expected, expected),
+            "{status}"
+        );
         match (path, who) {
             ("/results", Who::Client(client)) => self.result(client, status),
-            ("/lost", Who::Fleet) if status == StatusCode::NO_CONTENT => {
+            ("/lost" | "/back", Who::Fleet) if status == StatusCode::NO_CONTENT => {
                 // Which one, the query says.
                 self.failed = [true; CLIENTS as usize];
+            }
+            // It begins anew, and has failed where it was in the midst of it.
+            ("/id", Who::Client(client)) if status == StatusCode::OK => {
+                self.failed[client as usize] = true;
             }
             ("/fleet", Who::Fleet) if status == StatusCode::OK => {
                 let asked: FleetRequest = serde_json::from_slice(&body).expect("it was taken");
@@ -315,7 +322,8 @@ impl Bench {
             3 => "/start",
             4 => "/results",
             5 => "/fleet",
-            6 => "/lost",
+            6 if who & 0x80 == 0 => "/lost",
+            6 => "/back",
             _ => &*text(input.block()),
         };
         let method = match what >> 3 & 3 {
@@ -373,6 +381,8 @@ impl Bench {
             "/results" => "/results",
             "/fleet" => "/fleet",
             "/lost" => "/lost",
+            "/back" => "/back",
+            "/id" => "/id",
             "/status" => "/status",
             _ => "",
         };

@@ -253,25 +253,55 @@ pub(super) const KEYS: &[Key] = &[
     table("strategy.fed-avg", "a table without keys"),
     table(
         "coordinator",
-        "a table with clients-per-round, quorum, target-accuracy and port",
+        "a table with clients-per-round, over-selection, quorum, on-failed-round, failed-rounds-max, rest-rounds, rest-rounds-max, staleness-rounds-max, staleness-exponent, target-accuracy and port",
     ),
     key(
         CLIENTS_PER_ROUND,
         "a whole number from 1 to the size of the fleet",
     ),
+    key("coordinator.over-selection", "a number from 0 to 10"),
     key(
         QUORUM,
         "a whole number from 1 to coordinator.clients-per-round",
+    ),
+    key("coordinator.on-failed-round", "\"end\" or \"continue\""),
+    key(
+        "coordinator.failed-rounds-max",
+        "a whole number from 1 to 1000000; only with coordinator.on-failed-round = \"continue\"",
+    ),
+    key(
+        "coordinator.rest-rounds",
+        "a whole number from 0 to 1000000; 0 rests nobody",
+    ),
+    key(
+        "coordinator.rest-rounds-max",
+        "a whole number from coordinator.rest-rounds to 1000000",
+    ),
+    key(
+        "coordinator.staleness-rounds-max",
+        "a whole number from 0 to 100; 0 drops late updates",
+    ),
+    key(
+        "coordinator.staleness-exponent",
+        "a number from 0 to 100; only with coordinator.staleness-rounds-max above 0",
     ),
     key("coordinator.target-accuracy", "a number above 0, at most 1"),
     key(
         "coordinator.port",
         "a whole number from 0 to 65535; 0 is any free port",
     ),
-    table("deadlines", "a table with boot-s, ready-s and round-s"),
+    table(
+        "deadlines",
+        "a table with boot-s, ready-s, round-s, round-quantile and round-factor",
+    ),
     key("deadlines.boot-s", "seconds from 0.001 to 604800"),
     key("deadlines.ready-s", "seconds from 0.001 to 604800"),
     key("deadlines.round-s", "seconds from 0.001 to 604800"),
+    key("deadlines.round-quantile", "a number above 0, at most 1"),
+    key(
+        "deadlines.round-factor",
+        "a number from 1 to 1000; only with deadlines.round-quantile",
+    ),
     table("time", "a table with the key counting"),
     key("time.counting", "\"instructions\" or \"off\""),
     table(

@@ -54,6 +54,9 @@ pub const EPOCHS_MAX: u32 = 10_000;
 pub const BATCH_SIZE_MAX: u32 = 65_535;
 /// Most samples of a client.
 pub const SHARE_SAMPLES_MAX: u32 = 65_535;
+/// Most rounds after which a late update is used: the coordinator keeps the
+/// models of so many.
+pub const STALENESS_ROUNDS_MAX: u32 = 100;
 /// Longest name of an experiment, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Longest deadline.
@@ -193,13 +196,61 @@ pub struct Coordinator {
     /// Clients of a round. Always there where the experiment has a fleet, and
     /// then at most its size.
     pub clients_per_round: Option<u32>,
+    /// Clients that a round selects beyond those, as a part of them; 0 to 10.
+    pub over_selection: f64,
     /// How many of them must have answered when the deadline passes. Always
     /// there where the experiment has a fleet; at most `clients_per_round`.
     pub quorum: Option<u32>,
+    /// What follows a round without a quorum.
+    pub on_failed_round: OnFailedRound,
+    /// Rounds for which a client that failed is left out.
+    pub rest_rounds: u32,
+    /// At most so many, when it fails again; at least `rest_rounds`.
+    pub rest_rounds_max: u32,
+    /// What becomes of late updates.
+    pub late_updates: LateUpdates,
     /// The accuracy on the test set, above 0 and at most 1, that ends the run.
     pub target_accuracy: Option<f64>,
     /// Loopback port; 0 is any free one.
     pub port: u16,
+}
+
+/// What follows a round without a quorum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailedRound {
+    /// The run ends.
+    #[default]
+    End,
+    /// The run goes on with the model that it has.
+    Continue {
+        /// Unless so many rounds in a row have failed before; at least 1.
+        failed_rounds_max: u32,
+    },
+}
+
+impl OnFailedRound {
+    /// As the file spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Continue { .. } => "continue",
+        }
+    }
+}
+
+/// What becomes of late updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum LateUpdates {
+    /// They are refused.
+    #[default]
+    Drop,
+    /// They are used in the mean of a later round.
+    Use {
+        /// Up to so many rounds later, 1 to [`STALENESS_ROUNDS_MAX`].
+        rounds_max: u32,
+        /// With the weight (1 + rounds)^−exponent; 0 to 100.
+        exponent: f64,
+    },
 }
 
 /// How many clients a round has and needs.
@@ -227,6 +278,22 @@ pub enum ParticipationError {
         /// The largest possible value.
         available: u32,
     },
+}
+
+impl Default for Coordinator {
+    fn default() -> Self {
+        Self {
+            clients_per_round: None,
+            over_selection: 0.0,
+            quorum: None,
+            on_failed_round: OnFailedRound::End,
+            rest_rounds: 0,
+            rest_rounds_max: 0,
+            late_updates: LateUpdates::Drop,
+            target_accuracy: None,
+            port: 0,
+        }
+    }
 }
 
 impl Coordinator {
@@ -277,7 +344,7 @@ impl Coordinator {
 
 /// How long anything may take; each from [`DEADLINE_MIN`] to [`DEADLINE_MAX`],
 /// in host time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deadlines {
     /// From launch to the device's prompt.
     pub boot: Duration,
@@ -286,6 +353,17 @@ pub struct Deadlines {
     /// From the start of a client's part in a round until its answer is no
     /// longer waited for.
     pub round: Duration,
+    /// A shorter one from what the parts of past rounds took.
+    pub round_past: Option<PastDeadline>,
+}
+
+/// A deadline from past rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PastDeadline {
+    /// Which quantile of the times, above 0, at most 1.
+    pub quantile: f64,
+    /// Times this, 1 to 1000.
+    pub factor: f64,
 }
 
 /// What the clocks of emulated devices follow.

@@ -16,9 +16,9 @@ use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
 use super::{
     BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN, Data, Deadlines,
-    EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData, NAME_BYTES_MAX,
-    NATIVE_BOARD, Network, OnMisfit, Partition, ROUNDS_MAX, SHARE_SAMPLES_MAX, Strategy, Time,
-    keys,
+    EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData, LateUpdates,
+    NAME_BYTES_MAX, NATIVE_BOARD, Network, OnFailedRound, OnMisfit, Partition, PastDeadline,
+    ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX, Strategy, Time, keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -177,7 +177,14 @@ struct RawStrategy {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
 struct RawCoordinator {
     clients_per_round: Option<Spanned<Whole>>,
+    over_selection: Option<Spanned<Number>>,
     quorum: Option<Spanned<Whole>>,
+    on_failed_round: Option<Spanned<String>>,
+    failed_rounds_max: Option<Spanned<Whole>>,
+    rest_rounds: Option<Spanned<Whole>>,
+    rest_rounds_max: Option<Spanned<Whole>>,
+    staleness_rounds_max: Option<Spanned<Whole>>,
+    staleness_exponent: Option<Spanned<Number>>,
     target_accuracy: Option<Spanned<Number>>,
     port: Option<Spanned<Whole>>,
 }
@@ -188,6 +195,8 @@ struct RawDeadlines {
     boot_s: Option<Spanned<Number>>,
     ready_s: Option<Spanned<Number>>,
     round_s: Option<Spanned<Number>>,
+    round_quantile: Option<Spanned<Number>>,
+    round_factor: Option<Spanned<Number>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -296,6 +305,30 @@ impl Context<'_> {
             .ok_or_else(|| self.refuse(path, word.span()))
     }
 
+    /// A number of `allowed`.
+    fn number(
+        &self,
+        path: &str,
+        value: Option<&Spanned<Number>>,
+        allowed: RangeInclusive<f64>,
+        default: f64,
+    ) -> Result<f64, Fault> {
+        match value {
+            None => Ok(default),
+            // There is one zero.
+            Some(value) if allowed.contains(&value.get_ref().0) => Ok(value.get_ref().0 + 0.0),
+            Some(value) => Err(self.refuse(path, value.span())),
+        }
+    }
+
+    /// `path` stands where it has no meaning.
+    fn refuse_lone<T>(&self, path: &str, value: Option<&Spanned<T>>) -> Result<(), Fault> {
+        match value {
+            None => Ok(()),
+            Some(value) => Err(self.refuse(path, value.span())),
+        }
+    }
+
     fn duration(
         &self,
         path: &str,
@@ -401,6 +434,7 @@ impl RawExperiment {
             boot: context.duration("deadlines.boot-s", self.deadlines.boot_s.as_ref(), 60)?,
             ready: context.duration("deadlines.ready-s", self.deadlines.ready_s.as_ref(), 120)?,
             round: context.duration("deadlines.round-s", self.deadlines.round_s.as_ref(), 300)?,
+            round_past: check_past_deadline(&self.deadlines, context)?,
         };
         let time = Time {
             counting: context.word(
@@ -678,6 +712,65 @@ fn check_board(
     })
 }
 
+fn check_past_deadline(
+    raw: &RawDeadlines,
+    context: &Context<'_>,
+) -> Result<Option<PastDeadline>, Fault> {
+    let (path, factor_path) = ("deadlines.round-quantile", "deadlines.round-factor");
+    let Some(quantile) = &raw.round_quantile else {
+        context.refuse_lone(factor_path, raw.round_factor.as_ref())?;
+        return Ok(None);
+    };
+    if quantile.get_ref().0 <= 0.0 {
+        return Err(context.refuse(path, quantile.span()));
+    }
+    Ok(Some(PastDeadline {
+        quantile: context.number(path, Some(quantile), 0.0..=1.0, 1.0)?,
+        factor: context.number(factor_path, raw.round_factor.as_ref(), 1.0..=1000.0, 2.0)?,
+    }))
+}
+
+fn check_on_failed_round(
+    raw: &RawCoordinator,
+    context: &Context<'_>,
+) -> Result<OnFailedRound, Fault> {
+    let (path, most_path) = (
+        "coordinator.on-failed-round",
+        "coordinator.failed-rounds-max",
+    );
+    let most = raw.failed_rounds_max.as_ref();
+    match raw.on_failed_round.as_ref() {
+        Some(word) if word.get_ref() == "continue" => Ok(OnFailedRound::Continue {
+            failed_rounds_max: context.whole(most_path, most, 1..=ROUNDS_MAX, 3)?,
+        }),
+        Some(word) if word.get_ref() != "end" => Err(context.refuse(path, word.span())),
+        _ => {
+            context.refuse_lone(most_path, most)?;
+            Ok(OnFailedRound::End)
+        }
+    }
+}
+
+fn check_late_updates(raw: &RawCoordinator, context: &Context<'_>) -> Result<LateUpdates, Fault> {
+    let path = "coordinator.staleness-rounds-max";
+    let rounds_max = raw.staleness_rounds_max.as_ref();
+    let rounds_max = context.whole(path, rounds_max, 0..=STALENESS_ROUNDS_MAX, 0)?;
+    let (path, exponent) = (
+        "coordinator.staleness-exponent",
+        raw.staleness_exponent.as_ref(),
+    );
+    match rounds_max {
+        0 => {
+            context.refuse_lone(path, exponent)?;
+            Ok(LateUpdates::Drop)
+        }
+        _ => Ok(LateUpdates::Use {
+            rounds_max,
+            exponent: context.number(path, exponent, 0.0..=100.0, 0.5)?,
+        }),
+    }
+}
+
 fn check_coordinator(
     raw: &RawCoordinator,
     fleet: &[FleetGroup],
@@ -720,9 +813,27 @@ fn check_coordinator(
         },
     )?
     .or(clients_per_round.filter(|_| has_fleet));
+    let over_selection = raw.over_selection.as_ref();
+    let rest_rounds = raw.rest_rounds.as_ref();
+    let rest_rounds = context.whole("coordinator.rest-rounds", rest_rounds, 0..=ROUNDS_MAX, 0)?;
     Ok(Coordinator {
         clients_per_round,
+        over_selection: context.number(
+            "coordinator.over-selection",
+            over_selection,
+            0.0..=10.0,
+            0.0,
+        )?,
         quorum,
+        on_failed_round: check_on_failed_round(raw, context)?,
+        rest_rounds,
+        rest_rounds_max: context.whole(
+            "coordinator.rest-rounds-max",
+            raw.rest_rounds_max.as_ref(),
+            rest_rounds..=ROUNDS_MAX,
+            rest_rounds.saturating_mul(8).min(ROUNDS_MAX),
+        )?,
+        late_updates: check_late_updates(raw, context)?,
         target_accuracy: match &raw.target_accuracy {
             None => None,
             Some(target) if target.get_ref().0 > 0.0 && target.get_ref().0 <= 1.0 => {

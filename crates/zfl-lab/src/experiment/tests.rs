@@ -91,6 +91,11 @@ fn an_empty_file_is_all_defaults() {
     [strategy.fed-avg]
 
     [coordinator]
+    over-selection = 0.0
+    on-failed-round = "end"
+    rest-rounds = 0
+    rest-rounds-max = 0
+    staleness-rounds-max = 0
     port = 0
 
     [deadlines]
@@ -101,6 +106,74 @@ fn an_empty_file_is_all_defaults() {
     [time]
     counting = "instructions"
     "#);
+}
+
+#[test]
+fn what_is_done_about_failures_has_its_defaults() {
+    let text = format!(
+        "{FLEET}[coordinator]\non-failed-round = \"continue\"\nrest-rounds = 2\nstaleness-rounds-max = 3\n[deadlines]\nround-quantile = 0.9\n"
+    );
+    let patient = experiment(&text, &[]);
+    assert_eq!(
+        patient.coordinator,
+        Coordinator {
+            clients_per_round: Some(10),
+            quorum: Some(10),
+            on_failed_round: OnFailedRound::Continue {
+                failed_rounds_max: 3
+            },
+            rest_rounds: 2,
+            rest_rounds_max: 16,
+            late_updates: LateUpdates::Use {
+                rounds_max: 3,
+                exponent: 0.5,
+            },
+            ..Coordinator::default()
+        }
+    );
+    assert_eq!(
+        patient.deadlines.round_past,
+        Some(PastDeadline {
+            quantile: 0.9,
+            factor: 2.0,
+        })
+    );
+    let check = |sets: &[&str], said: &str| {
+        let refused = set_refused(FLEET, sets);
+        assert!(refused.contains(said), "{refused}");
+    };
+    check(
+        &["coordinator.over-selection=-0.1"],
+        "a number from 0 to 10",
+    );
+    check(
+        &["coordinator.on-failed-round=\"retry\""],
+        "\"end\" or \"continue\"",
+    );
+    check(
+        &["coordinator.failed-rounds-max=2"],
+        "only with coordinator.on-failed-round = \"continue\"",
+    );
+    check(
+        &["coordinator.rest-rounds=9", "coordinator.rest-rounds-max=8"],
+        "a whole number from coordinator.rest-rounds to 1000000",
+    );
+    check(
+        &["coordinator.staleness-exponent=1"],
+        "only with coordinator.staleness-rounds-max above 0",
+    );
+    check(
+        &["coordinator.staleness-rounds-max=101"],
+        "a whole number from 0 to 100; 0 drops late updates",
+    );
+    check(
+        &["deadlines.round-quantile=0"],
+        "a number above 0, at most 1",
+    );
+    check(
+        &["deadlines.round-factor=3"],
+        "only with deadlines.round-quantile",
+    );
 }
 
 #[test]
@@ -1230,7 +1303,12 @@ fn sets_change_the_file() {
 
     [coordinator]
     clients-per-round = 6
+    over-selection = 0.0
     quorum = 6
+    on-failed-round = "end"
+    rest-rounds = 0
+    rest-rounds-max = 0
+    staleness-rounds-max = 0
     port = 0
 
     [deadlines]
@@ -1680,12 +1758,14 @@ fn the_reference_tells_the_defaults() {
     let cnn = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { flatten = {} }, { dense = { outputs = 3 } }]\n[training.schedule.cosine]\n";
     let fixed = "[training]\narithmetic = \"fixed\"\n";
     let shards = "[partition.shards]";
+    let patient = "[coordinator]\non-failed-round = \"continue\"\nstaleness-rounds-max = 1\n[deadlines]\nround-quantile = 0.9\n";
     let texts = [
         "[[fleet]]",
         "[model.softmax-regression]",
         cnn,
         fixed,
         shards,
+        patient,
     ];
     let written = texts.map(|text| {
         let written: toml::Table = experiment(text, &[]).to_toml().parse().unwrap();
@@ -1709,7 +1789,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 38);
+    assert_eq!(checked, 45);
 }
 
 /// What stands at a path; of a list, the first entry that has it.
@@ -1727,7 +1807,7 @@ fn find<'v>(value: &'v toml::Value, path: &[&str]) -> Option<&'v toml::Value> {
 fn the_list_of_keys_is_that_of_the_types() {
     let idx = "[data.idx]\ntrain-images = \"a\"\ntrain-labels = \"a\"\ntest-images = \"a\"\ntest-labels = \"a\"\nclasses = 3\n";
     let mut found = Vec::new();
-    let target = "[coordinator]\ntarget-accuracy = 0.5\n";
+    let target = "[coordinator]\ntarget-accuracy = 0.5\non-failed-round = \"continue\"\nstaleness-rounds-max = 1\n[deadlines]\nround-quantile = 0.9\n";
     let every_layer = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { max-pool = { size = 2 } }, { average-pool = { size = 2 } }, { flatten = {} }, { dense = { outputs = 3 } }]\ninitial-weights = \"a\"\n";
     let texts = [
         FLEET,
@@ -1836,16 +1916,36 @@ fn any_coordinator(fleet_size: u32) -> impl Strategy<Value = Coordinator> {
         any::<[bool; 2]>(),
         prop::option::of(0.001..=1.0),
         any::<u16>(),
+        (0.0..=10.0, 0..=ROUNDS_MAX, 0..=ROUNDS_MAX),
+        (0..=STALENESS_ROUNDS_MAX, 0.0..=100.0),
     )
-        .prop_map(move |(clients, quorum, given, target_accuracy, port)| {
-            let quorum = quorum.index(clients as usize) as u32 + 1;
-            Coordinator {
-                clients_per_round: (fleet_size > 0 || given[0]).then_some(clients),
-                quorum: (fleet_size > 0 || given[1]).then_some(quorum),
-                target_accuracy,
-                port,
-            }
-        })
+        .prop_map(
+            move |(clients, quorum, given, target_accuracy, port, failing, late)| {
+                let quorum = quorum.index(clients as usize) as u32 + 1;
+                let (over_selection, failed_rounds_max, rest_rounds) = failing;
+                let (rounds_max, exponent) = late;
+                Coordinator {
+                    clients_per_round: (fleet_size > 0 || given[0]).then_some(clients),
+                    over_selection,
+                    quorum: (fleet_size > 0 || given[1]).then_some(quorum),
+                    on_failed_round: match failed_rounds_max {
+                        0 => OnFailedRound::End,
+                        _ => OnFailedRound::Continue { failed_rounds_max },
+                    },
+                    rest_rounds,
+                    rest_rounds_max: rest_rounds.max(failed_rounds_max),
+                    late_updates: match rounds_max {
+                        0 => LateUpdates::Drop,
+                        _ => LateUpdates::Use {
+                            rounds_max,
+                            exponent,
+                        },
+                    },
+                    target_accuracy,
+                    port,
+                }
+            },
+        )
 }
 
 fn any_activation() -> impl Strategy<Value = Activation> {
@@ -2080,7 +2180,15 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                     training,
                     strategy: super::Strategy::FedAvg,
                     coordinator: fleet.1,
-                    deadlines: Deadlines { boot, ready, round },
+                    deadlines: Deadlines {
+                        boot,
+                        ready,
+                        round,
+                        round_past: (rounds % 7 > 0).then(|| PastDeadline {
+                            quantile: f64::from(rounds % 7) / 6.0,
+                            factor: f64::from(rounds % 1000 + 1),
+                        }),
+                    },
                     time: Time {
                         counting: match rounds % 3 {
                             0 => Counting::Off,

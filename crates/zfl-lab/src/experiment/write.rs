@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    Arithmetic, CnnLayer, Data, Experiment, Model, ModelKind, Partition, Schedule, Strategy,
-    Training,
+    Arithmetic, CnnLayer, Data, Experiment, LateUpdates, Model, ModelKind, OnFailedRound,
+    Partition, Schedule, Strategy, Training,
 };
 
 /// A line of a table.
@@ -107,8 +107,29 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     if let Some(clients_per_round) = coordinator.clients_per_round {
         write!(out, "{}", Line("clients-per-round", &clients_per_round))?;
     }
+    let over_selection = toml::Value::from(coordinator.over_selection);
+    write!(out, "{}", Line("over-selection", &over_selection))?;
     if let Some(quorum) = coordinator.quorum {
         write!(out, "{}", Line("quorum", &quorum))?;
+    }
+    let on_failed_round = quoted(coordinator.on_failed_round.name());
+    write!(out, "{}", Line("on-failed-round", &on_failed_round))?;
+    if let OnFailedRound::Continue { failed_rounds_max } = coordinator.on_failed_round {
+        write!(out, "{}", Line("failed-rounds-max", &failed_rounds_max))?;
+    }
+    write!(out, "{}", Line("rest-rounds", &coordinator.rest_rounds))?;
+    let rest_rounds_max = &coordinator.rest_rounds_max;
+    write!(out, "{}", Line("rest-rounds-max", rest_rounds_max))?;
+    match coordinator.late_updates {
+        LateUpdates::Drop => write!(out, "{}", Line("staleness-rounds-max", &0))?,
+        LateUpdates::Use {
+            rounds_max,
+            exponent,
+        } => {
+            let exponent = toml::Value::from(exponent);
+            write!(out, "{}", Line("staleness-rounds-max", &rounds_max))?;
+            write!(out, "{}", Line("staleness-exponent", &exponent))?;
+        }
     }
     if let Some(target_accuracy) = coordinator.target_accuracy {
         let target_accuracy = toml::Value::from(target_accuracy);
@@ -121,6 +142,12 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     write!(out, "{}", Line("boot-s", &seconds(deadlines.boot)))?;
     write!(out, "{}", Line("ready-s", &seconds(deadlines.ready)))?;
     write!(out, "{}", Line("round-s", &seconds(deadlines.round)))?;
+    if let Some(past) = deadlines.round_past {
+        let (quantile, factor) = (past.quantile.into(), past.factor.into());
+        let (quantile, factor): (toml::Value, toml::Value) = (quantile, factor);
+        write!(out, "{}", Line("round-quantile", &quantile))?;
+        write!(out, "{}", Line("round-factor", &factor))?;
+    }
 
     writeln!(out, "\n[time]")?;
     let counting = quoted(experiment.time.counting.name());

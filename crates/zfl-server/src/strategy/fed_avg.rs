@@ -5,6 +5,9 @@
 //! Data*, AISTATS 2017, algorithm 1: the next global model is the mean of the
 //! clients' models, weighted by their samples,
 //! w ← Σₖ (nₖ ∕ n) wₖ.
+//!
+//! Where late updates are used, nₖ is the number of samples times the
+//! staleness weight, and n the sum of those.
 
 use super::Update;
 
@@ -14,16 +17,14 @@ use super::Update;
 /// result does not depend on the order of arrival.
 pub fn aggregate(updates: &mut [Update]) -> Option<Vec<f32>> {
     updates.sort_by_key(|update| update.client);
-    let total: f64 = updates
-        .iter()
-        .map(|update| f64::from(update.sample_count))
-        .sum();
+    let weight = |update: &Update| f64::from(update.sample_count) * update.staleness_weight;
+    let total: f64 = updates.iter().map(weight).sum();
     if total == 0.0 {
         return None;
     }
     let mut sums = vec![0.0f64; updates.first()?.parameters.len()];
     for update in updates.iter() {
-        let weight = f64::from(update.sample_count);
+        let weight = weight(update);
         for (sum, parameter) in sums.iter_mut().zip(&update.parameters) {
             *sum += weight * f64::from(*parameter);
         }
@@ -41,6 +42,7 @@ mod tests {
         Update {
             client,
             sample_count,
+            staleness_weight: 1.0,
             parameters: parameters.to_vec(),
         }
     }
@@ -49,6 +51,13 @@ mod tests {
     fn the_mean_is_weighted_by_samples() {
         let mut updates = [update(0, 1, &[0.0, 4.0]), update(1, 3, &[4.0, 0.0])];
         assert_eq!(aggregate(&mut updates), Some(vec![3.0, 1.0]));
+    }
+
+    #[test]
+    fn staleness_weighs_beside_the_samples() {
+        let mut updates = [update(0, 2, &[0.0]), update(1, 3, &[4.0])];
+        updates[0].staleness_weight = 0.5;
+        assert_eq!(aggregate(&mut updates), Some(vec![3.0]));
     }
 
     #[test]

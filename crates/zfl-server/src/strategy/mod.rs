@@ -9,6 +9,9 @@ pub struct Update {
     pub client: u32,
     /// Samples it trained on.
     pub sample_count: u32,
+    /// What its samples are multiplied with: 1, or less where it is late
+    /// ([`Staleness`](crate::Staleness)).
+    pub staleness_weight: f64,
     /// Its parameters after training.
     pub parameters: Vec<f32>,
 }

@@ -87,6 +87,7 @@ async fn the_documented_session_works() {
             client_count: 1,
             clients_per_round: 1,
             quorum: 1,
+            policy: zfl_server::Policy::default(),
             schedule: Schedule::Constant,
             target_accuracy: None,
             resume: None,

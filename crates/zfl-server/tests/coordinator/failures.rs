@@ -14,30 +14,30 @@ use zfl_server::{Coordinator, Event};
 use crate::harness::{Served, raw, soon, update};
 use crate::problem::{options, parameter_count, plain_run};
 
-const ROUND_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const ROUND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Time stands still until a test advances it: whoever is early enough is so
 /// on the slowest machine. (A running blocking task keeps tokio from
 /// advancing time by itself; it ends after a minute, so that a test that
 /// hangs fails.)
-struct StoppedClock {
+pub(crate) struct StoppedClock {
     _release: mpsc::Sender<()>,
 }
 
 impl StoppedClock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (release, released) = mpsc::channel();
         tokio::task::spawn_blocking(move || released.recv_timeout(Duration::from_secs(60)));
         Self { _release: release }
     }
 
-    async fn pass(&self, deadline: Duration) {
+    pub(crate) async fn pass(&self, deadline: Duration) {
         tokio::time::advance(deadline + Duration::from_millis(1)).await;
     }
 }
 
 /// Waits until `count` updates of the open round are there.
-async fn updates(served: &mut Served, count: usize) {
+pub(crate) async fn updates(served: &mut Served, count: usize) {
     let mut seen = 0;
     served
         .event("the updates", |event| {
@@ -360,7 +360,7 @@ async fn a_busy_device_is_asked_again() {
     assert_eq!(served.course(), plain_run(&options));
 }
 
-async fn serve(served: &mut Served, router: axum::Router) -> SocketAddr {
+pub(crate) async fn serve(served: &mut Served, router: axum::Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     served

@@ -141,7 +141,7 @@ async fn the_status_counts() {
         status(&served).await,
         json!({
             "round": 0, "rounds": 4, "clients": 3,
-            "clients_joined": 0, "clients_ready": 0, "clients_lost": 0,
+            "clients_joined": 0, "clients_ready": 0, "clients_lost": 0, "refused": {},
         })
     );
     served.claim(&["127.0.0.1:1".parse().unwrap()]).await;
@@ -154,7 +154,7 @@ async fn the_status_counts() {
         status(&served).await,
         json!({
             "round": 4, "rounds": 4, "clients": 3,
-            "clients_joined": 3, "clients_ready": 2, "clients_lost": 1,
+            "clients_joined": 3, "clients_ready": 2, "clients_lost": 1, "refused": {},
         })
     );
 }

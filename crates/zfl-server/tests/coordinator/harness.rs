@@ -74,8 +74,7 @@ impl Served {
             .unwrap();
         let address = listener.local_addr().unwrap();
         let mut clients = JoinSet::new();
-        let router = coordinator.router();
-        clients.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        clients.spawn(coordinator.serve(listener));
         Self {
             tokens: coordinator.tokens().into_iter().collect(),
             coordinator,
@@ -140,6 +139,25 @@ impl Served {
             _ => None,
         })
         .await
+    }
+
+    /// How a client's part in the round was decided, if it is by now.
+    pub(crate) fn finished_by_now(&mut self, wanted: u32) -> Option<(&'static str, String)> {
+        let mut found = None;
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::ClientFinished {
+                client,
+                outcome,
+                detail,
+                ..
+            } = &event
+                && *client == wanted
+            {
+                found = Some((outcome.name(), detail.clone()));
+            }
+            self.history.push(event);
+        }
+        found
     }
 
     pub(crate) fn records(&self) -> Vec<RoundRecord> {

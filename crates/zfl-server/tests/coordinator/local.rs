@@ -198,7 +198,7 @@ async fn a_divergence_ends_the_run() {
              finite (learning rate 1e30 is probably too high)"
         );
         let records = served.history.iter().find_map(|event| match event {
-            Event::RoundFailed { clients, .. } => Some(clients),
+            Event::RoundFailed { record, .. } => Some(&record.clients),
             _ => None,
         });
         for client in records.unwrap() {

@@ -8,7 +8,9 @@ use zfl_nn::{
 };
 use zfl_seed::{Purpose, Stream};
 use zfl_server::strategy::{Update, fed_avg};
-use zfl_server::{Deadlines, Initial, Options, Plan, Schedule, Shares, TestSet, checkpoint};
+use zfl_server::{
+    Deadlines, Initial, Options, Plan, Policy, Schedule, Shares, TestSet, checkpoint,
+};
 
 pub(crate) const INPUT_COUNT: u32 = 16;
 pub(crate) const CLASS_COUNT: u32 = 4;
@@ -112,6 +114,7 @@ pub(crate) fn options(client_count: u32) -> Options {
             client_count,
             clients_per_round: client_count,
             quorum: client_count,
+            policy: Policy::default(),
             schedule: Schedule::Constant,
             target_accuracy: None,
             resume: None,
@@ -215,6 +218,7 @@ pub(crate) fn plain_run(options: &Options) -> Course {
             updates.push(Update {
                 client,
                 sample_count: share_size(client),
+                staleness_weight: 1.0,
                 parameters,
             });
         }

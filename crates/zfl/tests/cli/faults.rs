@@ -180,7 +180,8 @@ fn a_run_fails_without_its_quorum() {
     let place = Place::new();
     let said = finish(run_with_faults(&place, &[(2, PANICS)], &[])).failed(1);
     check_none_left(&place.path("out"));
-    let error = said.lines().last().unwrap();
+    let error = said.lines().rfind(|line| line.starts_with("error: "));
+    let error = error.unwrap();
     let beginning = "error: round 1: 3 of 4 clients sent an update, the quorum is 4; client 2 is \
                      crashed: device 2: ";
     assert!(error.starts_with(beginning), "{said}");
@@ -198,6 +199,46 @@ fn a_run_fails_without_its_quorum() {
         records.summary()["outcome"],
         error.strip_prefix("error: ").unwrap()
     );
+}
+
+#[test]
+fn a_failed_round_is_recorded_and_the_run_goes_on() {
+    let place = Place::new();
+    let sets = [
+        "rounds=5",
+        "coordinator.on-failed-round=continue",
+        "coordinator.failed-rounds-max=2",
+        // So long the run waits for the fourth to come back.
+        "deadlines.round-s=4",
+    ];
+    let said = finish(run_with_faults(&place, &[(2, PANICS)], &sets)).failed(1);
+    check_none_left(&place.path("out"));
+    let error = said.lines().rfind(|line| line.starts_with("error: "));
+    let error = error.unwrap();
+    assert!(
+        error.starts_with("error: round 3: 3 of 4 clients are left, the quorum is 4; client 2: "),
+        "{said}"
+    );
+    let ending = "it is failed round 3 in a row, and coordinator.failed-rounds-max is 2";
+    assert!(error.ends_with(ending), "{said}");
+
+    let records = Records::new(&place.path("out"));
+    assert_eq!(records.round_column("outcome"), ["failed"; 3]);
+    assert_eq!(records.round_column("clients_selected"), ["4", "0", "0"]);
+    assert_eq!(records.round_column("clients_ok"), ["3", "0", "0"]);
+    let failed = records.events_named("round-failed");
+    let goes_on: Vec<_> = failed.iter().map(|event| &event["goes_on"]).collect();
+    assert_eq!(goes_on, [true, true, false]);
+    // The model is that before round 1, and has no checkpoint.
+    assert!(records.checkpoints().is_empty());
+    let initial = &records.events_named("initial-model")[0]["model_sha256"];
+    assert_eq!(records.final_hash(), initial.as_str().unwrap());
+    let summary = records.summary();
+    assert_eq!(summary["rounds"], 0);
+    assert_eq!(summary["rounds_failed"], 3);
+    assert_eq!(summary["updates_ok"], 0);
+    assert_eq!(summary["updates_failed"], 4);
+    assert!(summary["refused"].is_object());
 }
 
 #[test]

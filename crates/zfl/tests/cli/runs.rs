@@ -343,6 +343,7 @@ fn train_on_host(experiment: &Experiment) -> String {
                 Update {
                     client: id,
                     sample_count: client.sample_count(),
+                    staleness_weight: 1.0,
                     parameters,
                 }
             })
