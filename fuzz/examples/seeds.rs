@@ -39,6 +39,7 @@ fn main() {
     switch(&seeds);
     gateway(&seeds);
     meter(&seeds);
+    capture(&seeds);
 }
 
 struct Seeds(PathBuf);
@@ -421,12 +422,26 @@ fn switch(seeds: &Seeds) {
         &[0; 20],
     ]
     .concat();
+    // A segment near the beginning of its stream.
+    let segment = |what: u8, flags: u8, sequence: u8, acknowledged: u8, payload: &[u8]| {
+        let length = (payload.len() as u16).to_le_bytes();
+        let fixed = [what | 8, 0, flags, sequence, acknowledged, 0, 8];
+        [fixed.as_slice(), &length, payload].concat()
+    };
     let steps = [
         frame(0, 4, &arp),
         frame(0x40, 5, &arp),
         frame(2, 0x46, &arp),
         frame(2, 5, &arp),
         vec![3, 0, 8, 5, 0x45, 4, 7, 60],
+        segment(1, 2, 60, 0, b""),
+        segment(2, 18, 5, 61, b""),
+        vec![3, 0, 8, 5],
+        segment(1, 24, 61, 6, b"GET /id"),
+        segment(2, 16, 6, 68, b""),
+        segment(2, 16, 6, 68, b""),
+        segment(1, 24, 61, 6, b"GET /id"),
+        vec![3, 0, 8, 5],
         frame(0, 0x46, &arp),
         vec![6, 0, 6, 3],
         frame(0, 4, &arp),
@@ -485,21 +500,41 @@ fn gateway(seeds: &Seeds) {
 }
 
 fn meter(seeds: &Seeds) {
-    // Ethernet, IPv4, TCP with four bytes of data.
-    let mut tcp = vec![0; 58];
-    tcp[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
-    tcp[16..18].copy_from_slice(&44_u16.to_be_bytes());
-    tcp[23] = 6;
-    tcp[46..48].copy_from_slice(&[0x50, 24]);
-    let frames = [
-        (1, &tcp[..]),
-        (0, &tcp),
-        (1, &tcp),
-        (1, &tcp[..40]),
-        (0, &[0; 14]),
+    // One of four ports, flags, sequence number, window, payload.
+    let segment = |way: u8, port: u8, flags: u8, sequence: u8, payload: &[u8]| {
+        let length = (payload.len() as u16).to_le_bytes();
+        let fixed = [way | 2, port, flags, sequence, 0, 8, length[0], length[1]];
+        [fixed.as_slice(), payload].concat()
+    };
+    let steps = [
+        segment(1, 0, 2, 60, b""),
+        segment(0, 0, 18, 9, b""),
+        segment(1, 0, 24, 61, b"GET /id"),
+        segment(1, 0, 24, 61, b"GET /id"),
+        segment(1, 0, 24, 64, b" /id HTTP/1.1"),
+        segment(1, 1, 2, 0, b""),
+        segment(1, 0, 17, 77, b""),
+        vec![1, 4, 0, 8, 6, 0, 1],
     ];
-    let steps = frames.map(|(way, frame)| {
-        [&[way], (frame.len() as u16).to_le_bytes().as_slice(), frame].concat()
-    });
     seeds.put("meter", "segments", &steps.concat());
+}
+
+fn capture(seeds: &Seeds) {
+    let frame = |how: u8, at: u8, bytes: &[u8]| {
+        let length = (bytes.len() as u16).to_le_bytes();
+        [[how, at, 0].as_slice(), &length, bytes].concat()
+    };
+    let two = [frame(0, 1, &[1; 60]), frame(0x60, 2, &[2; 14])].concat();
+    let dropped = [frame(0xa1, 3, &[3; 61]), frame(0x13, 4, &[])].concat();
+    let all = [
+        &[0, 0, 2],
+        b"-device-".as_slice(),
+        &two,
+        &[0, 0, 2],
+        b"-again--",
+        &dropped,
+    ];
+    seeds.put("capture", "two-sections", &all.concat());
+    let full = [&[1, 0, 10, 2], b"\xc3\xa9-=,\n..".as_slice(), &two];
+    seeds.put("capture", "full", &full.concat());
 }

@@ -14,6 +14,7 @@
 )]
 
 mod input;
+mod packet;
 mod targets;
 
 /// A part of zfl and what is asked of it.
@@ -29,6 +30,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "board",
         check: targets::board::check,
+    },
+    Target {
+        name: "capture",
+        check: targets::capture::check,
     },
     Target {
         name: "checkpoint",

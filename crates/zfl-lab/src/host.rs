@@ -23,8 +23,12 @@ use zfl_machine::{
 };
 use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
-use zfl_net::counters::Traffic;
-use zfl_net::{AddressPlan, MacAddress, Network, NetworkError, NetworkOptions};
+use zfl_net::capture::CaptureFile;
+use zfl_net::network::Tap;
+use zfl_net::{
+    AddressPlan, Capture, CaptureError, CaptureOptions, CaptureReport, MacAddress, Network,
+    NetworkError, NetworkOptions,
+};
 use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
 use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
@@ -32,6 +36,7 @@ use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
 use crate::experiment::Counting;
 use crate::firmware::{FirmwareError, FirmwareSource};
 use crate::kind::Kind;
+use crate::traffic::{self, Frames, Seen};
 
 /// A call to the coordinator takes no longer.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -61,6 +66,8 @@ pub struct FleetPlan {
     pub fleet_key: Token,
     /// How the devices are connected.
     pub network: FleetNetwork,
+    /// What is captured of it, where it is a switch.
+    pub capture: Option<CaptureOptions>,
     /// Where firmware images come from.
     pub firmware: FirmwareSource,
     /// How this program starts machines.
@@ -108,6 +115,9 @@ pub enum HostError {
     /// No virtual network.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// No capture.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// No bridge.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
@@ -154,48 +164,14 @@ enum Wire {
     Bridge(Bridge),
 }
 
-/// Frames of a device since its network began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Frames {
-    /// Bytes towards the device.
-    pub bytes_in: u64,
-    /// Bytes from the device.
-    pub bytes_out: u64,
-    /// Frames towards the device.
-    pub frames_in: u64,
-    /// Frames from the device.
-    pub frames_out: u64,
-}
-
-impl Frames {
-    fn new(to_device: Traffic, from_device: Traffic) -> Self {
-        Self {
-            bytes_in: to_device.bytes,
-            bytes_out: from_device.bytes,
-            frames_in: to_device.frames,
-            frames_out: from_device.frames,
-        }
-    }
-
-    /// What was added since `before`. A device that started anew counts from
-    /// 0.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        let added = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
-        Self {
-            bytes_in: added(self.bytes_in, before.bytes_in),
-            bytes_out: added(self.bytes_out, before.bytes_out),
-            frames_in: added(self.frames_in, before.frames_in),
-            frames_out: added(self.frames_out, before.frames_out),
-        }
-    }
-}
-
 /// A running fleet.
 pub struct FleetHost {
     fleet: Fleet,
     wire: Wire,
+    capture: Option<Capture>,
     clients: Vec<u32>,
+    /// Of each device.
+    boards: Vec<String>,
     http: reqwest::Client,
     coordinator: SocketAddr,
     /// Tells the coordinator of devices that have ended; ends with the host, or
@@ -222,10 +198,19 @@ impl FleetHost {
         check_room(count)?;
         let images = place_images(&plan)?;
         let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
-        let (wire, nics) = connect(network, addresses, plan.seed, plan.coordinator)?;
+        let (capture, tap) = match plan.capture.take() {
+            Some(options) => {
+                let (capture, tap) = start_capture(options)?;
+                (Some(capture), Some(tap))
+            }
+            None => (None, None),
+        };
+        let (wire, nics) = connect(network, addresses, &plan, tap)?;
         let http = http_client(plan.coordinator)?;
         let members = join(&http, &plan, &wire).await?;
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
+        let boards = plan.devices.iter().map(|kind| kind.board.name.clone());
+        let boards = boards.collect();
         let machines = (0u32..)
             .zip(&plan.devices)
             .zip(nics)
@@ -252,7 +237,9 @@ impl FleetHost {
         Ok(Self {
             fleet,
             wire,
+            capture,
             clients,
+            boards,
             http,
             coordinator: plan.coordinator,
             teller,
@@ -264,13 +251,26 @@ impl FleetHost {
         &self.clients
     }
 
-    /// Frames of each client's device since the network began.
-    pub fn frames(&self) -> BTreeMap<u32, Frames> {
-        let frames: Vec<Frames> = match &self.wire {
+    /// The client and the board of each device, in order.
+    pub fn devices(&self) -> impl Iterator<Item = (u32, &str)> {
+        let boards = self.boards.iter().map(String::as_str);
+        self.clients.iter().copied().zip(boards)
+    }
+
+    /// What was seen of each client's device since the network began, and the
+    /// round-trip times since this was last called.
+    pub fn traffic(&self) -> BTreeMap<u32, Seen> {
+        let seen: Vec<Seen> = match &self.wire {
             Wire::Switch(network) => (0..self.clients.len())
                 .map(|device| {
                     let counters = network.counters(device).unwrap_or_default();
-                    Frames::new(counters.to_device, counters.from_device)
+                    Seen {
+                        frames: Frames::new(counters.to_device, counters.from_device),
+                        wire: Some(traffic::Wire {
+                            counters,
+                            round_trips: network.take_round_trips(device),
+                        }),
+                    }
                 })
                 .collect(),
             // Counters that cannot be read count nothing: the run goes on.
@@ -278,10 +278,13 @@ impl FleetHost {
                 .counters()
                 .unwrap_or_default()
                 .iter()
-                .map(|tap| Frames::new(tap.to_device, tap.from_device))
+                .map(|tap| Seen {
+                    frames: Frames::new(tap.to_device, tap.from_device),
+                    wire: None,
+                })
                 .collect(),
         };
-        self.clients.iter().copied().zip(frames).collect()
+        self.clients.iter().copied().zip(seen).collect()
     }
 
     /// Ends when the coordinator has ended: it does not answer three times in
@@ -306,20 +309,33 @@ impl FleetHost {
         self.fleet.usage(is_sampled).await
     }
 
-    /// Stops all devices and their network; what each used.
+    /// Stops all devices and their network.
     ///
     /// # Errors
     /// When the event loop shuts down meanwhile.
-    pub async fn stop(self) -> Result<Vec<MachineReport>, HostError> {
-        let reports = self.fleet.stop().await?;
+    pub async fn stop(self) -> Result<Stopped, HostError> {
+        let machines = self.fleet.stop().await?;
         // Whoever ends now would cut them off, and leave the coordinator to
         // wait for its deadlines. One that is gone itself refuses them at once.
         let _ = tokio::time::timeout(TELL_DEADLINE, self.teller.join_all()).await;
         if let Wire::Switch(network) = self.wire {
             network.shutdown()?;
         }
-        Ok(reports)
+        let capture = match self.capture {
+            // It may have much to write.
+            Some(capture) => tokio::task::spawn_blocking(|| capture.finish()).await.ok(),
+            None => None,
+        };
+        Ok(Stopped { machines, capture })
     }
+}
+
+/// What a fleet leaves behind.
+pub struct Stopped {
+    /// What each machine used.
+    pub machines: Vec<MachineReport>,
+    /// What was captured; `None` where nothing was to be.
+    pub capture: Option<CaptureReport>,
 }
 
 fn http_client(coordinator: SocketAddr) -> Result<reqwest::Client, HostError> {
@@ -356,16 +372,32 @@ fn place_images(plan: &FleetPlan) -> Result<Vec<PathBuf>, HostError> {
     Ok(images)
 }
 
+/// Opens the files of a capture, in folders that are made for them.
+fn start_capture(options: CaptureOptions) -> Result<(Capture, Tap), CaptureError> {
+    for CaptureFile { path, .. } in &options.files {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| CaptureError::Write {
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+    }
+    Capture::start(options)
+}
+
 /// The network, and each device's end of it.
 fn connect(
     network: FleetNetwork,
     addresses: AddressPlan,
-    seed: u64,
-    coordinator: SocketAddr,
+    plan: &FleetPlan,
+    tap: Option<Tap>,
 ) -> Result<(Wire, Vec<Nic>), HostError> {
     match network {
         FleetNetwork::Switch => {
-            let options = NetworkOptions::new(addresses, seed, coordinator);
+            let options = NetworkOptions {
+                tap,
+                ..NetworkOptions::new(addresses, plan.seed, plan.coordinator)
+            };
             let (network, ends) = Network::start(options)?;
             let nics = ends.into_iter().map(Nic::Socket).collect();
             Ok((Wire::Switch(network), nics))

@@ -13,6 +13,7 @@
 //! - [`firmware`] is where images come from.
 
 pub mod calibrate;
+pub mod capture;
 mod data;
 pub mod experiment;
 pub mod firmware;
@@ -27,5 +28,6 @@ pub mod run;
 pub mod size;
 mod state;
 pub mod task;
+pub mod traffic;
 
 pub use records::RecordError;

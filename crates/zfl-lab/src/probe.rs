@@ -147,6 +147,7 @@ pub async fn probe(
         fleet: Some(FleetContext {
             firmware: context.firmware,
             launcher: context.launcher,
+            capture: None,
         }),
         threads: 1,
     };

@@ -5,6 +5,7 @@
 //! | `experiment.toml` | the experiment, every default written |
 //! | `rounds.csv` | a row a round |
 //! | `clients.csv` | a row a round and client |
+//! | `devices.csv` | a row a device: until it was ready |
 //! | `events.jsonl` | what happened, an object a line, with host time |
 //! | `summary.json` | the end of it |
 //! | `console/` | every byte of every device |
@@ -14,7 +15,7 @@
 //! | `interrupted.jsonl` | events of rounds that were cut off and played again |
 //! | `attempt-N/` | what devices printed before the run was resumed for the Nth time |
 //!
-//! The rows of a round are written and flushed when they are known: what happened before a run
+//! docs/records.md has the columns. The rows of a round are written and flushed when they are known: what happened before a run
 //! was ended is there whatever ended it.
 
 use std::fs::{File, TryLockError};
@@ -30,9 +31,11 @@ use zfl_server::checkpoint::CheckpointError;
 
 use crate::run::RunError;
 use crate::state::{self, Extent, ResumeError, State, StateKeeper};
+use crate::traffic::{FleetRow, ReportRow, TrafficRow};
 
 const ROUNDS: &str = "rounds.csv";
 const CLIENTS: &str = "clients.csv";
+const DEVICES: &str = "devices.csv";
 const EVENTS: &str = "events.jsonl";
 const CONSOLE: &str = "console";
 /// The outcome of a run with all its rounds.
@@ -119,12 +122,6 @@ pub(crate) struct ClientRow<'a> {
     pub(crate) energy_mj: Option<f64>,
     /// What the two rest on.
     pub(crate) device_basis: Option<&'static str>,
-    /// Frames towards the device in this round, in bytes.
-    pub(crate) nic_bytes_in: u64,
-    /// Frames from the device in this round, in bytes.
-    pub(crate) nic_bytes_out: u64,
-    pub(crate) nic_frames_in: u64,
-    pub(crate) nic_frames_out: u64,
     pub(crate) bytes_down: u64,
     pub(crate) bytes_up: u64,
     pub(crate) stack_peak_bytes: u32,
@@ -133,6 +130,21 @@ pub(crate) struct ClientRow<'a> {
     pub(crate) flash_bytes: Option<u64>,
     /// Why, where the outcome is not ok.
     pub(crate) detail: &'a str,
+}
+
+/// A row of `devices.csv`, before its traffic.
+#[derive(Serialize)]
+pub(crate) struct DeviceRow<'a> {
+    /// The round that was over when the fleet was started: 0, or that after which
+    /// the run was resumed.
+    pub(crate) after_round: u32,
+    pub(crate) device: u32,
+    pub(crate) client: u32,
+    pub(crate) board: &'a str,
+    /// When its firmware said that it runs, in host time since the run began.
+    pub(crate) boot_host_seconds: Option<f64>,
+    /// When it had its data; empty where it never had.
+    pub(crate) ready_host_seconds: Option<f64>,
 }
 
 /// A record that only grows, and knows its length and checksum.
@@ -227,6 +239,7 @@ pub(crate) struct RunFolder {
     seconds_before: f64,
     rounds: csv::Writer<Record>,
     clients: csv::Writer<Record>,
+    devices: csv::Writer<Record>,
     events: Record,
     keeper: StateKeeper,
     /// Held as long as the run goes on.
@@ -264,6 +277,7 @@ impl RunFolder {
             seconds_before: 0.0,
             rounds: csv::Writer::from_writer(open(ROUNDS)?),
             clients: csv::Writer::from_writer(open(CLIENTS)?),
+            devices: csv::Writer::from_writer(open(DEVICES)?),
             events: open(EVENTS)?,
             keeper: StateKeeper::new(),
             _lock: lock,
@@ -325,6 +339,7 @@ impl RunFolder {
             seconds_before: state.as_ref().map_or(0.0, |state| state.host_seconds),
             rounds: table(open(ROUNDS, &mut io::sink())?),
             clients: table(open(CLIENTS, &mut io::sink())?),
+            devices: table(open(DEVICES, &mut io::sink())?),
             events: open(EVENTS, &mut interrupted)?,
             keeper: StateKeeper::new(),
             _lock: lock,
@@ -339,6 +354,7 @@ impl RunFolder {
         for (name, extent) in [
             (ROUNDS, self.rounds.get_ref().extent()),
             (CLIENTS, self.clients.get_ref().extent()),
+            (DEVICES, self.devices.get_ref().extent()),
             (EVENTS, self.events.extent()),
         ] {
             files.push(self.path.join(name));
@@ -363,16 +379,33 @@ impl RunFolder {
         self.seconds_before + self.began.elapsed().as_secs_f64()
     }
 
-    pub(crate) fn round(&mut self, row: &RoundRow<'_>) -> Result<(), RecordError> {
-        append(&mut self.rounds, [row], || self.path.join(ROUNDS))
+    /// The same of a moment.
+    pub(crate) fn host_seconds_at(&self, moment: Instant) -> f64 {
+        self.seconds_before + moment.duration_since(self.began).as_secs_f64()
+    }
+
+    pub(crate) fn round(
+        &mut self,
+        row: &RoundRow<'_>,
+        fleet: &FleetRow,
+    ) -> Result<(), RecordError> {
+        append(&mut self.rounds, [(row, fleet)], || self.path.join(ROUNDS))
     }
 
     /// Writes the rows of a round.
     pub(crate) fn clients<'a>(
         &mut self,
-        rows: impl IntoIterator<Item = ClientRow<'a>>,
+        rows: impl IntoIterator<Item = (ClientRow<'a>, TrafficRow, ReportRow)>,
     ) -> Result<(), RecordError> {
         append(&mut self.clients, rows, || self.path.join(CLIENTS))
+    }
+
+    /// Writes the rows of a fleet that is ready.
+    pub(crate) fn devices<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (DeviceRow<'a>, TrafficRow)>,
+    ) -> Result<(), RecordError> {
+        append(&mut self.devices, rows, || self.path.join(DEVICES))
     }
 
     /// Writes the clients' secrets, readable by the owner alone.
@@ -541,4 +574,90 @@ fn append(
         path: path(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../docs/records.md");
+
+    /// The columns that the document lists under a heading.
+    fn documented(file: &str) -> Vec<&'static str> {
+        let heading = format!("\n## {file}\n");
+        let (_, section) = DOCUMENT.split_once(&heading).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let column = |line: &'static str| line.strip_prefix("| `")?.split('`').next();
+        section.lines().filter_map(column).collect()
+    }
+
+    #[track_caller]
+    fn check(file: &str, row: impl Serialize, following: &[&str]) {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(row).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let columns: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+        assert_eq!(
+            columns,
+            [documented(file).as_slice(), following].concat(),
+            "{file}"
+        );
+    }
+
+    #[test]
+    fn every_column_is_documented() {
+        let round = RoundRow {
+            round: 0,
+            accuracy: 0.0,
+            loss: 0.0,
+            clients_selected: 0,
+            clients_ok: 0,
+            outcome: "",
+            late_updates: 0,
+            bytes_down: 0,
+            bytes_up: 0,
+            host_seconds: 0.0,
+            qemu_cpu_seconds: None,
+            model_sha256: "",
+        };
+        check("rounds.csv", (round, FleetRow::default()), &[]);
+        let client = ClientRow {
+            round: 0,
+            client: 0,
+            board: "",
+            outcome: "",
+            samples: 0,
+            train_loss: 0.0,
+            train_accuracy: 0.0,
+            host_seconds: 0.0,
+            device_clock_seconds: 0.0,
+            instructions_training: None,
+            instructions_other: None,
+            mcu: None,
+            device_seconds: None,
+            energy_mj: None,
+            device_basis: None,
+            bytes_down: 0,
+            bytes_up: 0,
+            stack_peak_bytes: 0,
+            arena_peak_bytes: 0,
+            flash_bytes: None,
+            detail: "",
+        };
+        let traffic = TrafficRow::default();
+        check("clients.csv", (client, traffic, ReportRow::default()), &[]);
+        let device = DeviceRow {
+            after_round: 0,
+            device: 0,
+            client: 0,
+            board: "",
+            boot_host_seconds: None,
+            ready_host_seconds: None,
+        };
+        let all = documented("clients.csv");
+        let place = |name| all.iter().position(|column| *column == name).unwrap();
+        let of_traffic = &all[place("nic_bytes_in")..=place("drops_switch")];
+        check("devices.csv", (device, traffic), of_traffic);
+    }
 }

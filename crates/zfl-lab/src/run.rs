@@ -19,8 +19,8 @@ use zfl_machine::launch::find_program;
 use zfl_machine::mcu::Cycles;
 use zfl_machine::usage::Usage;
 use zfl_machine::{Board, FleetProgress, LauncherProgram, Mcu};
-use zfl_net::AddressPlan;
 use zfl_net::bridge::Bridge;
+use zfl_net::{AddressPlan, CaptureOptions, CaptureReport};
 use zfl_nn::Task;
 use zfl_proto::Token;
 use zfl_server::{
@@ -29,18 +29,20 @@ use zfl_server::{
     Staleness, checkpoint,
 };
 
+use crate::capture::{CaptureRequest, CaptureRequestError};
 use crate::data::{PartitionedShares, saturate, test_set};
 use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
 use crate::firmware::FirmwareSource;
-use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, Frames, HostError};
+use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, HostError};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
 use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
-use crate::records::{COMPLETED, ClientRow, RecordError, RoundRow, RunFolder};
+use crate::records::{COMPLETED, ClientRow, DeviceRow, RecordError, RoundRow, RunFolder};
 use crate::size::arena_size;
 pub use crate::state::ResumeError;
 use crate::state::State;
 use crate::task::{self, TaskError};
+use crate::traffic::{FleetRow, ReportRow, Reports, Seen, TrafficRow, Wire};
 
 /// Events of devices that may wait to be recorded.
 const DEVICE_EVENTS_MAX: usize = 8192;
@@ -72,6 +74,8 @@ pub struct FleetContext {
     pub firmware: FirmwareSource,
     /// How this program starts machines.
     pub launcher: LauncherProgram,
+    /// Whose frames are captured.
+    pub capture: Option<CaptureRequest>,
 }
 
 /// What is going on, for a display.
@@ -167,6 +171,9 @@ pub enum RunError {
     /// A board or microcontroller is not known.
     #[error(transparent)]
     Kind(#[from] KindError),
+    /// Nothing can be captured as it was asked for.
+    #[error(transparent)]
+    Capture(#[from] CaptureRequestError),
     /// What was learnt of instructions cannot be read.
     #[error(transparent)]
     Learnt(#[from] LearntError),
@@ -434,6 +441,14 @@ pub async fn run(
     if !devices.is_empty() {
         host::check_room(devices.len())?;
     }
+    let capture = context.fleet.as_ref();
+    let capture = capture.and_then(|fleet| fleet.capture.clone());
+    if let Some(capture) = &capture {
+        capture.check(devices.len())?;
+        if experiment.network == experiment::Network::Bridge {
+            return Err(CaptureRequestError::Bridge.into());
+        }
+    }
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
@@ -509,6 +524,15 @@ pub async fn run(
     let (fleet_progress, mut fleet_states) = watch::channel(waiting);
     let (device_events, mut device_event) = broadcast::channel(DEVICE_EVENTS_MAX);
     let (losses, mut lost) = mpsc::unbounded_channel();
+    let (capture_ended, mut capture_end) = mpsc::unbounded_channel();
+    let capture = capture.map(|capture| CaptureOptions {
+        files: capture.files(recorder.folder.path(), devices.len()),
+        bytes_max: capture.bytes_max,
+        ended: Box::new(move |error| {
+            // A run that has ended need not know.
+            let _ = capture_ended.send(error.to_string());
+        }),
+    });
     let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
@@ -517,6 +541,7 @@ pub async fn run(
             coordinator: address,
             fleet_key: coordinator.fleet_key(),
             network,
+            capture,
             firmware: fleet.firmware,
             launcher: fleet.launcher,
             folder: recorder.folder.path().to_owned(),
@@ -548,6 +573,7 @@ pub async fn run(
             Some(event) = events.recv() => recorder.take(event).await?,
             Ok(event) = device_event.recv() => recorder.device_event(&event)?,
             Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Some(reason) = capture_end.recv() => recorder.capture_ended(&reason)?,
             Ok(()) = fleet_states.changed() => {
                 let states = *fleet_states.borrow_and_update();
                 recorder.show(Progress::Fleet(states));
@@ -556,7 +582,10 @@ pub async fn run(
                 starting = None;
                 match started {
                     Ok(Ok(host)) => {
-                        recorder.hosting(host).await;
+                        while let Ok(event) = device_event.try_recv() {
+                            recorder.device_event(&event)?;
+                        }
+                        recorder.hosting(host).await?;
                         gathered = None;
                     }
                     Ok(Err(error)) => break Err(error.into()),
@@ -579,6 +608,9 @@ pub async fn run(
     }
     while let Ok(event) = device_event.try_recv() {
         recorder.device_event(&event)?;
+    }
+    while let Ok(reason) = capture_end.try_recv() {
+        recorder.capture_ended(&reason)?;
     }
     let summary = recorder.finish(&ended).await;
     drop(server);
@@ -973,6 +1005,46 @@ pub fn load(
     }
 }
 
+/// Host time since the run began at which a device said something.
+#[derive(Clone, Copy, Default)]
+struct Started {
+    /// That its firmware runs.
+    boot: Option<f64>,
+    /// That it has its data.
+    ready: Option<f64>,
+}
+
+/// What passed between the network and each client's device in a round.
+struct RoundTraffic(BTreeMap<u32, (TrafficRow, Option<Wire>)>);
+
+impl RoundTraffic {
+    /// What has passed since `seen`, from which the next round then counts, and
+    /// not from when its beginning is heard of: that may be after its first
+    /// frames.
+    fn take(host: &FleetHost, seen: &mut BTreeMap<u32, Seen>) -> Self {
+        let now = host.traffic();
+        let devices = now.iter().map(|(client, now)| {
+            let before = seen.get(client).copied().unwrap_or_default();
+            (*client, (TrafficRow::between(&before, now), now.wire))
+        });
+        let traffic = Self(devices.collect());
+        *seen = now;
+        traffic
+    }
+
+    fn row(&self, client: u32) -> TrafficRow {
+        self.0.get(&client).map(|(row, _)| *row).unwrap_or_default()
+    }
+
+    fn wire(&self, client: u32) -> Option<&Wire> {
+        self.0.get(&client)?.1.as_ref()
+    }
+
+    fn sums(&self) -> FleetRow {
+        FleetRow::of(self.0.values().map(|(row, _)| *row))
+    }
+}
+
 /// Writes what happens and shows it.
 struct Recorder {
     folder: RunFolder,
@@ -993,10 +1065,12 @@ struct Recorder {
     /// Whose instructions are counted.
     cycles: Cycles,
     epochs: u32,
-    /// Frames of each client's device when the round began.
-    frames: BTreeMap<u32, Frames>,
-    /// The counters that devices without a local network reported last.
-    reported: BTreeMap<u32, Frames>,
+    /// When each device said that it runs, and that it has its data.
+    started: BTreeMap<u32, Started>,
+    /// What was seen of each client's device when the round began.
+    seen: BTreeMap<u32, Seen>,
+    /// What clients' devices told last.
+    reports: BTreeMap<u32, Reports>,
     /// Processor time of all emulators when the round began.
     cpu_seconds: f64,
     cpu_seconds_rounds: f64,
@@ -1047,8 +1121,9 @@ impl Recorder {
             parts,
             epochs: experiment.training.epochs,
             cycles: cycles_of(experiment),
-            frames: BTreeMap::new(),
-            reported: BTreeMap::new(),
+            started: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            reports: BTreeMap::new(),
             cpu_seconds: 0.0,
             cpu_seconds_rounds: used_before.cpu_seconds_rounds,
             used_before,
@@ -1134,10 +1209,53 @@ impl Recorder {
 
     /// Every device is ready or has ended, and no round has begun: from here on
     /// frames and processor time belong to the first.
-    async fn hosting(&mut self, host: FleetHost) {
-        self.frames = host.frames();
+    async fn hosting(&mut self, host: FleetHost) -> Result<(), RecordError> {
+        let traffic = RoundTraffic::take(&host, &mut self.seen);
+        let rows = (0u32..)
+            .zip(host.devices())
+            .map(|(device, (client, board))| {
+                let started = self.started.get(&device).copied().unwrap_or_default();
+                let row = DeviceRow {
+                    after_round: self.round,
+                    device,
+                    client,
+                    board,
+                    boot_host_seconds: started.boot,
+                    ready_host_seconds: started.ready,
+                };
+                (row, traffic.row(client))
+            });
+        self.folder.devices(rows)?;
         self.cpu_seconds = cpu_seconds(&host.usage(|_| false).await);
         self.host = Some(host);
+        Ok(())
+    }
+
+    /// No more frames are captured; the run goes on.
+    fn capture_ended(&mut self, reason: &str) -> Result<(), RecordError> {
+        self.show(Progress::Warning(format!(
+            "{reason}: no more frames are captured"
+        )));
+        self.folder
+            .event("capture-ended", &json!({ "reason": reason }))
+    }
+
+    /// All frames that were captured are in their files.
+    fn captured(&mut self, report: &CaptureReport) -> Result<(), RecordError> {
+        let CaptureReport {
+            frames,
+            left_out_frames,
+            bytes,
+        } = report;
+        if *left_out_frames > 0 {
+            self.show(Progress::Warning(format!(
+                "{left_out_frames} frames are not in the capture, which could not keep up"
+            )));
+        }
+        self.folder.event(
+            "captured",
+            &json!({ "frames": frames, "left_out_frames": left_out_frames, "bytes": bytes }),
+        )
     }
 
     fn warn(&mut self, client: u32, reason: String) {
@@ -1334,9 +1452,9 @@ impl Recorder {
         record: &RoundRecord,
         outcome: &'static str,
     ) -> Result<(), RecordError> {
-        let (mut qemu_cpu_seconds, mut frames) = (None, None);
+        let (mut qemu_cpu_seconds, mut traffic) = (None, None);
         if let Some(host) = &self.host {
-            frames = Some(host.frames());
+            traffic = Some(RoundTraffic::take(host, &mut self.seen));
             // The memory of those alone that took part: that of a thousand
             // takes seconds to sample.
             let took_part: BTreeSet<u32> =
@@ -1351,7 +1469,7 @@ impl Recorder {
                 ..self.used_before.clone()
             });
         }
-        self.folder.round(&RoundRow {
+        let row = RoundRow {
             round: record.round,
             accuracy: record.accuracy,
             loss: record.loss,
@@ -1364,8 +1482,10 @@ impl Recorder {
             host_seconds: record.host_seconds,
             qemu_cpu_seconds,
             model_sha256: &record.model_sha256,
-        })?;
-        self.write_clients(record.round, &record.clients, frames.as_ref())?;
+        };
+        let fleet = traffic.as_ref().map(RoundTraffic::sums).unwrap_or_default();
+        self.folder.round(&row, &fleet)?;
+        self.write_clients(record.round, &record.clients, traffic.as_ref())?;
         let summary = &mut self.summary;
         summary.rounds_host_seconds += record.host_seconds;
         summary.bytes_down += record.bytes_down();
@@ -1375,26 +1495,17 @@ impl Recorder {
         Ok(())
     }
 
-    /// Writes the clients' rows of a round. `frames` of their devices since the
-    /// network began, where it is a local one.
+    /// Writes the clients' rows of a round. `traffic` where the network is a
+    /// local one.
     fn write_clients(
         &mut self,
         round: u32,
         clients: &[ClientRecord],
-        frames: Option<&BTreeMap<u32, Frames>>,
+        traffic: Option<&RoundTraffic>,
     ) -> Result<(), RecordError> {
         let mut rows = Vec::new();
         for client in clients {
-            let frames = match frames {
-                // It has no network.
-                _ if client.is_local => Frames::default(),
-                Some(frames) => {
-                    let now = frames.get(&client.client).copied().unwrap_or_default();
-                    let before = self.frames.get(&client.client).copied();
-                    now.since(&before.unwrap_or_default())
-                }
-                None => reported_frames(&mut self.reported, client),
-            };
+            let (passed, told) = client_traffic(&mut self.reports, client, traffic);
             let of_client = |part: &&Part| part.clients.contains(&client.client);
             let part = self.parts.iter().find(of_client);
             let device = &client.metrics.device;
@@ -1404,22 +1515,23 @@ impl Recorder {
                     .saturating_add(device.other_instructions),
                 samples: client.sample_count,
                 epochs: self.epochs,
-                bytes_sent: frames.bytes_out.max(client.bytes_up),
-                bytes_received: frames.bytes_in.max(client.bytes_down),
+                bytes_sent: passed.bytes_out().max(client.bytes_up),
+                bytes_received: passed.bytes_in().max(client.bytes_down),
             };
             let estimate = part.and_then(|part| part.estimate(&effort, self.cycles));
-            rows.push(client_row(round, client, frames, part, estimate));
+            rows.push((client_row(round, client, part, estimate), passed, told));
         }
-        self.folder.clients(rows)?;
-        // The next round counts from here, and not from when its beginning is
-        // heard of, which may be after its first frames.
-        if let Some(frames) = frames {
-            self.frames.clone_from(frames);
-        }
-        Ok(())
+        self.folder.clients(rows)
     }
 
     fn device_event(&mut self, event: &DeviceEvent) -> Result<(), RecordError> {
+        let at = self.folder.host_seconds_at(event.host_time);
+        let started = self.started.entry(event.device).or_default();
+        match &event.event {
+            ConsoleEvent::Boot { .. } => started.boot = Some(at),
+            ConsoleEvent::Ready { .. } => started.ready = Some(at),
+            _ => {}
+        }
         let (name, text) = match &event.event {
             ConsoleEvent::Boot {
                 board,
@@ -1455,8 +1567,12 @@ impl Recorder {
     /// Stops the fleet and writes the summary.
     async fn finish(mut self, ended: &Result<(), RunError>) -> Result<Summary, RunError> {
         if let Some(host) = self.host.take() {
-            let reports = host.stop().await?;
-            let usage: Vec<Usage> = reports.iter().map(|report| report.usage).collect();
+            let stopped = host.stop().await?;
+            if let Some(report) = stopped.capture {
+                self.captured(&report)?;
+            }
+            let machines = stopped.machines.iter();
+            let usage: Vec<Usage> = machines.map(|report| report.usage).collect();
             self.summary.emulators = Some(self.emulators(&usage));
         }
         self.count_refusals();
@@ -1486,21 +1602,31 @@ impl Recorder {
     }
 }
 
-/// What a device without a local network says of its frames since its last
-/// report.
-fn reported_frames(reported: &mut BTreeMap<u32, Frames>, client: &ClientRecord) -> Frames {
-    let device = &client.metrics.device;
-    if client.outcome != Outcome::Ok {
-        return Frames::default();
+/// What passed between a client's device and the network in a round, and
+/// what the device itself says.
+fn client_traffic(
+    reports: &mut BTreeMap<u32, Reports>,
+    client: &ClientRecord,
+    traffic: Option<&RoundTraffic>,
+) -> (TrafficRow, ReportRow) {
+    if client.is_local {
+        // It has no network.
+        return Default::default();
     }
-    let now = Frames {
-        bytes_in: device.nic_bytes_in,
-        bytes_out: device.nic_bytes_out,
-        frames_in: u64::from(device.nic_frames_in),
-        frames_out: u64::from(device.nic_frames_out),
+    let device = &client.metrics.device;
+    let has_told = client.outcome == Outcome::Ok;
+    let reports = reports.entry(client.client).or_default();
+    let passed = match traffic {
+        Some(traffic) => traffic.row(client.client),
+        None if has_told => TrafficRow::of_frames(&reports.frames(device)),
+        None => TrafficRow::default(),
     };
-    let before = reported.insert(client.client, now);
-    now.since(&before.unwrap_or_default())
+    let wire = traffic.and_then(|traffic| traffic.wire(client.client));
+    let told = match has_told {
+        true => reports.add(device, wire),
+        false => ReportRow::default(),
+    };
+    (passed, told)
 }
 
 fn cpu_seconds(usage: &[Usage]) -> f64 {
@@ -1516,7 +1642,6 @@ fn counted(instructions: u64) -> Option<u64> {
 fn client_row<'c>(
     round: u32,
     client: &'c ClientRecord,
-    frames: Frames,
     part: Option<&'c Part>,
     estimate: Option<Estimate>,
 ) -> ClientRow<'c> {
@@ -1537,10 +1662,6 @@ fn client_row<'c>(
         device_seconds: estimate.map(|estimate| estimate.device_seconds),
         energy_mj: estimate.map(|estimate| estimate.energy_joules * 1e3),
         device_basis: estimate.map(|estimate| estimate.basis),
-        nic_bytes_in: frames.bytes_in,
-        nic_bytes_out: frames.bytes_out,
-        nic_frames_in: frames.frames_in,
-        nic_frames_out: frames.frames_out,
         bytes_down: client.bytes_down,
         bytes_up: client.bytes_up,
         stack_peak_bytes: metrics.device.stack_peak_bytes,

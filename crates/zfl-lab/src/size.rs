@@ -541,10 +541,10 @@ mod tests {
         assert_eq!((ram.stack_bytes, ram.statics_bytes), (32_768, Some(34)));
         assert_eq!(board.flash.as_ref().unwrap().needed_bytes, Some(1230));
         assert!(board.fits && sizes.fits && board.is_complete());
-        // The headers are 32 bytes and the task, and 100.
+        // The headers are 32 bytes and the task, and 112.
         assert!(sizes.round.start_bytes > 4840 + 32);
         assert_eq!(sizes.round.start_bytes, sizes.round.start_again_bytes);
-        assert_eq!(sizes.round.update_bytes, 4840 + 100);
+        assert_eq!(sizes.round.update_bytes, 4840 + 112);
         assert_eq!(sizes.round.up_bytes, 3 * sizes.round.update_bytes);
     }
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::observer::TcpCounters;
+
 /// Frames and their bytes (Ethernet header included, frame check sequence not).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -15,6 +17,13 @@ impl Traffic {
     pub(crate) fn add(&mut self, frame_bytes: usize) {
         self.frames += 1;
         self.bytes += frame_bytes as u64;
+    }
+
+    const fn since(self, before: Self) -> Self {
+        Self {
+            frames: self.frames - before.frames,
+            bytes: self.bytes - before.bytes,
+        }
     }
 }
 
@@ -40,11 +49,13 @@ pub enum DropReason {
     DownlinkQueueFull,
     /// No device was attached to the port.
     Detached,
+    /// The host's kernel had no memory to hand the frame to the device.
+    NoBuffers,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`DropCounters::iter`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Short,
         Self::Oversize,
         Self::Malformed,
@@ -54,6 +65,7 @@ impl DropReason {
         Self::UplinkQueueFull,
         Self::DownlinkQueueFull,
         Self::Detached,
+        Self::NoBuffers,
     ];
 
     /// The reason as a word for tables and column names.
@@ -68,6 +80,7 @@ impl DropReason {
             Self::UplinkQueueFull => "uplink_queue_full",
             Self::DownlinkQueueFull => "downlink_queue_full",
             Self::Detached => "detached",
+            Self::NoBuffers => "no_buffers",
         }
     }
 }
@@ -116,14 +129,66 @@ pub struct ConnectionCounters {
     pub failed: u64,
 }
 
+/// What crossed the device's end of a link. The device counts the same by
+/// itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crossed {
+    /// Frames the device sent.
+    pub from_device: Traffic,
+    /// Frames handed to its NIC.
+    pub to_device: Traffic,
+    /// TCP segments among the former.
+    pub segments_from_device: u64,
+    /// TCP segments among the latter.
+    pub segments_to_device: u64,
+    /// Of those it sent, how many hold something that it had sent before.
+    pub retransmissions_from_device: u64,
+}
+
+impl Crossed {
+    /// What was added since `before`.
+    pub(crate) const fn since(&self, before: &Self) -> Self {
+        Self {
+            from_device: self.from_device.since(before.from_device),
+            to_device: self.to_device.since(before.to_device),
+            segments_from_device: self.segments_from_device - before.segments_from_device,
+            segments_to_device: self.segments_to_device - before.segments_to_device,
+            retransmissions_from_device: self.retransmissions_from_device
+                - before.retransmissions_from_device,
+        }
+    }
+}
+
 /// What one port has seen since the network started. Detaching and attaching
 /// the device does not reset it.
+///
+/// ```text
+/// device ── from_device ─► link ── to_switch ──► switch
+///        ◄─── to_device ── link ◄─ from_switch ─
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
-    /// Frames the device sent, the dropped ones included.
+    /// Frames the device sent, as they entered the link: the dropped ones
+    /// included.
     pub from_device: Traffic,
-    /// Frames handed to the device's NIC.
+    /// Frames of the device that came out of the link.
+    pub to_switch: Traffic,
+    /// Frames for the device, as they entered the link: the dropped ones
+    /// included.
+    pub from_switch: Traffic,
+    /// Frames that came out of the link and were handed to the device's NIC.
     pub to_device: Traffic,
+    /// TCP segments that the device sent.
+    pub tcp_from_device: TcpCounters,
+    /// TCP segments that were sent to the device.
+    pub tcp_from_switch: TcpCounters,
+    /// TCP segments handed to the device's NIC.
+    pub segments_to_device: u64,
+    /// What had crossed the device's end of the link, since a device was
+    /// attached, when it last opened a connection; without the segment that
+    /// opened it. A device that says in a connection what it counted before it
+    /// can be held against this.
+    pub at_opening: Crossed,
     /// Frames dropped on the way from or to the device.
     pub drops: DropCounters,
     /// Frames that reached the gateway but were not for it: neither ARP for its

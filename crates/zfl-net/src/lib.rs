@@ -9,10 +9,12 @@
 //! * [`address`]: who has which IP and MAC address.
 //! * [`switch`]: a learning switch as a state machine over explicit time. Its
 //!   ports have a [`lane`] each way, a bounded queue with a [`link`] (where link
-//!   models belong), and [`counters`].
+//!   models belong), an [`observer`] of TCP at either end of it, and
+//!   [`counters`].
 //! * [`gateway`]: the coordinator's address on the network. It splices TCP
 //!   connections: of devices to the coordinator's socket on the host, of host
 //!   programs to devices, and nothing else.
+//! * [`capture`]: what passes the devices' ports, in files for Wireshark.
 //! * [`network`]: the thread that moves real bytes through both. Needs no
 //!   privileges.
 //! * [`bridge`]: the other way to connect a fleet, for those who want to look
@@ -24,16 +26,20 @@
 
 pub mod address;
 pub mod bridge;
+pub mod capture;
 pub mod counters;
 pub mod frame;
 pub mod gateway;
 pub mod lane;
 pub mod link;
 pub mod network;
+pub mod observer;
 mod poller;
 pub mod switch;
 pub mod time;
 
 pub use address::{AddressPlan, MacAddress};
+pub use capture::{Capture, CaptureError, CaptureOptions, CaptureReport};
 pub use counters::{DropReason, PortCounters};
 pub use network::{Network, NetworkError, NetworkOptions};
+pub use observer::{RoundTrips, TcpCounters};

@@ -31,7 +31,7 @@ use crate::counters::PortCounters;
 use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::gateway::{GatewayOptions, GatewaySetup, Station};
 use crate::poller::{Events, Poller, Token, Waker};
-use crate::switch::{AttachError, FrameTap, PortOptions, Switch, SwitchOptions};
+use crate::switch::{AttachError, FrameTap, PortOptions, PortRoundTrips, Switch, SwitchOptions};
 use crate::time::NetworkTime;
 
 /// Frames read from a port before the others have their turn.
@@ -58,8 +58,8 @@ pub struct NetworkOptions {
     pub port: PortOptions,
     /// The gateway's bounds.
     pub gateway: GatewayOptions,
-    /// Is shown every frame; must be quick.
-    pub tap: Option<FrameTap>,
+    /// Is shown the frames of some devices; must be quick.
+    pub tap: Option<Tap>,
 }
 
 impl NetworkOptions {
@@ -75,6 +75,14 @@ impl NetworkOptions {
             tap: None,
         }
     }
+}
+
+/// What is shown to whom.
+pub struct Tap {
+    /// The devices whose frames are shown.
+    pub devices: Vec<usize>,
+    /// Is shown them.
+    pub show: FrameTap,
 }
 
 /// The network could not be started or has failed.
@@ -131,7 +139,15 @@ enum Command {
     Stop,
 }
 
-type SharedCounters = Arc<[Mutex<PortCounters>]>;
+/// What other threads may read of a port.
+#[derive(Default)]
+struct Shared {
+    counters: PortCounters,
+    /// Since they were last taken.
+    round_trips: PortRoundTrips,
+}
+
+type SharedCounters = Arc<[Mutex<Shared>]>;
 
 /// A running virtual network. It stops when it is dropped.
 pub struct Network {
@@ -178,7 +194,7 @@ impl Network {
         };
         let mut switch = Switch::new(switch_options, devices);
         if let Some(tap) = options.tap {
-            switch.set_tap(tap);
+            switch.set_tap(tap.devices, tap.show);
         }
         let (commands, received) = channel();
         let counters: SharedCounters = (0..devices).map(|_| Mutex::default()).collect();
@@ -253,8 +269,18 @@ impl Network {
 
     /// What a device's port has seen until now. Cheap: call it at any time.
     pub fn counters(&self, device: usize) -> Option<PortCounters> {
-        let counters = self.counters.get(device)?;
-        Some(*counters.lock().unwrap_or_else(PoisonError::into_inner))
+        let shared = self.counters.get(device)?;
+        let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(shared.counters)
+    }
+
+    /// The round-trip times of a device since they were last taken.
+    pub fn take_round_trips(&self, device: usize) -> PortRoundTrips {
+        let Some(shared) = self.counters.get(device) else {
+            return PortRoundTrips::default();
+        };
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut shared.round_trips)
     }
 
     /// Attaches a device anew, after it has died or to boot it again: what was
@@ -284,12 +310,16 @@ impl Network {
     }
 
     /// Stops the network: all connections are closed, the devices' ends go
-    /// silent. Takes no longer than the thread's turn.
+    /// silent. Takes no longer than the thread's turn. Returns what each
+    /// device's port has seen.
     ///
     /// # Errors
     /// When the network had failed before.
-    pub fn shutdown(mut self) -> Result<(), NetworkError> {
-        self.stop()
+    pub fn shutdown(mut self) -> Result<Vec<PortCounters>, NetworkError> {
+        self.stop()?;
+        Ok((0..self.devices())
+            .filter_map(|device| self.counters(device))
+            .collect())
     }
 
     fn check(&self, device: usize) -> Result<(), NetworkError> {
@@ -633,9 +663,7 @@ impl Driver {
                 Err(Errno::AGAIN) => slot.writable = false,
                 // The system is out of memory for the moment; the frame is
                 // lost as it would be in a switch.
-                Err(Errno::NOBUFS | Errno::NOMEM) => {
-                    self.switch.pop(port, now);
-                }
+                Err(Errno::NOBUFS | Errno::NOMEM) => self.switch.discard(port, now),
                 Err(_) => return self.detach(port),
             }
         }
@@ -652,7 +680,8 @@ impl Driver {
         self.agenda.set(port, at);
     }
 
-    fn publish(&self, port: usize) {
+    fn publish(&mut self, port: usize) {
+        let round_trips = self.switch.take_round_trips(port);
         let (Some(slot), Some(switched), Some(shared)) = (
             self.ports.get(port),
             self.switch.counters(port),
@@ -663,9 +692,11 @@ impl Driver {
         let snapshot = PortCounters {
             gateway_ignored: slot.station.ignored,
             connections: slot.station.connections,
-            ..*switched
+            ..switched
         };
-        *shared.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.counters = snapshot;
+        shared.round_trips.merge(&round_trips);
     }
 }
 

@@ -24,10 +24,11 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::address::MacAddress;
-use crate::counters::{DropReason, PortCounters};
+use crate::counters::{Crossed, DropReason, PortCounters};
 use crate::frame::{FRAME_BYTES_MAX, Frame, Header};
 use crate::lane::{FlightOptions, Lane, LaneOptions};
 use crate::link::{LinkOptions, LinkRate};
+use crate::observer::{Observer, RoundTrips};
 use crate::time::NetworkTime;
 
 /// Both directions of a port.
@@ -87,21 +88,43 @@ pub enum Direction {
     ToDevice,
 }
 
-/// A frame at the device's end of a port.
+/// A frame as its sender, the device or the switch, puts it into a link.
 #[derive(Clone, Copy, Debug)]
 pub struct TapEvent<'f> {
-    /// When it was there.
+    /// When that was.
     pub at: NetworkTime,
     /// The port.
     pub port: usize,
     /// Which way it went.
     pub direction: Direction,
-    /// The frame. Those from the device are shown before any check.
+    /// The frame.
     pub frame: &'f [u8],
+    /// Why it does not come out at the other end, where that is known by then.
+    pub dropped: Option<DropReason>,
 }
 
-/// Sees every frame at the devices' end of the ports, for a capture.
+/// Is shown frames, for a capture.
 pub type FrameTap = Box<dyn FnMut(TapEvent<'_>) + Send>;
+
+/// Round-trip times of a port, by whose segments were timed. Times are the
+/// network's, which is the host's where it moves real bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortRoundTrips {
+    /// Of the device's segments, seen at its end of the link: link up, switch,
+    /// gateway, link down.
+    pub from_device: RoundTrips,
+    /// Of segments to the device, seen at the switch: link down with its queue,
+    /// NIC and stack of the device, link up.
+    pub from_switch: RoundTrips,
+}
+
+impl PortRoundTrips {
+    /// Takes in others.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.from_device.merge(&other.from_device);
+        self.from_switch.merge(&other.from_switch);
+    }
+}
 
 /// Who owns an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +140,37 @@ struct Port {
     /// The device's address; `None` until it is learnt.
     mac: Option<MacAddress>,
     counters: PortCounters,
+    /// At the device's end of the link, and at the switch's.
+    at_device: Observer,
+    at_switch: Observer,
+    /// What had crossed the device's end of the link when it was attached.
+    at_attachment: Crossed,
+    is_tapped: bool,
     touched: bool,
+}
+
+impl Port {
+    /// What has crossed the device's end of the link.
+    fn crossed(&self) -> Crossed {
+        let sent = self.at_device.sent_counters();
+        Crossed {
+            from_device: self.counters.from_device,
+            to_device: self.counters.to_device,
+            segments_from_device: sent.segments,
+            segments_to_device: self.at_device.segments_received(),
+            retransmissions_from_device: sent.retransmissions,
+        }
+    }
+
+    /// The device puts a frame into the link.
+    fn observe_sent(&mut self, frame: &[u8], now: NetworkTime) {
+        let before = self.crossed();
+        let observed = self.at_device.sent(frame, now);
+        if observed.is_some_and(|segment| segment.opens) {
+            self.counters.at_opening = before.since(&self.at_attachment);
+        }
+        self.counters.from_device.add(frame.len());
+    }
 }
 
 struct Lanes {
@@ -172,6 +225,10 @@ impl Switch {
             lanes: None,
             mac: None,
             counters: PortCounters::default(),
+            at_device: Observer::default(),
+            at_switch: Observer::default(),
+            at_attachment: Crossed::default(),
+            is_tapped: false,
             touched: false,
         };
         Self {
@@ -184,9 +241,15 @@ impl Switch {
         }
     }
 
-    /// Shows every frame to `tap` from now on.
-    pub fn set_tap(&mut self, tap: FrameTap) {
+    /// Shows the frames of these ports to `tap` from now on, in the order in
+    /// which they are sent.
+    pub fn set_tap(&mut self, ports: impl IntoIterator<Item = usize>, tap: FrameTap) {
         self.tap = Some(tap);
+        for port in ports {
+            if let Some(slot) = self.ports.get_mut(port) {
+                slot.is_tapped = true;
+            }
+        }
     }
 
     /// Attaches a device to a port, in place of any other. Without an address,
@@ -210,6 +273,7 @@ impl Switch {
             self.owners.insert(mac, Owner::Port(port));
         }
         slot.mac = mac;
+        slot.at_attachment = slot.crossed();
         slot.lanes = Some(Lanes {
             uplink: Lane::new(slot.options.uplink),
             downlink: Lane::new(slot.options.downlink),
@@ -240,28 +304,31 @@ impl Switch {
         let Some(slot) = self.ports.get_mut(port) else {
             return;
         };
-        slot.counters.from_device.add(frame.len());
-        if let Some(tap) = &mut self.tap {
-            tap(TapEvent {
+        slot.observe_sent(&frame, now);
+        let shown = slot.is_tapped.then(|| frame.clone());
+        let refusal = match &mut slot.lanes {
+            None => Some(DropReason::Detached),
+            Some(lanes) => {
+                // Even a frame that is dropped shows that the firmware ran.
+                lanes.downlink.receiver_ran();
+                let refusal = check_source(&mut self.owners, port, &mut slot.mac, &frame).err();
+                refusal.or_else(|| {
+                    let pushed = lanes.uplink.push(frame, now);
+                    pushed.is_err().then_some(DropReason::UplinkQueueFull)
+                })
+            }
+        };
+        if let Some(reason) = refusal {
+            slot.counters.drops.add(reason, 1);
+        }
+        if let Some(frame) = shown {
+            self.show(TapEvent {
                 at: now,
                 port,
                 direction: Direction::FromDevice,
                 frame: &frame,
+                dropped: refusal,
             });
-        }
-        let Some(lanes) = &mut slot.lanes else {
-            slot.counters.drops.add(DropReason::Detached, 1);
-            return;
-        };
-        // Even a frame that is dropped shows that the firmware ran.
-        lanes.downlink.receiver_ran();
-        let refusal = check_source(&mut self.owners, port, &mut slot.mac, &frame).err();
-        let refusal = refusal.or_else(|| {
-            let pushed = lanes.uplink.push(frame, now);
-            pushed.is_err().then_some(DropReason::UplinkQueueFull)
-        });
-        if let Some(reason) = refusal {
-            slot.counters.drops.add(reason, 1);
         }
         self.poll(port, now);
     }
@@ -309,15 +376,18 @@ impl Switch {
         let slot = self.ports.get_mut(port)?;
         let frame = slot.lanes.as_mut()?.downlink.pop(now)?;
         slot.counters.to_device.add(frame.len());
-        if let Some(tap) = &mut self.tap {
-            tap(TapEvent {
-                at: now,
-                port,
-                direction: Direction::ToDevice,
-                frame: &frame,
-            });
-        }
+        slot.at_device.received(&frame, now);
         Some(frame)
+    }
+
+    /// Takes the next frame for a port's device, which cannot be handed to it.
+    pub fn discard(&mut self, port: usize, now: NetworkTime) {
+        let lanes = self.ports.get_mut(port).map(|slot| &mut slot.lanes);
+        if let Some(Some(lanes)) = lanes
+            && lanes.downlink.pop(now).is_some()
+        {
+            self.count_drop(port, DropReason::NoBuffers);
+        }
     }
 
     /// The next frame for the gateway, with the port it came from. The caller
@@ -345,8 +415,22 @@ impl Switch {
     }
 
     /// What a port has seen; `None` where there is no such port.
-    pub fn counters(&self, port: usize) -> Option<&PortCounters> {
-        self.ports.get(port).map(|slot| &slot.counters)
+    pub fn counters(&self, port: usize) -> Option<PortCounters> {
+        self.ports.get(port).map(|slot| PortCounters {
+            tcp_from_device: slot.at_device.sent_counters(),
+            tcp_from_switch: slot.at_switch.sent_counters(),
+            segments_to_device: slot.at_device.segments_received(),
+            ..slot.counters
+        })
+    }
+
+    /// The round-trip times of a port since they were last taken.
+    pub fn take_round_trips(&mut self, port: usize) -> PortRoundTrips {
+        let slot = self.ports.get_mut(port);
+        slot.map_or_else(PortRoundTrips::default, |slot| PortRoundTrips {
+            from_device: slot.at_device.take_round_trips(),
+            from_switch: slot.at_switch.take_round_trips(),
+        })
     }
 
     /// Whether a device is attached to the port.
@@ -365,6 +449,10 @@ impl Switch {
         let Some((header, _)) = Header::split(&frame) else {
             return;
         };
+        if let Some(slot) = self.ports.get_mut(from) {
+            slot.counters.to_switch.add(frame.len());
+            slot.at_switch.received(&frame, now);
+        }
         if header.destination.is_group() {
             if self.options.peer_traffic {
                 self.deliver_to_all(Some(from), &frame, now);
@@ -383,13 +471,36 @@ impl Switch {
     }
 
     fn deliver(&mut self, to: usize, frame: Frame, now: NetworkTime) {
-        let Some(lanes) = self.ports.get_mut(to).and_then(|slot| slot.lanes.as_mut()) else {
+        let Some(slot) = self.ports.get_mut(to) else {
             return;
         };
-        if lanes.downlink.push(frame, now).is_err() {
-            self.count_drop(to, DropReason::DownlinkQueueFull);
+        let Some(lanes) = &mut slot.lanes else {
+            return;
+        };
+        slot.counters.from_switch.add(frame.len());
+        slot.at_switch.sent(&frame, now);
+        let shown = slot.is_tapped.then(|| frame.clone());
+        let pushed = lanes.downlink.push(frame, now);
+        let refusal = pushed.is_err().then_some(DropReason::DownlinkQueueFull);
+        if let Some(reason) = refusal {
+            self.count_drop(to, reason);
+        }
+        if let Some(frame) = shown {
+            self.show(TapEvent {
+                at: now,
+                port: to,
+                direction: Direction::ToDevice,
+                frame: &frame,
+                dropped: refusal,
+            });
         }
         self.touch(to);
+    }
+
+    fn show(&mut self, event: TapEvent<'_>) {
+        if let Some(tap) = &mut self.tap {
+            tap(event);
+        }
     }
 
     fn deliver_to_all(&mut self, except: Option<usize>, frame: &Frame, now: NetworkTime) {
@@ -518,7 +629,7 @@ mod tests {
         switch.receive(0, sent, NetworkTime::ZERO);
         let delivered = gateway_frames(&mut switch) == [0];
         assert_eq!(delivered, expected.is_ok());
-        let counters = *switch.counters(0).unwrap();
+        let counters = switch.counters(0).unwrap();
         assert_eq!(counters.from_device.frames, 1);
         assert_eq!(counters.from_device.bytes, bytes);
         assert_eq!(counters.drops.total(), u64::from(expected.is_err()));
@@ -527,7 +638,7 @@ mod tests {
         }
         for other in 1..3 {
             assert_eq!(switch.poll_at(other), None);
-            assert_eq!(switch.counters(other), Some(&PortCounters::default()));
+            assert_eq!(switch.counters(other), Some(PortCounters::default()));
         }
     }
 
@@ -650,7 +761,7 @@ mod tests {
         for _ in 0..10 {
             switch.receive_from_gateway(from_gateway(1), NetworkTime::ZERO);
         }
-        let counters = *switch.counters(1).unwrap();
+        let counters = switch.counters(1).unwrap();
         assert_eq!(counters.drops.get(DropReason::DownlinkQueueFull), 6);
         assert_eq!(departures(&mut switch, 1).len(), 4);
         assert_eq!(switch.counters(1).unwrap().to_device.frames, 4);
@@ -668,7 +779,7 @@ mod tests {
         for _ in 0..3 {
             switch.receive(0, frame(mac(0), GATEWAY, FULL), NetworkTime::ZERO);
         }
-        let counters = *switch.counters(0).unwrap();
+        let counters = switch.counters(0).unwrap();
         assert_eq!(counters.drops.get(DropReason::UplinkQueueFull), 1);
         assert_eq!(gateway_frames(&mut switch), []);
         for _ in 0..2 {
@@ -738,20 +849,45 @@ mod tests {
     #[test]
     fn a_tap_sees_both_directions() {
         let (sender, events) = std::sync::mpsc::channel();
-        let mut switch = switch(options());
-        switch.set_tap(Box::new(move |event| {
-            let _ = sender.send((event.port, event.direction, event.frame.len()));
-        }));
-        switch.receive(0, vec![1; 20], NetworkTime::ZERO);
-        switch.receive_from_gateway(from_gateway(1), NetworkTime::ZERO);
-        departures(&mut switch, 1);
+        let mut options = options();
+        options.port.downlink.queue_bytes_max = FULL;
+        let mut switch = switch(options);
+        let tap = move |event: TapEvent<'_>| {
+            let seen = (event.port, event.direction, event.frame.len());
+            let _ = sender.send((seen, event.dropped));
+        };
+        switch.set_tap([0, 1], Box::new(tap));
+        let now = NetworkTime::from_millis(9);
+        switch.receive(0, vec![1; 20], now);
+        switch.receive(0, frame(mac(0), GATEWAY, 60), now);
+        for port in [1, 1, 2] {
+            switch.receive_from_gateway(from_gateway(port), now);
+        }
         let seen: Vec<_> = events.try_iter().collect();
+        let (from, to) = (Direction::FromDevice, Direction::ToDevice);
         assert_eq!(
             seen,
             [
-                (0, Direction::FromDevice, 20),
-                (1, Direction::ToDevice, FULL)
+                ((0, from, 20), Some(DropReason::Malformed)),
+                ((0, from, 60), None),
+                ((1, to, FULL), None),
+                ((1, to, FULL), Some(DropReason::DownlinkQueueFull)),
             ]
+        );
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_handed_over_is_a_drop() {
+        let mut switch = switch(options());
+        let now = NetworkTime::from_millis(9);
+        switch.receive_from_gateway(from_gateway(1), now);
+        switch.discard(1, now);
+        assert_eq!(switch.pop(1, now), None);
+        let counters = switch.counters(1).unwrap();
+        assert_eq!(counters.drops.get(DropReason::NoBuffers), 1);
+        assert_eq!(
+            (counters.from_switch.frames, counters.to_device.frames),
+            (1, 0)
         );
     }
 

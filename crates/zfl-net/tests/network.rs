@@ -133,6 +133,17 @@ fn a_device_downloads_and_uploads() {
     for bytes in [counters.from_device.bytes, counters.to_device.bytes] {
         assert!((1_040_000..1_300_000).contains(&bytes), "{counters:?}");
     }
+    // What was sent again counts once: bodies, requests and the answer.
+    let new_bytes =
+        [counters.tcp_from_device, counters.tcp_from_switch].map(|tcp| tcp.new_payload_bytes);
+    assert_eq!(new_bytes, [1_000_024, 1_000_011]);
+    let round_trips = setup.network.take_round_trips(0);
+    for timed in [round_trips.from_device, round_trips.from_switch] {
+        assert!(timed.count > 10, "{timed:?}");
+        assert!(timed.min_ns <= timed.sum_ns / timed.count, "{timed:?}");
+        assert!(timed.max_ns >= timed.sum_ns / timed.count, "{timed:?}");
+    }
+    assert_eq!(setup.network.take_round_trips(0).from_switch.count, 0);
 }
 
 #[test]

@@ -267,6 +267,10 @@ proptest! {
                     + counters.to_device.frames
                     + counters.drops.total();
                 prop_assert_eq!(counters.from_device.frames + addressed, accounted);
+                prop_assert_eq!(counters.from_switch.frames, addressed);
+                let arrived = world.at_gateway[port].len() as u64;
+                prop_assert!(counters.to_switch.frames >= arrived);
+                prop_assert!(counters.to_switch.frames <= counters.from_device.frames);
             }
         }
     }

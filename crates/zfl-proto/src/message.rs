@@ -317,7 +317,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes; zeros past the end, which the length check of the
-    /// callers rules out.
+    /// callers rules out, but for fields that a header may lack.
     fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut array = [0; N];
         if let Some(bytes) = self.bytes.get(self.offset..self.offset + N) {
@@ -661,6 +661,12 @@ pub struct DeviceMetrics {
     pub stack_peak_bytes: u32,
     /// Most bytes of the arena in use since boot.
     pub arena_peak_bytes: u32,
+    /// TCP segments received since boot; 0 from clients that do not tell.
+    pub segments_in: u32,
+    /// TCP segments sent since boot.
+    pub segments_out: u32,
+    /// Of those sent, the ones that held something that had been sent before.
+    pub segments_retransmitted: u32,
 }
 
 /// `POST /results`: the trained model. The payload is as in [`StartHeader`],
@@ -673,6 +679,9 @@ pub struct DeviceMetrics {
 /// | 28 | 4 each | loss in first and last epoch, accuracy in first and last epoch, `f32` |
 /// | 44 | 8 each | training time in µs, instructions in training, others, NIC bytes in, NIC bytes out |
 /// | 84 | 4 each | NIC frames in, frames out, stack peak, arena peak in bytes |
+/// | 100 | 4 each | TCP segments in, out, retransmitted |
+///
+/// The last row may be missing, as in the headers of earlier clients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UpdateHeader {
     /// Who trained.
@@ -693,7 +702,9 @@ pub struct UpdateHeader {
 
 impl UpdateHeader {
     /// Length of the header, in bytes.
-    pub const HEADER_BYTES: usize = PREFIX_BYTES + 80;
+    pub const HEADER_BYTES: usize = PREFIX_BYTES + 92;
+    /// Length of the header of clients that do not count segments.
+    const HEADER_BYTES_MIN: usize = PREFIX_BYTES + 80;
 
     /// Writes the header.
     pub fn encode(&self) -> HeaderBytes {
@@ -735,6 +746,9 @@ impl UpdateHeader {
             device.nic_frames_out,
             device.stack_peak_bytes,
             device.arena_peak_bytes,
+            device.segments_in,
+            device.segments_out,
+            device.segments_retransmitted,
         ] {
             header.put(&value.to_le_bytes());
         }
@@ -747,10 +761,10 @@ impl UpdateHeader {
     /// When `bytes` are not such a header, or the payload is no whole number
     /// of parameters.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (prefix, mut reader) = Prefix::expect(bytes, Kind::Update, Self::HEADER_BYTES)?;
+        let (prefix, mut reader) = Prefix::expect(bytes, Kind::Update, Self::HEADER_BYTES_MIN)?;
         check_whole(&prefix)?;
         // The fields of a struct expression are evaluated in the order written,
-        // which is the order on the wire.
+        // which is the order on the wire. What a short header lacks reads as 0.
         Ok(Self {
             client: prefix.client,
             round: RoundIndex(reader.u32()),
@@ -770,6 +784,9 @@ impl UpdateHeader {
                     nic_frames_out: reader.u32(),
                     stack_peak_bytes: reader.u32(),
                     arena_peak_bytes: reader.u32(),
+                    segments_in: reader.u32(),
+                    segments_out: reader.u32(),
+                    segments_retransmitted: reader.u32(),
                 },
             },
             encoding: prefix.encoding,
@@ -816,6 +833,9 @@ mod tests {
                     nic_frames_out: 6,
                     stack_peak_bytes: 7,
                     arena_peak_bytes: 8,
+                    segments_in: 10,
+                    segments_out: 11,
+                    segments_retransmitted: 12,
                 },
             },
             encoding: Encoding::F32,
@@ -862,6 +882,25 @@ mod tests {
             update().encode().as_slice().len(),
             UpdateHeader::HEADER_BYTES
         );
+    }
+
+    #[test]
+    fn an_update_without_segments_is_understood() {
+        let whole = update().encode();
+        let mut bytes = whole.as_slice()[..UpdateHeader::HEADER_BYTES_MIN].to_vec();
+        bytes[6] = 100;
+        let mut expected = update();
+        let device = &mut expected.metrics.device;
+        device.segments_in = 0;
+        device.segments_out = 0;
+        device.segments_retransmitted = 0;
+        assert_eq!(UpdateHeader::decode(&bytes), Ok(expected));
+        bytes[6] = 99;
+        let error = DecodeError::Field {
+            name: "header length",
+            offset: 6,
+        };
+        assert_eq!(UpdateHeader::decode(&bytes), Err(error));
     }
 
     /// The original sends 122,794 bytes of JSON for this model.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use zfl_lab::capture::{CaptureDevices, CaptureRequest};
 use zfl_proto::Token;
 
 /// Federated learning on fleets of emulated microcontrollers.
@@ -22,6 +23,7 @@ pub(crate) enum Command {
         zfl run examples/digits.toml --set rounds=5 --set training.epochs=1\n  \
         zfl run examples/mnist.toml --data-dir data --out runs/first\n  \
         zfl run examples/mnist.toml --data-dir data --fidelity native\n  \
+        zfl run examples/digits.toml --capture 0\n  \
         zfl run --resume runs/digits-001")]
     Run(RunArguments),
     /// The coordinator alone: others bring the devices.
@@ -132,7 +134,29 @@ pub(crate) struct RunArguments {
     #[arg(long, value_enum, conflicts_with = "resume")]
     pub(crate) fidelity: Option<Fidelity>,
     #[command(flatten)]
+    pub(crate) capture: CaptureArguments,
+    #[command(flatten)]
     pub(crate) threads: Threads,
+}
+
+#[derive(Args)]
+pub(crate) struct CaptureArguments {
+    /// Keeps the frames of devices for Wireshark: `all`, or numbers as 0,3.
+    #[arg(long, value_name = "DEVICES")]
+    capture: Option<CaptureDevices>,
+    /// Megabytes that the capture may have.
+    #[arg(long, value_name = "MB", default_value_t = 1024, requires = "capture")]
+    capture_max_mb: u32,
+}
+
+impl CaptureArguments {
+    /// What is to be captured, if anything is.
+    pub(crate) fn request(&self) -> Option<CaptureRequest> {
+        Some(CaptureRequest {
+            devices: self.capture.clone()?,
+            bytes_max: u64::from(self.capture_max_mb) * 1_000_000,
+        })
+    }
 }
 
 #[derive(Args)]

@@ -178,6 +178,9 @@ impl Node {
             nic_frames_out: counters.frames_out,
             stack_peak_bytes: saturate(memory::stack_peak_bytes()),
             arena_peak_bytes: saturate(self.client.borrow().arena_peak_bytes()),
+            segments_in: counters.segments_in,
+            segments_out: counters.segments_out,
+            segments_retransmitted: counters.segments_retransmitted,
         }
     }
 

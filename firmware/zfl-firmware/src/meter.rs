@@ -1,8 +1,9 @@
 //! What passes between the NIC's driver and the network stack.
 //!
 //! The stack keeps no statistics, so they are read off the frames: any driver
-//! can be wrapped in a [`Meter`]. A segment whose data ends at or before what
-//! its connection had already sent is a retransmission.
+//! can be wrapped in a [`Meter`]. A segment that holds anything that its
+//! connection had already sent is a retransmission (RFC 4898), as it is for the
+//! observers of `zfl-net`, against which these counts are held.
 
 /// Connections whose sequence numbers are followed at one time: more than
 /// the stack has sockets, the oldest gives way.
@@ -10,9 +11,15 @@ const FLOWS_MAX: usize = 8;
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const PROTOCOL_TCP: u8 = 6;
+/// All but "don't fragment" says that there are more parts.
+const FRAGMENT_MASK: u16 = 0x3fff;
 const ETHERNET_BYTES: usize = 14;
+/// Of IPv4 and of TCP.
+const HEADER_BYTES_MIN: usize = 20;
 const FLAG_FIN: u8 = 1;
 const FLAG_SYN: u8 = 2;
+/// Half of all sequence numbers.
+const HALF: u32 = 1 << 31;
 
 /// Totals since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +58,7 @@ struct Segment {
     /// Sequence numbers that it takes: data, SYN, FIN.
     length: u32,
     is_first: bool,
+    has_data: bool,
 }
 
 fn parse(frame: &[u8]) -> Option<Segment> {
@@ -58,16 +66,20 @@ fn parse(frame: &[u8]) -> Option<Segment> {
         return None;
     }
     let packet = frame.get(ETHERNET_BYTES..)?;
-    if *packet.get(9)? != PROTOCOL_TCP {
+    let fragment = u16::from_be_bytes(*packet.get(6..)?.first_chunk()?);
+    let is_whole = *packet.first()? >> 4 == 4 && fragment & FRAGMENT_MASK == 0;
+    if *packet.get(9)? != PROTOCOL_TCP || !is_whole {
         return None;
     }
     let header_bytes = usize::from(packet.first()? & 0x0f) * 4;
     let packet_bytes = usize::from(u16::from_be_bytes(*packet.get(2..)?.first_chunk()?));
     // Without the padding of short frames.
     let segment = packet.get(header_bytes..packet_bytes)?;
-    let data_bytes = segment
-        .len()
-        .checked_sub(usize::from(segment.get(12)? >> 4) * 4)?;
+    let data_offset = usize::from(segment.get(12)? >> 4) * 4;
+    if header_bytes < HEADER_BYTES_MIN || data_offset < HEADER_BYTES_MIN {
+        return None;
+    }
+    let data_bytes = segment.len().checked_sub(data_offset)?;
     let flags = *segment.get(13)?;
     let length = u32::try_from(data_bytes).ok()?
         + u32::from(flags & FLAG_SYN != 0)
@@ -77,6 +89,7 @@ fn parse(frame: &[u8]) -> Option<Segment> {
         sequence: u32::from_be_bytes(*segment.get(4..)?.first_chunk()?),
         length,
         is_first: flags & FLAG_SYN != 0,
+        has_data: data_bytes > 0,
     })
 }
 
@@ -116,15 +129,23 @@ impl Tally {
         }
         let end = segment.sequence.wrapping_add(segment.length);
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == segment.key) {
-            // Sequence numbers wrap: what is less than half the circle ahead
-            // is new. A new connection may reuse the ports of an old one.
-            let ahead = end.wrapping_sub(flow.next);
-            let is_new = ahead != 0 && ahead < 1 << 31;
-            let is_restart = segment.is_first && ahead != 0;
-            if is_new || is_restart {
-                flow.next = end;
+            // A keep-alive (RFC 9293, section 3.8.4).
+            if segment.length == 1 && end == flow.next && segment.has_data {
+                return false;
             }
-            return !(is_new || is_restart);
+            // A new connection may reuse the ports of an old one.
+            if segment.is_first && end != flow.next {
+                flow.next = end;
+                return false;
+            }
+            // Sequence numbers wrap: what is less than half the circle ahead
+            // is new, what is less than half behind was there.
+            if (1..HALF).contains(&end.wrapping_sub(flow.next)) {
+                let behind = flow.next.wrapping_sub(segment.sequence);
+                flow.next = end;
+                return (1..HALF).contains(&behind);
+            }
+            return true;
         }
         if let Some(flow) = self.flows.get_mut(self.oldest) {
             *flow = Flow {
@@ -295,6 +316,14 @@ mod tests {
             retransmitted(&[(1, 7, 0, FLAG_SYN), (1, 7, 0, FLAG_SYN)]),
             1
         );
+        // A keep-alive holds the last byte again.
+        assert_eq!(retransmitted(&[(1, 100, 10, 0), (1, 109, 1, 0)]), 0);
+        assert_eq!(
+            retransmitted(&[(1, 100, 0, FLAG_FIN), (1, 100, 0, FLAG_FIN)]),
+            1
+        );
+        // Half of it is new.
+        assert_eq!(retransmitted(&[(1, 100, 10, 0), (1, 105, 10, 0)]), 1);
     }
 
     #[test]

@@ -35,16 +35,7 @@ pub(crate) fn models() -> [Model; 2] {
     [dense, conv].map(|model| model.expect("a model"))
 }
 
-/// In memory, where there is such a folder.
-static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let memory = PathBuf::from("/dev/shm");
-    let folder = if memory.is_dir() {
-        memory
-    } else {
-        std::env::temp_dir()
-    };
-    folder.join(format!("zfl-fuzz-{}.safetensors", std::process::id()))
-});
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| crate::targets::scratch("safetensors"));
 
 /// The first byte says which model it is for.
 pub(crate) fn check(bytes: &[u8]) {

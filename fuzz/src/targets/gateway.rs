@@ -12,6 +12,7 @@ use zfl_net::gateway::lone::LoneGateway;
 use zfl_net::time::NetworkTime;
 
 use crate::input::Input;
+use crate::packet::{ARP, IP_BYTES, IPV4, Segment, half, pseudo, sum, word};
 
 const DEVICE: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 const OPTIONS: GatewayOptions = GatewayOptions {
@@ -27,10 +28,6 @@ const CONNECTS_MAX: usize = 4;
 const FRAMES_MAX: usize = 3 * 2048 + 64;
 /// Times that it is asked for what is left.
 const CALLS_MAX: usize = 10_000;
-const ARP: u16 = 0x0806;
-const IPV4: u16 = 0x0800;
-const IP_BYTES: usize = 20;
-const TCP_BYTES: usize = 20;
 /// Ports of the device, so that segments meet their connections.
 const DEVICE_PORTS: [u16; 4] = [80, 40_000, 40_001, 0];
 
@@ -179,39 +176,20 @@ impl Bench {
         let near = |offset: u8| (i32::from(offset as i8) as u32) << shift;
         let sequence = peer.sequence.wrapping_add(near(input.byte()));
         let acknowledged = peer.acknowledged.wrapping_add(near(input.byte()));
-        let window = input.word();
-        let options = input.bytes(usize::from(how >> 6) * 4);
-        let payload = input.block();
+        let option_bytes = usize::from(how >> 6) * 4;
         let (gateway, device) = self.addresses();
         let to = match how & 0x0c {
             0 => 8080,
             _ => peer.port,
         };
-
-        let header_bytes = TCP_BYTES + options.len().next_multiple_of(4);
-        let mut segment = Vec::new();
-        segment.extend(DEVICE_PORTS[place].to_be_bytes());
-        segment.extend(to.to_be_bytes());
-        segment.extend(sequence.to_be_bytes());
-        segment.extend(acknowledged.to_be_bytes());
-        segment.extend([((header_bytes / 4) << 4) as u8, flags]);
-        segment.extend(window.to_be_bytes());
-        segment.extend([0; 4]);
-        segment.extend(options);
-        segment.resize(header_bytes, 0);
-        segment.extend(payload);
-        segment.truncate(FRAME_BYTES_MAX - HEADER_BYTES - IP_BYTES);
-
-        let mut packet = vec![0x45, 0];
-        packet.extend(((IP_BYTES + segment.len()) as u16).to_be_bytes());
-        packet.extend([0, 0, 0, 0, 64, 6, 0, 0]);
-        packet.extend(device.octets());
-        packet.extend(gateway.octets());
-        let checksum = !sum(&packet, 0);
-        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-        packet.extend(&segment);
-        let checksum = !sum(&segment, pseudo(&packet));
-        packet[IP_BYTES + 16..IP_BYTES + 18].copy_from_slice(&checksum.to_be_bytes());
+        let segment = Segment {
+            source: (device, DEVICE_PORTS[place]),
+            destination: (gateway, to),
+            sequence,
+            acknowledgement: acknowledged,
+            flags,
+        };
+        let packet = segment.packet(option_bytes, input);
         self.framed(IPV4, &packet)
     }
 
@@ -244,34 +222,4 @@ impl Bench {
         }
         assert_eq!(self.gateway.connections(), 0);
     }
-}
-
-fn half(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from(half(bytes, at)) << 16 | u32::from(half(bytes, at + 2))
-}
-
-/// The sum of the checksums of the internet (RFC 1071), which of a whole header
-/// is all ones.
-fn sum(bytes: &[u8], begin: u32) -> u16 {
-    let halves = bytes.chunks(2);
-    let sum = halves.fold(begin, |sum, half| {
-        sum + u32::from(u16::from_be_bytes([
-            half[0],
-            half.get(1).copied().unwrap_or(0),
-        ]))
-    });
-    let folded = (sum & 0xffff) + (sum >> 16);
-    ((folded & 0xffff) + (folded >> 16)) as u16
-}
-
-/// What TCP sums of the packet's header.
-fn pseudo(packet: &[u8]) -> u32 {
-    let addresses = packet[12..20]
-        .chunks(2)
-        .map(|pair| u32::from(half(pair, 0)));
-    addresses.sum::<u32>() + 6 + u32::from(half(packet, 2)) - IP_BYTES as u32
 }

@@ -8,8 +8,11 @@ use zfl_net::time::NetworkTime;
 use zfl_net::{DropReason, MacAddress, PortCounters};
 
 use crate::input::Input;
+use crate::packet::{IPV4, Segment};
 
 const PORTS: usize = 3;
+/// Stands for the gateway, where frames come from.
+const GATEWAY_PORT: usize = 0xff;
 const GATEWAY: MacAddress = MacAddress([2, 0, 0, 0, 0, 0xff]);
 /// Later than anything that waits.
 const DRAIN_MS: u64 = 1000;
@@ -93,13 +96,21 @@ impl Bench {
         // One port more than there are.
         let port = usize::from(step >> 6);
         match step & 7 {
-            0 | 1 => {
+            0 => {
                 let frame = frame(port, input);
                 self.send(port, frame);
             }
-            2 => {
-                let frame = frame(0xff, input);
-                self.send_from_gateway(frame);
+            1 | 2 => {
+                let from = if step & 7 == 1 { port } else { GATEWAY_PORT };
+                let frame = match step & 8 {
+                    0 => frame(from, input),
+                    _ => segment(from, input),
+                };
+                if from == GATEWAY_PORT {
+                    self.send_from_gateway(frame);
+                } else {
+                    self.send(from, frame);
+                }
             }
             3 => self.now_us += u64::from(input.word()),
             4 => {
@@ -252,7 +263,7 @@ impl Bench {
         }
     }
 
-    fn counters(&self) -> impl Iterator<Item = &PortCounters> {
+    fn counters(&self) -> impl Iterator<Item = PortCounters> {
         (0..PORTS).filter_map(|port| self.switch.counters(port))
     }
 
@@ -266,10 +277,16 @@ impl Bench {
         })
     }
 
-    fn frames_are_accounted_for(&self) {
+    fn frames_are_accounted_for(&mut self) {
         let is = |counted: &Traffic, (frames, bytes): (u64, u64)| {
             assert_eq!((counted.frames, counted.bytes), (frames, bytes));
         };
+        let entered: u64 = self
+            .counters()
+            .map(|counters| counters.from_switch.frames)
+            .sum();
+        assert!(entered >= self.seen.copies);
+        assert!(self.peer_traffic || entered == self.seen.copies);
         let mut out = self.seen.to_gateway;
         for (port, counters) in self.counters().enumerate() {
             is(&counters.from_device, self.seen.from_device[port]);
@@ -278,7 +295,18 @@ impl Bench {
             let drops = &counters.drops;
             let sum: u64 = DropReason::ALL.map(|reason| drops.get(reason)).iter().sum();
             assert_eq!(drops.total(), sum);
-            assert!(self.peer_traffic || counters.gateway_ignored == 0);
+            segments_are_counted(&counters);
+        }
+        for port in 0..PORTS {
+            let times = self.switch.take_round_trips(port);
+            for times in [times.from_device, times.from_switch] {
+                assert!(times.min_ns <= times.max_ns);
+                assert!(
+                    times.sum_ns >= times.max_ns && times.count <= times.sum_ns.max(times.count)
+                );
+                assert!(times.max_ns <= self.now().as_nanos());
+            }
+            assert_eq!(self.switch.take_round_trips(port), Default::default());
         }
         let (from_devices, dropped) = self.totals();
         assert_eq!(from_devices + self.seen.copies, out + dropped);
@@ -301,10 +329,70 @@ fn frame(from: usize, input: &mut Input<'_>) -> Vec<u8> {
             _ => {}
         }
         match from {
-            0xff => frame[6..12].copy_from_slice(&GATEWAY.0),
+            GATEWAY_PORT => frame[6..12].copy_from_slice(&GATEWAY.0),
             from if how & 8 == 0 => frame[6..12].copy_from_slice(&address(from).0),
             _ => {}
         }
     }
     frame
+}
+
+/// What is counted of TCP is a part of what is counted of frames.
+fn segments_are_counted(counters: &PortCounters) {
+    assert!(counters.to_switch.frames <= counters.from_device.frames);
+    assert!(counters.to_device.frames <= counters.from_switch.frames);
+    assert!(counters.segments_to_device <= counters.to_device.frames);
+    for (tcp, frames, acknowledgements) in [
+        (
+            counters.tcp_from_device,
+            counters.from_device,
+            counters.to_device,
+        ),
+        (
+            counters.tcp_from_switch,
+            counters.from_switch,
+            counters.to_switch,
+        ),
+    ] {
+        assert!(tcp.segments <= frames.frames);
+        assert!(tcp.data_segments <= tcp.segments);
+        assert!(tcp.retransmissions <= tcp.segments);
+        assert!(tcp.resets <= tcp.segments);
+        assert!(tcp.data_segments <= tcp.payload_bytes && tcp.payload_bytes <= frames.bytes);
+        assert!(tcp.new_payload_bytes <= tcp.payload_bytes);
+        assert!(tcp.duplicate_acknowledgements <= acknowledgements.frames);
+    }
+    let opening = &counters.at_opening;
+    assert!(opening.from_device.frames <= counters.from_device.frames);
+    assert!(opening.segments_from_device <= counters.tcp_from_device.segments);
+    assert!(opening.segments_to_device <= counters.segments_to_device);
+}
+
+/// A segment between a device and the gateway, on one of two connections, near
+/// the beginning of its stream.
+fn segment(from: usize, input: &mut Input<'_>) -> Vec<u8> {
+    let (how, flags) = (input.byte(), input.byte());
+    let device = |port: usize| {
+        (
+            [192, 0, 2, 10 + port as u8].into(),
+            1024 + u16::from(how & 1),
+        )
+    };
+    let gateway = ([192, 0, 2, 2].into(), 8080);
+    let (source, destination, addresses) = if from == GATEWAY_PORT {
+        let to = usize::from(how >> 6);
+        (gateway, device(to), [address(to).0, GATEWAY.0])
+    } else {
+        (device(from), gateway, [GATEWAY.0, address(from).0])
+    };
+    let segment = Segment {
+        source,
+        destination,
+        // On both sides of where numbers begin anew.
+        sequence: u32::from(input.byte()).wrapping_sub(64),
+        acknowledgement: u32::from(input.byte()).wrapping_sub(64),
+        flags,
+    };
+    let packet = segment.packet(0, input);
+    [addresses.concat(), IPV4.to_be_bytes().to_vec(), packet].concat()
 }

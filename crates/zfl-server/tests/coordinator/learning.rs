@@ -195,11 +195,11 @@ async fn the_record_says_what_was_sent() {
     let payload_bytes = parameter_count() as u64 * 4;
     for client in &record.clients {
         assert_eq!(client.sample_count, share_size(client.client));
-        assert_eq!(client.bytes_up, 100 + payload_bytes);
+        assert_eq!(client.bytes_up, 112 + payload_bytes);
         assert_eq!(client.bytes_down, 32 + 44 + 2 * 12 + payload_bytes);
         assert!(client.host_seconds > 0.0);
         let metrics = client.metrics;
         assert!(metrics.loss_last_epoch < metrics.loss_first_epoch);
     }
-    assert_eq!(record.bytes_up(), 2 * (100 + payload_bytes));
+    assert_eq!(record.bytes_up(), 2 * (112 + payload_bytes));
 }

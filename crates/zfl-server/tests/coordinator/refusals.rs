@@ -160,7 +160,7 @@ async fn a_message_that_is_none_says_where() {
     binary(&|body| body.truncate(0), "ends after 0 bytes").await;
     binary(
         &|body| body.truncate(50),
-        "message ends after 50 bytes, its header needs 100",
+        "message ends after 50 bytes, its header needs 112",
     )
     .await;
     binary(&|body| body[0] = b'{', "byte 0: not a zfl message").await;
@@ -182,7 +182,7 @@ async fn a_message_that_is_none_says_where() {
     .await;
     binary(&|body| body.truncate(body.len() - 4), "its header says 688").await;
     binary(&|body| body.extend([0; 4]), "payload has 692 bytes").await;
-    binary(&|body| body[100] ^= 1, "checksum").await;
+    binary(&|body| body[UpdateHeader::HEADER_BYTES] ^= 1, "checksum").await;
     binary(&|body| body[16] ^= 1, "checksum").await;
 
     let text = async |body: &str, reason: &str| {
@@ -458,7 +458,7 @@ async fn a_longer_header_is_accepted() {
             UpdateHeader::HEADER_BYTES..UpdateHeader::HEADER_BYTES,
             [0xff; 100],
         );
-        body[6] = 200;
+        body[6] = 212;
         let answer = link.post_binary(body).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }

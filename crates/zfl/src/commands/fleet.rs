@@ -39,6 +39,7 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         coordinator: address(&arguments.coordinator)?,
         fleet_key: arguments.key,
         network: FleetNetwork::Switch,
+        capture: None,
         firmware,
         launcher: launcher()?,
         folder: folder.clone(),

@@ -104,6 +104,7 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Interrupted { .. } => Self::Interrupted(error.to_string()),
+            RunError::Capture(_) => Self::Usage(error.to_string()),
             _ => Self::run(&error),
         }
     }

@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
         fleet: Some(FleetContext {
             firmware: firmware(arguments.firmware_dir.as_deref()),
             launcher: launcher()?,
+            capture: arguments.capture.request(),
         }),
         threads: arguments.threads.count(),
     };

@@ -16,3 +16,4 @@ mod runs;
 mod sizes;
 mod support;
 mod texts;
+mod traffic;

@@ -380,7 +380,7 @@ impl Records {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    fn table(&self, name: &str) -> Vec<Row> {
+    pub(crate) fn table(&self, name: &str) -> Vec<Row> {
         csv::Reader::from_path(self.folder.join(name))
             .unwrap()
             .deserialize()

@@ -159,6 +159,8 @@ fn help() {
           --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
                                  [possible values: emulated, native]
+          --capture <DEVICES>    Keeps the frames of devices for Wireshark: `all`, or numbers as 0,3
+          --capture-max-mb <MB>  Megabytes that the capture may have [default: 1024]
           --threads <N>          Threads for native clients and evaluation; else one per processor
       -h, --help                 Print help
 
@@ -167,6 +169,7 @@ fn help() {
       zfl run examples/digits.toml --set rounds=5 --set training.epochs=1
       zfl run examples/mnist.toml --data-dir data --out runs/first
       zfl run examples/mnist.toml --data-dir data --fidelity native
+      zfl run examples/digits.toml --capture 0
       zfl run --resume runs/digits-001
     "#);
     let boards = shown(&["boards"]);
