@@ -450,6 +450,10 @@ fn switch(seeds: &Seeds) {
     for (name, setup) in [("plain", 0), ("peers", 1), ("small", 6)] {
         seeds.put("switch", name, &[&[setup], steps.as_slice()].concat());
     }
+    // How, rate, burst, delay, jitter; loss, copies, corruption; MTU.
+    let link = [0x18, 0, 1, 0, 8, 0, 4, 0, 1, 20, 60, 20, 220, 5];
+    let bad = [&[8], link.as_slice(), &link, &steps].concat();
+    seeds.put("switch", "links", &bad);
 }
 
 /// A step with a segment near what is expected: see `targets/gateway.rs`.
@@ -468,6 +472,7 @@ fn gateway(seeds: &Seeds) {
     let ack = |how| segment(how, ACK, [0, 0], b"");
     let say_nothing = vec![6, 0, 0];
     let from_device = [
+        vec![0],
         arp.clone(),
         segment(1, SYN, [0, 0], b""),
         segment(1, ACK, [0, 0], b"GET /id HTTP/1.1\r\n\r\n"),
@@ -483,6 +488,7 @@ fn gateway(seeds: &Seeds) {
         vec![4, 0xff, 0xff],
     ];
     let to_device = [
+        vec![1],
         vec![5],
         arp,
         // To the port from which the gateway asks.

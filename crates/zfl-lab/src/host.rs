@@ -25,6 +25,7 @@ use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
 use zfl_net::capture::CaptureFile;
 use zfl_net::network::Tap;
+use zfl_net::switch::PortOptions;
 use zfl_net::{
     AddressPlan, Capture, CaptureError, CaptureOptions, CaptureReport, MacAddress, Network,
     NetworkError, NetworkOptions,
@@ -47,6 +48,9 @@ const CALLS_MAX: usize = 16;
 /// So long the coordinator is told that devices were stopped.
 const TELL_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Devices that may start at once where links are what takes the time.
+const STARTING_BEHIND_LINKS_MAX: usize = 64;
+
 /// How often a fleet host looks whether its coordinator is still there.
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -58,7 +62,10 @@ const INSTRUCTION_SHIFT: u8 = 7;
 pub struct FleetPlan {
     /// What each device is.
     pub devices: Vec<Kind>,
-    /// The seed of the MAC addresses.
+    /// What lies between each and the switch; the usual port where there is
+    /// none. A bridge has no such thing.
+    pub ports: Vec<PortOptions>,
+    /// The seed of the MAC addresses and of what links leave to chance.
     pub seed: u64,
     /// The coordinator's address on this host.
     pub coordinator: SocketAddr,
@@ -192,12 +199,21 @@ impl FleetHost {
         events: &broadcast::Sender<DeviceEvent>,
         losses: &mpsc::UnboundedSender<(u32, String)>,
     ) -> Result<Self, HostError> {
-        let settings = FleetSettings::default();
+        let mut settings = FleetSettings::default();
+        if plan
+            .ports
+            .iter()
+            .any(|port| *port != PortOptions::default())
+        {
+            // They wait for their links then, and not for processors.
+            settings.starting_max = settings.starting_max.max(STARTING_BEHIND_LINKS_MAX);
+        }
         let count = plan.devices.len();
         let addresses = AddressPlan::for_fleet(count)?;
         check_room(count)?;
         let images = place_images(&plan)?;
         let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
+        let ports = std::mem::take(&mut plan.ports);
         let (capture, tap) = match plan.capture.take() {
             Some(options) => {
                 let (capture, tap) = start_capture(options)?;
@@ -205,7 +221,7 @@ impl FleetHost {
             }
             None => (None, None),
         };
-        let (wire, nics) = connect(network, addresses, &plan, tap)?;
+        let (wire, nics) = connect(network, addresses, ports, tap, &plan)?;
         let http = http_client(plan.coordinator)?;
         let members = join(&http, &plan, &wire).await?;
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
@@ -389,12 +405,14 @@ fn start_capture(options: CaptureOptions) -> Result<(Capture, Tap), CaptureError
 fn connect(
     network: FleetNetwork,
     addresses: AddressPlan,
-    plan: &FleetPlan,
+    ports: Vec<PortOptions>,
     tap: Option<Tap>,
+    plan: &FleetPlan,
 ) -> Result<(Wire, Vec<Nic>), HostError> {
     match network {
         FleetNetwork::Switch => {
             let options = NetworkOptions {
+                ports,
                 tap,
                 ..NetworkOptions::new(addresses, plan.seed, plan.coordinator)
             };

@@ -179,5 +179,6 @@ pub(crate) fn group(board: &str, mcu: Option<&str>) -> FleetGroup {
         ram_bytes: None,
         on_misfit: crate::experiment::OnMisfit::Fail,
         samples_max: None,
+        link: zfl_machine::link::DEFAULT_NAME.to_owned(),
     }
 }

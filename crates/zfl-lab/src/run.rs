@@ -20,6 +20,7 @@ use zfl_machine::mcu::Cycles;
 use zfl_machine::usage::Usage;
 use zfl_machine::{Board, FleetProgress, LauncherProgram, Mcu};
 use zfl_net::bridge::Bridge;
+use zfl_net::switch::PortOptions;
 use zfl_net::{AddressPlan, CaptureOptions, CaptureReport};
 use zfl_nn::Task;
 use zfl_proto::Token;
@@ -273,7 +274,7 @@ pub struct Summary {
     pub misfits: Vec<Misfit>,
     /// Updates in the means of all rounds.
     pub updates_ok: u64,
-    /// Updates that were expected and are in none.
+    /// Updates that were needed and are in none.
     pub updates_failed: u64,
     /// Updates that came after their round and are in the mean of a later one.
     pub updates_late: u64,
@@ -437,7 +438,7 @@ pub async fn run(
         &context,
         resumed.as_mut(),
     )?;
-    let devices = devices(groups, &misfits);
+    let (devices, ports) = devices(groups, &misfits);
     if !devices.is_empty() {
         host::check_room(devices.len())?;
     }
@@ -505,6 +506,14 @@ pub async fn run(
             )));
         }
     }
+    for group in &experiment.fleet {
+        if group.fidelity == Fidelity::Native && group.link != zfl_machine::link::DEFAULT_NAME {
+            recorder.show(Progress::Warning(format!(
+                "link {} changes nothing for {} native clients: they send no frames",
+                group.link, group.count
+            )));
+        }
+    }
     let server = match listener {
         Some(listener) => {
             address = listener.local_addr().unwrap_or(address);
@@ -537,6 +546,7 @@ pub async fn run(
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
             devices,
+            ports,
             seed: experiment.seed,
             coordinator: address,
             fleet_key: coordinator.fleet_key(),
@@ -640,6 +650,7 @@ struct Group {
     clients: Range<u32>,
     kind: Kind,
     on_misfit: OnMisfit,
+    port: PortOptions,
 }
 
 /// The emulated part of the fleet, whose boards have their emulators and their
@@ -662,20 +673,25 @@ fn groups(experiment: &Experiment, firmware: &FirmwareSource) -> Result<Vec<Grou
                 clients,
                 kind,
                 on_misfit: group.on_misfit,
+                // It was found when the experiment was read.
+                port: experiment
+                    .link(group)
+                    .map(|link| link.port_options())
+                    .unwrap_or_default(),
             });
         }
     }
     Ok(groups)
 }
 
-/// What is booted: a kind for each device that can take part.
-fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> Vec<Kind> {
+/// What is booted: kind and port of each device that can take part.
+fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> (Vec<Kind>, Vec<PortOptions>) {
     let misfits: BTreeSet<u32> = misfits.iter().map(|misfit| misfit.client).collect();
-    let of_group = |Group { clients, kind, .. }: Group| {
-        let count = clients.filter(|client| !misfits.contains(client)).count();
-        std::iter::repeat_n(kind, count)
+    let of_group = |group: Group| {
+        let clients = group.clients.filter(|client| !misfits.contains(client));
+        std::iter::repeat_n((group.kind, group.port), clients.count())
     };
-    groups.into_iter().flat_map(of_group).collect()
+    groups.into_iter().flat_map(of_group).unzip()
 }
 
 /// A run that goes on.
@@ -814,7 +830,7 @@ fn prepare(
 }
 
 /// What is done about clients that are slow, late, or fail.
-fn policy(experiment: &Experiment) -> Policy {
+pub(crate) fn policy(experiment: &Experiment) -> Policy {
     let coordinator = &experiment.coordinator;
     Policy {
         over_selection: coordinator.over_selection,
@@ -1323,7 +1339,7 @@ impl Recorder {
                 )?;
                 let ok = outcome == Outcome::Ok;
                 self.show(Progress::ClientFinished { ok });
-                if !ok {
+                if !ok && outcome != Outcome::Surplus {
                     let outcome = outcome.name();
                     self.show(Progress::Warning(format!(
                         "round {round}: client {client} is {outcome}: {detail}"
@@ -1401,9 +1417,8 @@ impl Recorder {
         }
         summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
-        let ok = record.ok_count();
-        summary.updates_ok += u64::from(saturate(ok));
-        summary.updates_failed += u64::from(saturate(record.clients.len() - ok));
+        summary.updates_ok += u64::from(saturate(record.ok_count()));
+        summary.updates_failed += u64::from(saturate(record.failed_count()));
         summary.updates_late += u64::from(saturate(record.late.len()));
         for LateRecord {
             client,

@@ -236,7 +236,10 @@ pub fn sizes(
         },
         fits: boards.iter().all(|board| board.fits),
         boards,
-        round: round_size(&task, participation.clients_per_round),
+        round: round_size(
+            &task,
+            run::policy(experiment).selected_count(participation.clients_per_round, client_count),
+        ),
     })
 }
 

@@ -5,6 +5,8 @@
 //! has both, and for the device's figures those of the network at the same
 //! moment: when the connection was opened that the update came by.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use zfl_net::counters::{Crossed, DropReason, Traffic};
 use zfl_net::switch::PortRoundTrips;
@@ -112,10 +114,19 @@ pub(crate) struct TrafficRow {
     host_rtt_up_ms_min: Option<f64>,
     host_rtt_up_ms_max: Option<f64>,
     host_rtt_up_count: Option<u64>,
+    drops_link_down: Option<u64>,
+    drops_link_up: Option<u64>,
     drops_queue_down: Option<u64>,
     drops_queue_up: Option<u64>,
     drops_switch: Option<u64>,
+    link_seconds_down: Option<f64>,
+    link_seconds_up: Option<f64>,
+    link_airtime_seconds_down: Option<f64>,
+    link_airtime_seconds_up: Option<f64>,
 }
+
+/// What a link's model drops by itself.
+const BY_LINK: [DropReason; 3] = [DropReason::Lost, DropReason::Outage, DropReason::TooLarge];
 
 impl TrafficRow {
     /// What was added between two moments. The round-trip times are those of
@@ -145,7 +156,16 @@ impl TrafficRow {
             drops(DropReason::DownlinkQueueFull),
             drops(DropReason::UplinkQueueFull),
         ];
+        let down_of = |counters: &PortCounters, reason| counters.drops_to_device.get(reason);
+        let links_down: u64 = BY_LINK
+            .iter()
+            .map(|reason| added(down_of(counters, *reason), down_of(&then, *reason)))
+            .sum();
+        let links: u64 = BY_LINK.into_iter().map(drops).sum();
         let all = added(counters.drops.total(), then.drops.total());
+        let seconds = |of: fn(&PortCounters) -> Duration| {
+            Some(of(counters).saturating_sub(of(&then)).as_secs_f64())
+        };
         let (of_switch, of_device) = (&round_trips.from_switch, &round_trips.from_device);
         Self {
             nic_segments_in: more(|counters| counters.segments_to_device),
@@ -173,9 +193,15 @@ impl TrafficRow {
             host_rtt_up_ms_min: ms(of_device, of_device.min_ns),
             host_rtt_up_ms_max: ms(of_device, of_device.max_ns),
             host_rtt_up_count: Some(of_device.count),
+            drops_link_down: Some(links_down),
+            drops_link_up: Some(links.saturating_sub(links_down)),
             drops_queue_down: Some(queues[0]),
             drops_queue_up: Some(queues[1]),
-            drops_switch: Some(all.saturating_sub(queues.iter().sum())),
+            drops_switch: Some(all.saturating_sub(links + queues.iter().sum::<u64>())),
+            link_seconds_down: seconds(|counters| counters.downlink.busy),
+            link_seconds_up: seconds(|counters| counters.uplink.busy),
+            link_airtime_seconds_down: seconds(|counters| counters.downlink.airtime),
+            link_airtime_seconds_up: seconds(|counters| counters.uplink.airtime),
             ..row
         }
     }
@@ -233,7 +259,13 @@ impl FleetRow {
     pub(crate) fn of(devices: impl IntoIterator<Item = TrafficRow>) -> Self {
         let mut all = Self::default();
         for row in devices {
-            let drops = [row.drops_queue_down, row.drops_queue_up, row.drops_switch];
+            let drops = [
+                row.drops_link_down,
+                row.drops_link_up,
+                row.drops_queue_down,
+                row.drops_queue_up,
+                row.drops_switch,
+            ];
             for (sum, value) in [
                 (&mut all.nic_bytes_in, Some(row.nic_bytes_in)),
                 (&mut all.nic_bytes_out, Some(row.nic_bytes_out)),

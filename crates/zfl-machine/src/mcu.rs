@@ -183,8 +183,8 @@ struct RawCycles {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawFigure {
-    value: Spanned<f64>,
+pub(crate) struct RawFigure {
+    pub(crate) value: Spanned<f64>,
     source: Spanned<String>,
     #[serde(default)]
     unverified: bool,
@@ -392,7 +392,12 @@ fn embedded_file(name: &str) -> String {
     format!("boards/mcu/{name}.toml")
 }
 
-fn figure(raw: RawFigure, key: &str, allowed: RangeInclusive<f64>) -> Result<Figure, Fault> {
+/// A figure within what is allowed, with a source.
+pub(crate) fn figure(
+    raw: RawFigure,
+    key: &str,
+    allowed: RangeInclusive<f64>,
+) -> Result<Figure, Fault> {
     let value = *raw.value.get_ref();
     // Not a number is in no range.
     if !allowed.contains(&value) {

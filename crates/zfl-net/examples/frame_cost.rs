@@ -51,6 +51,7 @@ fn main() {
     port.downlink.link.rate = zfl_net::link::LinkRate::UNLIMITED;
     let options = SwitchOptions {
         gateway: GATEWAY,
+        seed: 1,
         peer_traffic: false,
         port,
     };

@@ -1,6 +1,7 @@
 //! What passed through a port and what did not.
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::observer::TcpCounters;
 
@@ -51,11 +52,17 @@ pub enum DropReason {
     Detached,
     /// The host's kernel had no memory to hand the frame to the device.
     NoBuffers,
+    /// The link lost it.
+    Lost,
+    /// The link was down.
+    Outage,
+    /// Its packet is larger than the link's MTU.
+    TooLarge,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`DropCounters::iter`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Short,
         Self::Oversize,
         Self::Malformed,
@@ -66,6 +73,9 @@ impl DropReason {
         Self::DownlinkQueueFull,
         Self::Detached,
         Self::NoBuffers,
+        Self::Lost,
+        Self::Outage,
+        Self::TooLarge,
     ];
 
     /// The reason as a word for tables and column names.
@@ -81,6 +91,9 @@ impl DropReason {
             Self::DownlinkQueueFull => "downlink_queue_full",
             Self::Detached => "detached",
             Self::NoBuffers => "no_buffers",
+            Self::Lost => "link_lost",
+            Self::Outage => "link_outage",
+            Self::TooLarge => "link_too_large",
         }
     }
 }
@@ -159,6 +172,23 @@ impl Crossed {
     }
 }
 
+/// What one direction of a link did, by its model alone: link time is neither
+/// the host's nor the device's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// How long at least one frame was in the link: waited for its turn, was
+    /// sent, or was on its way. Counted when a frame enters, until it arrives.
+    pub busy: Duration,
+    /// How long frames were being sent, the lost ones and copies included.
+    pub airtime: Duration,
+    /// Copies that were delivered beside their frames.
+    pub duplicated: u64,
+    /// Frames that arrived with a bit changed.
+    pub corrupted: u64,
+    /// SYN segments whose segment size was lowered to what the MTU allows.
+    pub clamped: u64,
+}
+
 /// What one port has seen since the network started. Detaching and attaching
 /// the device does not reset it.
 ///
@@ -191,9 +221,15 @@ pub struct PortCounters {
     pub at_opening: Crossed,
     /// Frames dropped on the way from or to the device.
     pub drops: DropCounters,
+    /// Those of them that were dropped as they entered the link to the device.
+    pub drops_to_device: DropCounters,
     /// Frames that reached the gateway but were not for it: neither ARP for its
     /// address nor TCP between device and gateway.
     pub gateway_ignored: u64,
     /// Connections through the gateway.
     pub connections: ConnectionCounters,
+    /// The link from the device.
+    pub uplink: LinkCounters,
+    /// The link to the device.
+    pub downlink: LinkCounters,
 }

@@ -8,9 +8,9 @@
 //!
 //! * [`address`]: who has which IP and MAC address.
 //! * [`switch`]: a learning switch as a state machine over explicit time. Its
-//!   ports have a [`lane`] each way, a bounded queue with a [`link`] (where link
-//!   models belong), an [`observer`] of TCP at either end of it, and
-//!   [`counters`].
+//!   ports have a [`lane`] each way, a bounded queue with a [`link`] (rate, delay,
+//!   loss and all that goes wrong on a wire), an [`observer`] of TCP at either
+//!   end of it, and [`counters`].
 //! * [`gateway`]: the coordinator's address on the network. It splices TCP
 //!   connections: of devices to the coordinator's socket on the host, of host
 //!   programs to devices, and nothing else.
@@ -40,6 +40,6 @@ pub mod time;
 
 pub use address::{AddressPlan, MacAddress};
 pub use capture::{Capture, CaptureError, CaptureOptions, CaptureReport};
-pub use counters::{DropReason, PortCounters};
+pub use counters::{DropReason, LinkCounters, PortCounters};
 pub use network::{Network, NetworkError, NetworkOptions};
 pub use observer::{RoundTrips, TcpCounters};

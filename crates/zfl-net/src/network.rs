@@ -29,7 +29,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::address::{AddressPlan, MacAddress};
 use crate::counters::PortCounters;
 use crate::frame::{FRAME_BYTES_MAX, Frame};
-use crate::gateway::{GatewayOptions, GatewaySetup, Station};
+use crate::gateway::{GatewayOptions, GatewaySetup, StackClock, Station};
 use crate::poller::{Events, Poller, Token, Waker};
 use crate::switch::{AttachError, FrameTap, PortOptions, PortRoundTrips, Switch, SwitchOptions};
 use crate::time::NetworkTime;
@@ -54,8 +54,10 @@ pub struct NetworkOptions {
     pub coordinator: SocketAddr,
     /// Whether devices may send frames to each other.
     pub peer_traffic: bool,
-    /// Queues and pacing of the ports.
+    /// Queues and links of the ports.
     pub port: PortOptions,
+    /// Those of each device, in order; further devices have `port`.
+    pub ports: Vec<PortOptions>,
     /// The gateway's bounds.
     pub gateway: GatewayOptions,
     /// Is shown the frames of some devices; must be quick.
@@ -71,6 +73,7 @@ impl NetworkOptions {
             coordinator,
             peer_traffic: false,
             port: PortOptions::default(),
+            ports: Vec::new(),
             gateway: GatewayOptions::default(),
             tap: None,
         }
@@ -187,14 +190,20 @@ impl Network {
             seed: options.seed,
             options: options.gateway,
         };
+        let mut clocks = vec![StackClock::of(&options.port); devices];
         let switch_options = SwitchOptions {
             gateway: setup.mac,
+            seed: options.seed,
             peer_traffic: options.peer_traffic,
             port: options.port,
         };
         let mut switch = Switch::new(switch_options, devices);
         if let Some(tap) = options.tap {
             switch.set_tap(tap.devices, tap.show);
+        }
+        for ((port, options), clock) in options.ports.into_iter().enumerate().zip(&mut clocks) {
+            *clock = StackClock::of(&options);
+            switch.set_port(port, options);
         }
         let (commands, received) = channel();
         let counters: SharedCounters = (0..devices).map(|_| Mutex::default()).collect();
@@ -210,7 +219,7 @@ impl Network {
         };
         let mut endpoints = Vec::with_capacity(devices);
         let mut ends = Vec::with_capacity(devices);
-        for (index, port) in (0..).zip(0..devices) {
+        for ((index, port), clock) in (0..).zip(0..devices).zip(clocks) {
             let no_such_device = NetworkError::NoSuchDevice {
                 device: port,
                 devices,
@@ -229,7 +238,7 @@ impl Network {
                     .local_addr()
                     .map_err(failed_to("read a listener's address"))?,
             );
-            let station = Station::new(setup, index, address, listener, &driver.poller)
+            let station = Station::new(setup, clock, index, address, listener, &driver.poller)
                 .map_err(failed_to("watch a listener"))?;
             driver.ports.push(Port {
                 station,
@@ -675,8 +684,9 @@ impl Driver {
         };
         // A frame that waits for room in the kernel's queue is announced by an
         // event, not by the clock.
-        let frames = self.switch.poll_at(port).filter(|_| slot.writable);
-        let at = frames.into_iter().chain(slot.station.wake_at()).min();
+        let frames = self.switch.downlink_at(port).filter(|_| slot.writable);
+        let times = [frames, self.switch.uplink_at(port), slot.station.wake_at()];
+        let at = times.into_iter().flatten().min();
         self.agenda.set(port, at);
     }
 

@@ -10,7 +10,8 @@
 //!                             └────────┘
 //! ```
 //!
-//! A lane is a bounded queue with a link (its rate; later its delay and loss).
+//! A lane is a bounded queue with a link, which may be slow, far and lossy. Each
+//! port may have a link of its own.
 //! Each port has one MAC address, so the table is bounded by the ports: known
 //! when the device is attached, or learnt from its first frame. Frames from
 //! another source address are dropped, and so are frames from device to device
@@ -27,12 +28,12 @@ use crate::address::MacAddress;
 use crate::counters::{Crossed, DropReason, PortCounters};
 use crate::frame::{FRAME_BYTES_MAX, Frame, Header};
 use crate::lane::{FlightOptions, Lane, LaneOptions};
-use crate::link::{LinkOptions, LinkRate};
+use crate::link::{LinkName, LinkOptions, LinkRate};
 use crate::observer::{Observer, RoundTrips};
 use crate::time::NetworkTime;
 
 /// Both directions of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortOptions {
     /// From the device to the switch.
     pub uplink: LaneOptions,
@@ -49,18 +50,12 @@ impl Default for PortOptions {
     fn default() -> Self {
         Self {
             uplink: LaneOptions {
-                link: LinkOptions {
-                    rate: LinkRate::UNLIMITED,
-                    burst_bytes: 0,
-                },
+                link: LinkOptions::wire(LinkRate::UNLIMITED, 0),
                 queue_bytes_max: 256 * 1024,
                 flight: None,
             },
             downlink: LaneOptions {
-                link: LinkOptions {
-                    rate: LinkRate::megabits_per_second(100),
-                    burst_bytes: 8 * 1024,
-                },
+                link: LinkOptions::wire(LinkRate::megabits_per_second(100), 8 * 1024),
                 queue_bytes_max: 256 * 1024,
                 flight: Some(FlightOptions::LAN9118),
             },
@@ -69,13 +64,15 @@ impl Default for PortOptions {
 }
 
 /// The switch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchOptions {
     /// The gateway's address.
     pub gateway: MacAddress,
+    /// The run's seed, from which comes what links leave to chance.
+    pub seed: u64,
     /// Whether devices may send frames to each other.
     pub peer_traffic: bool,
-    /// The ports.
+    /// The ports, where [`Switch::set_port`] says nothing else.
     pub port: PortOptions,
 }
 
@@ -147,6 +144,8 @@ struct Port {
     at_attachment: Crossed,
     is_tapped: bool,
     touched: bool,
+    /// How often a device has been attached.
+    attachments: u32,
 }
 
 impl Port {
@@ -221,7 +220,7 @@ impl Switch {
     /// A switch with `ports` empty ports.
     pub fn new(options: SwitchOptions, ports: usize) -> Self {
         let port = || Port {
-            options: options.port,
+            options: options.port.clone(),
             lanes: None,
             mac: None,
             counters: PortCounters::default(),
@@ -230,11 +229,12 @@ impl Switch {
             at_attachment: Crossed::default(),
             is_tapped: false,
             touched: false,
+            attachments: 0,
         };
         Self {
-            options,
             ports: std::iter::repeat_with(port).take(ports).collect(),
             owners: HashMap::from([(options.gateway, Owner::Gateway)]),
+            options,
             to_gateway: VecDeque::new(),
             touched: Vec::new(),
             tap: None,
@@ -249,6 +249,13 @@ impl Switch {
             if let Some(slot) = self.ports.get_mut(port) {
                 slot.is_tapped = true;
             }
+        }
+    }
+
+    /// Gives a port queues and links of its own, from the next attachment on.
+    pub fn set_port(&mut self, port: usize, options: PortOptions) {
+        if let Some(slot) = self.ports.get_mut(port) {
+            slot.options = options;
         }
     }
 
@@ -274,10 +281,17 @@ impl Switch {
         }
         slot.mac = mac;
         slot.at_attachment = slot.crossed();
+        let name = |to_device| LinkName {
+            seed: self.options.seed,
+            device: u32::try_from(port).unwrap_or(u32::MAX),
+            attachment: slot.attachments,
+            to_device,
+        };
         slot.lanes = Some(Lanes {
-            uplink: Lane::new(slot.options.uplink),
-            downlink: Lane::new(slot.options.downlink),
+            uplink: Lane::new(slot.options.uplink.clone(), name(false)),
+            downlink: Lane::new(slot.options.downlink.clone(), name(true)),
         });
+        slot.attachments = slot.attachments.wrapping_add(1);
         Ok(())
     }
 
@@ -312,10 +326,8 @@ impl Switch {
                 // Even a frame that is dropped shows that the firmware ran.
                 lanes.downlink.receiver_ran();
                 let refusal = check_source(&mut self.owners, port, &mut slot.mac, &frame).err();
-                refusal.or_else(|| {
-                    let pushed = lanes.uplink.push(frame, now);
-                    pushed.is_err().then_some(DropReason::UplinkQueueFull)
-                })
+                let counters = &mut slot.counters.uplink;
+                refusal.or_else(|| lanes.uplink.push(frame, now, counters).err())
             }
         };
         if let Some(reason) = refusal {
@@ -400,9 +412,18 @@ impl Switch {
     /// When something next happens on a port without a new frame: the caller
     /// then calls [`Self::poll`] and [`Self::front`]. `None`: nothing waits.
     pub fn poll_at(&self, port: usize) -> Option<NetworkTime> {
-        let lanes = self.ports.get(port)?.lanes.as_ref()?;
-        let (uplink, downlink) = (lanes.uplink.poll_at(), lanes.downlink.poll_at());
-        uplink.into_iter().chain(downlink).min()
+        let uplink = self.uplink_at(port);
+        uplink.into_iter().chain(self.downlink_at(port)).min()
+    }
+
+    /// When the next frame from a port's device arrives.
+    pub fn uplink_at(&self, port: usize) -> Option<NetworkTime> {
+        self.ports.get(port)?.lanes.as_ref()?.uplink.poll_at()
+    }
+
+    /// When the next frame for a port's device may leave.
+    pub fn downlink_at(&self, port: usize) -> Option<NetworkTime> {
+        self.ports.get(port)?.lanes.as_ref()?.downlink.poll_at()
     }
 
     /// A port on which something has happened since it was last given out.
@@ -480,10 +501,11 @@ impl Switch {
         slot.counters.from_switch.add(frame.len());
         slot.at_switch.sent(&frame, now);
         let shown = slot.is_tapped.then(|| frame.clone());
-        let pushed = lanes.downlink.push(frame, now);
-        let refusal = pushed.is_err().then_some(DropReason::DownlinkQueueFull);
+        let counters = &mut slot.counters.downlink;
+        let refusal = lanes.downlink.push(frame, now, counters).err();
         if let Some(reason) = refusal {
-            self.count_drop(to, reason);
+            slot.counters.drops.add(reason, 1);
+            slot.counters.drops_to_device.add(reason, 1);
         }
         if let Some(frame) = shown {
             self.show(TapEvent {
@@ -586,6 +608,7 @@ mod tests {
     fn options() -> SwitchOptions {
         SwitchOptions {
             gateway: GATEWAY,
+            seed: 1,
             peer_traffic: false,
             port: PortOptions::default(),
         }

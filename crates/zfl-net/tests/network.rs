@@ -16,8 +16,9 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use smoltcp::socket::tcp::State;
 use zfl_net::address::{AddressPlan, COORDINATOR_PORT, DEVICE_PORT, MacAddress};
 use zfl_net::counters::{DropReason, PortCounters};
-use zfl_net::link::LinkRate;
+use zfl_net::link::{LinkRate, Probability};
 use zfl_net::network::{Network, NetworkOptions};
+use zfl_net::switch::PortOptions;
 
 const SEED: u64 = 42;
 const MEGABYTE: usize = 1_000_000;
@@ -144,6 +145,47 @@ fn a_device_downloads_and_uploads() {
         assert!(timed.max_ns >= timed.sum_ns / timed.count, "{timed:?}");
     }
     assert_eq!(setup.network.take_round_trips(0).from_switch.count, 0);
+}
+
+/// Every link of the port has what can go wrong; the other device has none of it.
+#[test]
+fn a_bad_link_costs_time_and_no_byte() {
+    const BYTES: usize = 12_000;
+    let server = HostServer::start();
+    let mut setup = Setup::start(2, server.address, |options| {
+        let mut bad = PortOptions::default();
+        for link in [&mut bad.uplink.link, &mut bad.downlink.link] {
+            link.loss = Probability::new(0.03);
+            link.duplicate = Probability::new(0.3);
+            link.corrupt = Probability::new(0.05);
+            link.delay = Duration::from_millis(2);
+            link.jitter = Duration::from_millis(1);
+            link.reorder = true;
+            link.mtu_bytes = 576;
+        }
+        options.ports = vec![bad];
+    });
+    let gateway = setup.plan.gateway();
+    for device in 0..2 {
+        let mut guest = setup.guest(device);
+        let received = guest.get(gateway, COORDINATOR_PORT, BYTES);
+        assert!(received == Some(pattern_bytes(BYTES)));
+        let answer = guest.put(gateway, COORDINATOR_PORT, BYTES);
+        assert_eq!(answer.as_deref(), Some(&b"ok 12000\n"[..]));
+    }
+    let counters = setup.network.counters(0).unwrap();
+    assert!(counters.drops.get(DropReason::Lost) > 0);
+    assert_eq!(counters.drops.get(DropReason::TooLarge), 0);
+    for link in [counters.uplink, counters.downlink] {
+        assert!(
+            link.duplicated > 0 && link.corrupted > 0 && link.clamped > 0,
+            "{link:?}"
+        );
+        assert!(link.busy > Duration::from_millis(10), "{link:?}");
+    }
+    let other = setup.network.counters(1).unwrap();
+    assert_eq!(other.drops.total(), 0);
+    assert_eq!(other.downlink.duplicated + other.downlink.corrupted, 0);
 }
 
 #[test]

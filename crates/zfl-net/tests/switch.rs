@@ -106,6 +106,7 @@ fn options() -> impl Strategy<Value = SwitchOptions> {
             port.downlink.flight = flight;
             SwitchOptions {
                 gateway: GATEWAY,
+                seed: 1,
                 peer_traffic,
                 port,
             }
@@ -174,7 +175,7 @@ proptest! {
 
     #[test]
     fn frames_are_conserved(options in options(), events in vec(event(), 1..150)) {
-        let mut switch = Switch::new(options, PORTS);
+        let mut switch = Switch::new(options.clone(), PORTS);
         for port in 0..PORTS {
             switch.attach(port, Some(mac(port))).unwrap();
         }
@@ -284,7 +285,7 @@ proptest! {
         port.downlink.queue_bytes_max = usize::MAX;
         let flight = FlightOptions::LAN9118;
         let mut switch = Switch::new(
-            SwitchOptions { gateway: GATEWAY, peer_traffic: false, port },
+            SwitchOptions { gateway: GATEWAY, seed: 1, peer_traffic: false, port },
             PORTS,
         );
         switch.attach(0, Some(mac(0))).unwrap();

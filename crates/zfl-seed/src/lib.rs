@@ -29,6 +29,8 @@ pub enum Purpose {
     TestSplit = 6,
     /// How weights are rounded to fixed point.
     Rounding = 7,
+    /// What a link does to the frames of a device.
+    Link = 8,
 }
 
 /// A stream of random numbers.

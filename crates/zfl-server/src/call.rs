@@ -22,6 +22,9 @@ const REFUSALS_MAX: u32 = 3;
 /// A call may take this much longer for each KiB of its body: the slowest links
 /// carry as much.
 const CALL_DEADLINE_PER_KIB: Duration = Duration::from_secs(1);
+/// A client that begins anew more often than this, and is never lost, is not
+/// told of any more: it can do so as often as it likes.
+const RESTARTS_TOLD_MAX: u32 = 100;
 /// Of a client's refusal, as many bytes are read and told.
 const REFUSAL_BYTES_MAX: usize = 300;
 
@@ -332,12 +335,14 @@ pub(crate) fn provisioned(shared: &Shared, id: u32) {
         if std::mem::replace(&mut client.provisioned, true) {
             return;
         }
-        client.lost = None;
+        let was_lost = client.lost.take().is_some();
+        client.restarts += u32::from(!was_lost && client.began_anew);
         match std::mem::take(&mut client.began_anew) {
-            true => Event::ClientBack { client: id },
-            false => Event::ClientProvisioned { client: id },
+            true if !was_lost && client.restarts > RESTARTS_TOLD_MAX => None,
+            true => Some(Event::ClientBack { client: id }),
+            false => Some(Event::ClientProvisioned { client: id }),
         }
     };
-    shared.tell(event);
+    event.into_iter().for_each(|event| shared.tell(event));
     shared.changed();
 }

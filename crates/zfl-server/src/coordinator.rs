@@ -22,7 +22,6 @@ use crate::checkpoint::hash;
 use crate::evaluation::evaluate;
 use crate::local::{BOARD_NATIVE, LocalClients, LocalRound};
 use crate::payload::{Payload, encoding};
-use crate::policy::selected_count;
 use crate::refusals::{Refusal, Refusals};
 use crate::registry::{Client, Failure, LocalNumbers, OpenRound, PastRound, State};
 use crate::selection::Draw;
@@ -417,6 +416,7 @@ impl Coordinator {
                     joined: false,
                     provisioned: false,
                     began_anew: false,
+                    restarts: 0,
                     lost: None,
                 })
             })
@@ -678,8 +678,8 @@ impl Coordinator {
     fn select_from(&self, state: &State, round: u32) -> Result<Vec<u32>, CoordinatorError> {
         let plan = &self.shared.options.plan;
         let as_usize = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let (over_selection, most) = (plan.policy.over_selection, plan.client_count);
-        let count = as_usize(selected_count(plan.clients_per_round, over_selection, most));
+        let (wanted, most) = (plan.clients_per_round, plan.client_count);
+        let count = as_usize(plan.policy.selected_count(wanted, most));
         let quorum = as_usize(plan.quorum);
         let is_lost = |id| state.client(id).is_some_and(|client| client.lost.is_some());
         // The lost and those that rest are drawn and passed over: the loss of
@@ -716,6 +716,18 @@ impl Coordinator {
         Ok(selected)
     }
 
+    /// The clients of a round as they were drawn. Where some have to wait for
+    /// their turn and not all are needed, the first must not be always the
+    /// same.
+    fn drawn_order(&self, round: u32, selected: &[u32]) -> Vec<u32> {
+        let plan = &self.shared.options.plan;
+        let drawn = Draw::new(plan.seed, round, plan.client_count);
+        drawn
+            .filter(|id| selected.binary_search(id).is_ok())
+            .take(selected.len())
+            .collect()
+    }
+
     /// Plays one round.
     async fn round(&self, round: u32, global: &Arc<Vec<f32>>, selected: &[u32]) -> Played {
         let shared = &self.shared;
@@ -737,10 +749,14 @@ impl Coordinator {
                 OpenRound::new((round, part), task, Arc::clone(global), payload, selected);
             let needed = usize::try_from(plan.clients_per_round).unwrap_or(usize::MAX);
             open.wanted = (selected.len() > needed).then_some(needed);
+            let order = match open.wanted {
+                None => selected.to_vec(),
+                Some(_) => self.drawn_order(round, selected),
+            };
             state.last_round = round;
             state.round = Some(open);
             let is_local = |id: &u32| state.local.contains(*id);
-            selected.iter().copied().partition(is_local)
+            order.iter().copied().partition(is_local)
         };
         shared.tell(Event::RoundStarted {
             round,
@@ -882,10 +898,11 @@ impl Coordinator {
                 closed.diverged.push(id);
             }
             let is_unfinished = matches!(decision.outcome, Outcome::Late | Outcome::Surplus);
-            if is_unfinished && slot.started.is_some() {
+            let is_waited_for = is_unfinished && slot.started.is_some();
+            if is_waited_for {
                 waited.insert(id, false);
             }
-            if plan.policy.deadline.is_some() && (decision.outcome == Outcome::Ok || is_unfinished)
+            if plan.policy.deadline.is_some() && (decision.outcome == Outcome::Ok || is_waited_for)
             {
                 state.carry.took(decision.host_seconds);
             }

@@ -158,16 +158,19 @@ impl Rest {
     }
 }
 
-/// How many clients a round selects that needs `wanted`, at most `most`.
-pub(crate) fn selected_count(wanted: u32, over_selection: f64, most: u32) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "casts of floats saturate"
-    )]
-    // 0.3 × 10 is a little above 3, and yet means 3.
-    let more = (f64::from(wanted) * over_selection - 1e-9).ceil() as u32;
-    wanted.saturating_add(more).min(most)
+impl Policy {
+    /// How many clients a round selects that needs `wanted`, of `most`.
+    pub fn selected_count(&self, wanted: u32, most: u32) -> u32 {
+        // 0.3 × 10 is a little above 3, and yet means 3.
+        let more = (f64::from(wanted) * self.over_selection - 1e-9).ceil();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "casts of floats saturate"
+        )]
+        let more = more as u32;
+        wanted.saturating_add(more).min(most)
+    }
 }
 
 #[cfg(test)]
@@ -176,11 +179,18 @@ mod tests {
 
     #[test]
     fn over_selection_rounds_up() {
-        assert_eq!(selected_count(10, 0.0, 100), 10);
-        assert_eq!(selected_count(10, 0.3, 100), 13);
-        assert_eq!(selected_count(3, 0.1, 100), 4);
-        assert_eq!(selected_count(10, 0.3, 12), 12);
-        assert_eq!(selected_count(u32::MAX, 9.0, u32::MAX), u32::MAX);
+        let check = |wanted, over_selection, most, selected| {
+            let policy = Policy {
+                over_selection,
+                ..Policy::default()
+            };
+            assert_eq!(policy.selected_count(wanted, most), selected);
+        };
+        check(10, 0.0, 100, 10);
+        check(10, 0.3, 100, 13);
+        check(3, 0.1, 100, 4);
+        check(10, 0.3, 12, 12);
+        check(u32::MAX, 9.0, u32::MAX, u32::MAX);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum RefusalKind {
     /// A connection that never became a request: nothing or a part of a head
     /// came in time, or before its sender closed it.
     Silent,
+    /// A connection that was used and had no further request in time.
+    Idle,
     /// A connection beyond those that one client, or those that nobody knows,
     /// may have.
     Crowded,
@@ -51,7 +53,7 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// All, in their order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Token,
         Self::Identity,
         Self::NotFound,
@@ -65,6 +67,7 @@ impl RefusalKind {
         Self::NotExpected,
         Self::Impossible,
         Self::Silent,
+        Self::Idle,
         Self::Crowded,
         Self::Internal,
     ];
@@ -85,6 +88,7 @@ impl RefusalKind {
             Self::NotExpected => "not-expected",
             Self::Impossible => "impossible",
             Self::Silent => "silent",
+            Self::Idle => "idle",
             Self::Crowded => "crowded",
             Self::Internal => "internal",
         }
@@ -99,7 +103,7 @@ impl RefusalKind {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow | Self::Silent => StatusCode::REQUEST_TIMEOUT,
+            Self::TooSlow | Self::Silent | Self::Idle => StatusCode::REQUEST_TIMEOUT,
             Self::Stale | Self::Duplicate | Self::NotExpected => StatusCode::CONFLICT,
             Self::Impossible => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,

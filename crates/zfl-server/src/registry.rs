@@ -28,6 +28,8 @@ pub(crate) struct Client {
     /// It had its data, and has asked who it is since, or its fleet host has
     /// started it again: it has nothing until it has fetched its labels anew.
     pub(crate) began_anew: bool,
+    /// How often it has had its data again without having been lost.
+    pub(crate) restarts: u32,
     /// Why it is gone.
     pub(crate) lost: Option<String>,
 }

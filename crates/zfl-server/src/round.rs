@@ -106,6 +106,16 @@ impl RoundRecord {
             .count()
     }
 
+    /// Clients whose updates were needed and are not in the mean.
+    pub fn failed_count(&self) -> usize {
+        let is_failed = |outcome| !matches!(outcome, Outcome::Ok | Outcome::Surplus);
+        let failed = self
+            .clients
+            .iter()
+            .filter(|client| is_failed(client.outcome));
+        failed.count()
+    }
+
     /// Bytes of message bodies from the coordinator to the clients.
     pub fn bytes_down(&self) -> u64 {
         self.clients.iter().map(|client| client.bytes_down).sum()

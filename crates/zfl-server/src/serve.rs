@@ -224,13 +224,17 @@ async fn connection(
     let is_used = guest.is_used.load(Ordering::Relaxed);
     match ended {
         Err(error) if error.is_parse() => Some(Refusal::new(RefusalKind::Malformed, error)),
-        // Between two requests it may be silent.
-        _ if is_used => None,
         Err(error) if error.is_timeout() => {
             let seconds = HEAD_DEADLINE.as_secs();
             let reason = format!("closed: no request within {seconds} s");
-            Some(Refusal::new(RefusalKind::Silent, reason))
+            let kind = match is_used {
+                true => RefusalKind::Idle,
+                false => RefusalKind::Silent,
+            };
+            Some(Refusal::new(kind, reason))
         }
+        // Its peer has closed it when it had done with it.
+        _ if is_used => None,
         _ => Some(Refusal::new(
             RefusalKind::Silent,
             "closed by its sender before there was a request",

@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Calibrate(CalibrateArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
     Boards,
+    /// Lists links that devices can have, or all figures of one and their sources.
+    Links(LinksArguments),
     /// Says what is installed, what is missing, and the command that mends it.
     Doctor(DoctorArguments),
     /// Data sets: show, fetch.
@@ -294,7 +296,10 @@ pub(crate) struct FleetArguments {
     /// Number of devices.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) count: u32,
-    /// Seed of the MAC addresses.
+    /// The link of each device: one that `zfl links` lists.
+    #[arg(long, value_name = "NAME", default_value = zfl_machine::link::DEFAULT_NAME)]
+    pub(crate) link: String,
+    /// Seed of the MAC addresses, and of what links leave to chance.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Folder of console logs; else the next free runs/fleet-NNN.
@@ -303,6 +308,15 @@ pub(crate) struct FleetArguments {
     /// Folder of firmware images BOARD.elf that replace those zfl carries.
     #[arg(long, value_name = "DIR")]
     pub(crate) firmware_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct LinksArguments {
+    /// One link, with the sources of its figures.
+    pub(crate) name: Option<String>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Platforms(platforms) => commands::platforms::platforms(&platforms),
         Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
         Command::Boards => commands::boards(),
+        Command::Links(links) => commands::links::links(&links),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),
         Command::Data(DataCommand::Fetch(fetch)) => commands::data::fetch(&fetch),

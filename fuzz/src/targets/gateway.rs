@@ -9,6 +9,8 @@ use zfl_net::MacAddress;
 use zfl_net::frame::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, HEADER_BYTES};
 use zfl_net::gateway::GatewayOptions;
 use zfl_net::gateway::lone::LoneGateway;
+use zfl_net::link::Probability;
+use zfl_net::switch::PortOptions;
 use zfl_net::time::NetworkTime;
 
 use crate::input::Input;
@@ -31,10 +33,11 @@ const CALLS_MAX: usize = 10_000;
 /// Ports of the device, so that segments meet their connections.
 const DEVICE_PORTS: [u16; 4] = [80, 40_000, 40_001, 0];
 
-/// Each step begins with a byte that says what is done.
+/// The first byte says whether the link loses frames, and each step begins with
+/// one that says what is done.
 pub(crate) fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(input.byte() & 1 == 1);
     while !input.is_empty() {
         bench.step(&mut input);
     }
@@ -59,9 +62,14 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(loses: bool) -> Self {
+        let mut port = PortOptions::default();
+        if loses {
+            // Its stack is in haste then.
+            port.uplink.link.loss = Probability::new(0.1);
+        }
         Self {
-            gateway: LoneGateway::new(OPTIONS, DEVICE).expect("sockets of the system"),
+            gateway: LoneGateway::new(OPTIONS, DEVICE, &port).expect("sockets of the system"),
             now: NetworkTime::ZERO,
             peers: Default::default(),
             received: 0,

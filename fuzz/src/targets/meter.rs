@@ -33,6 +33,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let mut switch = Switch::new(
         SwitchOptions {
             gateway: GATEWAY,
+            seed: 1,
             peer_traffic: false,
             port: PortOptions::default(),
         },

@@ -1,8 +1,11 @@
 //! The switch under arbitrary frames and a clock of its own: every frame is
 //! accounted for, and none reaches whom it should not.
 
+use std::time::Duration;
+
 use zfl_net::counters::Traffic;
 use zfl_net::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
+use zfl_net::link::{BurstLoss, LinkOptions, LinkRate, Outage, OutageCycle, Probability};
 use zfl_net::switch::{PortOptions, Switch, SwitchOptions};
 use zfl_net::time::NetworkTime;
 use zfl_net::{DropReason, MacAddress, PortCounters};
@@ -14,9 +17,7 @@ const PORTS: usize = 3;
 /// Stands for the gateway, where frames come from.
 const GATEWAY_PORT: usize = 0xff;
 const GATEWAY: MacAddress = MacAddress([2, 0, 0, 0, 0, 0xff]);
-/// Later than anything that waits.
-const DRAIN_MS: u64 = 1000;
-/// Times that a port is asked for what it has left.
+/// Times that the ports are asked for what they have left.
 const DRAIN_CALLS_MAX: usize = 100_000;
 
 /// What went in and came out, as seen from outside.
@@ -43,7 +44,7 @@ struct Bench {
 pub(crate) fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let setup = input.byte();
-    let mut bench = Bench::new(setup);
+    let mut bench = Bench::new(setup, &mut input);
     while !input.is_empty() {
         bench.step(&mut input);
     }
@@ -60,15 +61,20 @@ fn is_group(frame: &[u8]) -> bool {
 }
 
 impl Bench {
-    fn new(setup: u8) -> Self {
+    fn new(setup: u8, input: &mut Input<'_>) -> Self {
         let peer_traffic = setup & 1 == 1;
         let mut port = PortOptions::default();
         if setup & 2 == 2 {
             port.uplink.queue_bytes_max = 3000;
             port.downlink.queue_bytes_max = 3000;
         }
+        if setup & 8 == 8 {
+            port.uplink.link = link(input);
+            port.downlink.link = link(input);
+        }
         let options = SwitchOptions {
             gateway: GATEWAY,
+            seed: u64::from(setup),
             peer_traffic,
             port,
         };
@@ -247,18 +253,23 @@ impl Bench {
 
     /// Waits until nothing is on its way.
     fn drain(&mut self) {
-        for port in 0..PORTS {
-            self.now_us += DRAIN_MS * 1000;
-            self.switch.poll(port, self.now());
-            self.take_for_gateway();
-        }
-        for port in 0..PORTS {
-            let mut calls = 0;
-            while let Some(at) = self.switch.poll_at(port) {
-                calls += 1;
-                assert!(calls < DRAIN_CALLS_MAX, "port {port} is never done");
-                self.now_us = self.now_us.max(at.as_nanos().div_ceil(1000));
-                assert!(self.pop(port), "poll_at({port}) lies");
+        let mut calls = 0;
+        while let Some(at) = (0..PORTS)
+            .filter_map(|port| self.switch.poll_at(port))
+            .min()
+        {
+            calls += 1;
+            assert!(calls < DRAIN_CALLS_MAX, "it is never done");
+            self.now_us = self.now_us.max(at.as_nanos().div_ceil(1000));
+            for port in 0..PORTS {
+                self.switch.poll(port, self.now());
+                self.take_for_gateway();
+                while self.pop(port) {}
+                let next = self.switch.uplink_at(port);
+                assert!(
+                    next.is_none_or(|at| at > self.now()),
+                    "uplink_at({port}) lies"
+                );
             }
         }
     }
@@ -309,7 +320,10 @@ impl Bench {
             assert_eq!(self.switch.take_round_trips(port), Default::default());
         }
         let (from_devices, dropped) = self.totals();
-        assert_eq!(from_devices + self.seen.copies, out + dropped);
+        let links = |counters: PortCounters| [counters.uplink, counters.downlink];
+        let twice = self.counters().flat_map(links).map(|link| link.duplicated);
+        let twice: u64 = twice.sum();
+        assert_eq!(from_devices + self.seen.copies + twice, out + dropped);
     }
 }
 
@@ -339,8 +353,14 @@ fn frame(from: usize, input: &mut Input<'_>) -> Vec<u8> {
 
 /// What is counted of TCP is a part of what is counted of frames.
 fn segments_are_counted(counters: &PortCounters) {
-    assert!(counters.to_switch.frames <= counters.from_device.frames);
-    assert!(counters.to_device.frames <= counters.from_switch.frames);
+    for (link, entered, left) in [
+        (counters.uplink, counters.from_device, counters.to_switch),
+        (counters.downlink, counters.from_switch, counters.to_device),
+    ] {
+        assert!(left.frames <= entered.frames + link.duplicated);
+        assert!(link.duplicated <= entered.frames);
+        assert!(link.corrupted <= entered.frames && link.clamped <= entered.frames);
+    }
     assert!(counters.segments_to_device <= counters.to_device.frames);
     for (tcp, frames, acknowledgements) in [
         (
@@ -395,4 +415,43 @@ fn segment(from: usize, input: &mut Input<'_>) -> Vec<u8> {
     };
     let packet = segment.packet(0, input);
     [addresses.concat(), IPV4.to_be_bytes().to_vec(), packet].concat()
+}
+
+/// A link that is as bad as the input says.
+fn link(input: &mut Input<'_>) -> LinkOptions {
+    let how = input.byte();
+    let rate = match input.word() {
+        0 => LinkRate::UNLIMITED,
+        rate => LinkRate::bits_per_second(u64::from(rate) << (how & 15)),
+    };
+    let mut link = LinkOptions::wire(rate, usize::from(input.word()));
+    let chance = |input: &mut Input<'_>| Probability::new(f64::from(input.byte()) / 255.0);
+    let time = |input: &mut Input<'_>| Duration::from_micros(u64::from(input.word()));
+    link.delay = time(input);
+    link.jitter = time(input).min(link.delay);
+    link.reorder = how & 0x10 == 0x10;
+    link.loss = chance(input);
+    link.duplicate = chance(input);
+    link.corrupt = chance(input);
+    link.mtu_bytes = 68 + usize::from(input.word() % 1433);
+    if how & 0x20 == 0x20 {
+        link.burst_loss = Some(BurstLoss {
+            begin: chance(input),
+            end: chance(input),
+            loss: chance(input),
+        });
+    }
+    if how & 0x40 == 0x40 {
+        let window = Outage {
+            from: time(input),
+            lasts: time(input),
+        };
+        link.outages.windows.push(window);
+    }
+    if how & 0x80 == 0x80 {
+        let every = time(input) + Duration::from_millis(1);
+        let lasts = time(input).min(every - Duration::from_micros(1));
+        link.outages.cycle = Some(OutageCycle { every, lasts });
+    }
+    link
 }

@@ -11,8 +11,11 @@ use super::nearest::nearest;
 pub(super) const CLIENTS_PER_ROUND: &str = "coordinator.clients-per-round";
 pub(super) const QUORUM: &str = "coordinator.quorum";
 
-/// A key: its path (`*` is the number of a table in a list) and what is
-/// allowed, as help says it.
+/// In a path, what the file itself names.
+const NAME: &str = "NAME";
+
+/// A key: its path (`*` is the number of a table in a list, `NAME` what the file
+/// calls something) and what is allowed, as help says it.
 pub(super) struct Key {
     pub(super) path: &'static str,
     pub(super) allowed: &'static str,
@@ -40,6 +43,8 @@ const INITIALISATION: &str = "\"auto\", \"he\", \"glorot\" or \"zeros\"";
 const CHECKPOINT: &str = "the path of a checkpoint, a safetensors file, in quotes";
 const FROZEN: &str = "a list of names of layers, such as [\"conv0\", \"conv1\"]; the first of those that have weights, and not all";
 const ACTIVATION: &str = "\"relu\", \"leaky-relu\", \"tanh\" or \"sigmoid\"";
+const PROBABILITY: &str = "a number from 0 to 1";
+const RATE: &str = "kilobits a second from 0 to 10000000; 0 is without limit";
 const FACTOR: &str = "a number above 0, at most 1";
 
 /// In the order of the reference.
@@ -304,13 +309,63 @@ pub(super) const KEYS: &[Key] = &[
     ),
     table("time", "a table with the key counting"),
     key("time.counting", "\"instructions\" or \"off\""),
+    table("link", "a table of links, [link.NAME]"),
+    table(
+        "link.NAME",
+        "a table with based-on, rate-up-kbps, rate-down-kbps, overhead-bytes, burst-bytes, delay-ms, jitter-ms, reorder, loss, burst-loss, duplicate, corrupt, queue-bytes, mtu-bytes, outages and outage-cycle",
+    ),
+    key(
+        "link.NAME.based-on",
+        "the name of a link, in quotes: of another table, or one that `zfl links` lists",
+    ),
+    key("link.NAME.rate-up-kbps", RATE),
+    key("link.NAME.rate-down-kbps", RATE),
+    key("link.NAME.overhead-bytes", "a whole number from 0 to 65535"),
+    key(
+        "link.NAME.burst-bytes",
+        "a whole number from 0 to 1000000000",
+    ),
+    key("link.NAME.delay-ms", "milliseconds from 0 to 60000"),
+    key("link.NAME.jitter-ms", "milliseconds from 0 to delay-ms"),
+    key("link.NAME.reorder", "true or false"),
+    key("link.NAME.loss", PROBABILITY),
+    table(
+        "link.NAME.burst-loss",
+        "a table with begin and end, and if need be loss",
+    ),
+    key("link.NAME.burst-loss.begin", PROBABILITY),
+    key("link.NAME.burst-loss.end", PROBABILITY),
+    key("link.NAME.burst-loss.loss", PROBABILITY),
+    key("link.NAME.duplicate", PROBABILITY),
+    key("link.NAME.corrupt", PROBABILITY),
+    key(
+        "link.NAME.queue-bytes",
+        "a whole number from 1 to 1000000000",
+    ),
+    key("link.NAME.mtu-bytes", "a whole number from 128 to 1500"),
+    table(
+        "link.NAME.outages",
+        "a list of at most 1000 outages, such as [{ from-s = 60, for-s = 5 }]",
+    ),
+    table("link.NAME.outages.*", "a table with from-s and for-s"),
+    key("link.NAME.outages.*.from-s", "seconds from 0 to 31536000"),
+    key("link.NAME.outages.*.for-s", "seconds from 0 to 31536000"),
+    table("link.NAME.outage-cycle", "a table with every-s and for-s"),
+    key(
+        "link.NAME.outage-cycle.every-s",
+        "seconds from 0.001 to 31536000",
+    ),
+    key(
+        "link.NAME.outage-cycle.for-s",
+        "seconds from 0, less than every-s",
+    ),
     table(
         "fleet",
-        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max",
+        "a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and link",
     ),
     table(
         "fleet.*",
-        "a table with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max",
+        "a table with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and link",
     ),
     key(
         "fleet.*.board",
@@ -331,15 +386,22 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("fleet.*.on-misfit", "\"skip\" or \"fail\""),
     key("fleet.*.samples-max", "a whole number from 1 to 65535"),
+    key(
+        "fleet.*.link",
+        "the name of a link, in quotes: of a table [link.NAME], or one that `zfl links` lists",
+    ),
 ];
 
-/// Whether `path` is that of the pattern, whose `*` is any number.
+/// Whether `path` is that of the pattern, whose `*` is any number and whose
+/// `NAME` any name.
 pub(super) fn same(pattern: &str, path: &[String]) -> bool {
     let mut segments = path.iter();
     pattern.split('.').all(|part| {
-        segments
-            .next()
-            .is_some_and(|segment| segment == part || (part == "*" && is_number(segment)))
+        segments.next().is_some_and(|segment| match part {
+            "*" => is_number(segment),
+            NAME => true,
+            part => segment == part,
+        })
     }) && segments.next().is_none()
 }
 
@@ -439,7 +501,7 @@ pub(super) fn check_known(tree: &DeTable<'_>) -> Result<(), Fault> {
                 || KEYS
                     .iter()
                     .any(|key| key.is_table && same(key.path, parent))
-                    && names_below(parent).all(|name| name != "*");
+                    && names_below(parent).all(|name| name != "*" && name != NAME);
             let is_known = names_below(parent).any(|known| known == name);
             (is_open && !is_known).then(|| (span, name.clone(), parent.to_vec()))
         })

@@ -12,6 +12,7 @@
 
 mod error;
 mod keys;
+mod link;
 mod model;
 pub(crate) mod nearest;
 mod overrides;
@@ -21,6 +22,7 @@ mod tests;
 mod training;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -32,6 +34,7 @@ use toml::de::{DeTable, Deserializer};
 use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
+pub use link::{BurstLoss, Link, OUTAGES_MAX, Outage, OutageCycle};
 pub use model::{
     Activation, CnnLayer, HIDDEN_LAYERS_MAX, Initialisation, KERNEL_MAX, LAYERS_MAX, Model,
     ModelKind, POOL_MAX, WIDTH_MAX,
@@ -95,6 +98,8 @@ pub struct Experiment {
     pub deadlines: Deadlines,
     /// What the devices' clocks follow.
     pub time: Time,
+    /// The experiment's own links, by name.
+    pub links: BTreeMap<String, Link>,
     /// The devices, in the order of the file; together at most
     /// [`CLIENTS_MAX`], and [`EMULATED_DEVICES_MAX`] emulated. Empty where clients come from elsewhere.
     pub fleet: Vec<FleetGroup>,
@@ -443,6 +448,9 @@ pub struct FleetGroup {
     pub on_misfit: OnMisfit,
     /// Samples that a client holds at most, whatever its share.
     pub samples_max: Option<u32>,
+    /// The link of each: one of [`Experiment::links`], or of the catalogue.
+    /// Native clients have none, whatever it says.
+    pub link: String,
 }
 
 /// What happens where a model does not fit an emulated device.
@@ -539,6 +547,11 @@ impl Experiment {
             .iter()
             .filter(|group| group.fidelity == Fidelity::Emulated)
             .flat_map(|group| std::iter::repeat_n(group.board.as_str(), group.count as usize))
+    }
+
+    /// What lies between the devices of a group and the coordinator.
+    pub fn link(&self, group: &FleetGroup) -> Option<Link> {
+        link::find(&group.link, &self.links)
     }
 
     /// The most samples that a client may hold, where its entry says so.

@@ -27,7 +27,7 @@ const VARIANT_TABLES: [&str; 6] = [
     "strategy",
 ];
 /// The lists of tables.
-const LISTS: [&str; 2] = ["fleet", "model.cnn.layers"];
+const LISTS: [&str; 3] = ["fleet", "model.cnn.layers", "link.NAME.outages"];
 
 struct Segment<'s> {
     name: &'s str,

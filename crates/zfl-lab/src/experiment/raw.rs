@@ -1,5 +1,6 @@
 //! The file as it stands: every key optional, every value with its position.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
 use super::error::{Fault, Sources};
+use super::link::{self, Link, RawLink};
 use super::model::{RawModel, check_model};
 use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
@@ -109,6 +111,8 @@ pub(super) struct RawExperiment {
     deadlines: RawDeadlines,
     #[serde(default)]
     time: RawTime,
+    #[serde(default)]
+    link: BTreeMap<String, Spanned<RawLink>>,
     #[serde(default)]
     fleet: Vec<Spanned<RawFleetGroup>>,
 }
@@ -215,6 +219,7 @@ struct RawFleetGroup {
     ram_bytes: Option<Spanned<Whole>>,
     on_misfit: Option<Spanned<String>>,
     samples_max: Option<Spanned<Whole>>,
+    link: Option<Spanned<String>>,
 }
 
 /// What checking needs to know beside the file.
@@ -288,6 +293,22 @@ impl Context<'_> {
         }
     }
 
+    /// A number within what is allowed.
+    pub(super) fn number(
+        &self,
+        path: &str,
+        value: Option<&Spanned<Number>>,
+        allowed: RangeInclusive<f64>,
+        default: f64,
+    ) -> Result<f64, Fault> {
+        match value {
+            None => Ok(default),
+            // There is one zero.
+            Some(value) if allowed.contains(&value.get_ref().0) => Ok(value.get_ref().0 + 0.0),
+            Some(value) => Err(self.refuse(path, value.span())),
+        }
+    }
+
     /// One of the words that `name` gives to the values of `all`.
     pub(super) fn word<T: Copy + Default>(
         &self,
@@ -303,22 +324,6 @@ impl Context<'_> {
             .copied()
             .find(|value| name(*value) == word.get_ref())
             .ok_or_else(|| self.refuse(path, word.span()))
-    }
-
-    /// A number of `allowed`.
-    fn number(
-        &self,
-        path: &str,
-        value: Option<&Spanned<Number>>,
-        allowed: RangeInclusive<f64>,
-        default: f64,
-    ) -> Result<f64, Fault> {
-        match value {
-            None => Ok(default),
-            // There is one zero.
-            Some(value) if allowed.contains(&value.get_ref().0) => Ok(value.get_ref().0 + 0.0),
-            Some(value) => Err(self.refuse(path, value.span())),
-        }
     }
 
     /// `path` stands where it has no meaning.
@@ -444,7 +449,8 @@ impl RawExperiment {
                 Counting::name,
             )?,
         };
-        let fleet = check_fleet(&self.fleet, context)?;
+        let links = link::check_links(&self.link, context)?;
+        let fleet = check_fleet(&self.fleet, &links, network, context)?;
         let coordinator = check_coordinator(&self.coordinator, &fleet, context)?;
         Ok(Experiment {
             name,
@@ -460,6 +466,7 @@ impl RawExperiment {
             coordinator,
             deadlines,
             time,
+            links,
             fleet,
         })
     }
@@ -564,6 +571,8 @@ fn check_partition(
 
 fn check_fleet(
     groups: &[Spanned<RawFleetGroup>],
+    links: &BTreeMap<String, Link>,
+    network: Network,
     context: &Context<'_>,
 ) -> Result<Vec<FleetGroup>, Fault> {
     let mut fleet = Vec::new();
@@ -655,6 +664,13 @@ fn check_fleet(
                     Some(context.whole(&path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
                 }
             },
+            link: link::check_choice(
+                &path("link"),
+                raw.link.as_ref(),
+                links,
+                network == Network::Bridge,
+                context,
+            )?,
         });
     }
     Ok(fleet)
@@ -852,7 +868,7 @@ fn check_coordinator(
     })
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && name
             .bytes()

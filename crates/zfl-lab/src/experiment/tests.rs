@@ -25,6 +25,14 @@ fn experiment(text: &str, sets: &[&str]) -> Experiment {
     parse_with(text, sets).unwrap_or_else(|error| panic!("{}", shown(&error)))
 }
 
+/// A link with every key.
+const EVERY_LINK_KEY: &str = "[link.x]\nbased-on = \"wifi\"\nrate-up-kbps = 62.5\n\
+    rate-down-kbps = 100\noverhead-bytes = 4\nburst-bytes = 3000\ndelay-ms = 15.5\n\
+    jitter-ms = 15\nreorder = true\nloss = 0.01\nduplicate = 0.02\ncorrupt = 0.03\n\
+    queue-bytes = 10000\nmtu-bytes = 1280\noutages = [{ from-s = 60, for-s = 1.5 }]\n\
+    burst-loss = { begin = 0.1, end = 0.2, loss = 0.9 }\n\
+    outage-cycle = { every-s = 60, for-s = 5 }\n";
+
 /// The message, the line it points at, and the help.
 fn shown(error: &ExperimentError) -> String {
     let mut shown = error.to_string();
@@ -230,7 +238,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `round` at the top
     | round = 3
     | ^^^^^
-    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
     ");
     assert_snapshot!(refused("[training]\nbatch_size = 3\n"), @r"
     trial.toml:2:1: unknown key `batch_size` in `training`
@@ -242,7 +250,7 @@ fn unknown_keys() {
     trial.toml:1:1: unknown key `epochs` at the top
     | epochs = 3
     | ^^^^^^
-    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
     ");
     assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
     trial.toml:2:1: unknown key `optimiser` in `training`
@@ -266,19 +274,19 @@ fn unknown_keys() {
     trial.toml:4:1: unknown key `bord` in `fleet.1`
     | bord = "x"
     | ^^^^
-    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit, samples-max
+    help: did you mean `board`? allowed in `fleet.1`: board, mcu, fidelity, count, ram-bytes, on-misfit, samples-max, link
     "#);
     assert_snapshot!(refused("[zzz.training]\nepochs = 1\n"), @r"
     trial.toml:1:2: unknown key `zzz` at the top
     | [zzz.training]
     |  ^^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
     ");
     assert_snapshot!(refused("\"\" = 1\n"), @r#"
     trial.toml:1:1: unknown key `` at the top
     | "" = 1
     | ^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, fleet
     "#);
 }
 
@@ -318,7 +326,7 @@ fn wrong_types() {
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
     | [fleet]
     | ^^^^^^^
-    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit and samples-max
+    help: `fleet`: a list of tables, [[fleet]], each with board or mcu, fidelity, count, ram-bytes, on-misfit, samples-max and link
     ");
     assert_snapshot!(refused("[model.mlp]\nhidden = 16\n"), @r"
     trial.toml:2:10: `model.mlp.hidden`: invalid type: integer `16`, expected a list
@@ -1324,12 +1332,14 @@ fn sets_change_the_file() {
     fidelity = "emulated"
     count = 5
     on-misfit = "skip"
+    link = "ethernet"
 
     [[fleet]]
     board = "mps2-an500"
     fidelity = "emulated"
     count = 1
     on-misfit = "skip"
+    link = "ethernet"
     "#);
 }
 
@@ -1674,6 +1684,22 @@ fn the_examples_are_experiments() {
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });
+    // The same over lossy links, and with the time that this takes.
+    let lossy = example(
+        "mnist-lossy.toml",
+        include_str!("../../../../examples/mnist-lossy.toml"),
+    );
+    let [group] = &lossy.fleet[..] else {
+        panic!("{:?}", lossy.fleet);
+    };
+    assert_eq!(lossy.link(group).unwrap().loss, 0.1);
+    let mut repaired = lossy.clone();
+    repaired.name = mnist.name.clone();
+    repaired.parallel = mnist.parallel;
+    repaired.deadlines = mnist.deadlines;
+    repaired.links = mnist.links.clone();
+    repaired.fleet = mnist.fleet.clone();
+    assert_eq!(repaired, mnist);
     let cnn = example(
         "cnn-mnist.toml",
         include_str!("../../../../examples/cnn-mnist.toml"),
@@ -1705,6 +1731,159 @@ fn the_experiments_of_the_fedavg_paper_are_experiments() {
     assert_eq!(names.len(), 5, "{names:?}");
 }
 
+/// The link of the fleet of a file.
+fn link(text: &str, sets: &[&str]) -> Link {
+    let experiment = experiment(text, sets);
+    experiment.link(&experiment.fleet[0]).unwrap()
+}
+
+#[test]
+fn links() {
+    let of_fleet = |name: &str| format!("[[fleet]]\nlink = \"{name}\"\n");
+    let ethernet = Link::built_in("ethernet").unwrap();
+    let wifi = Link::built_in("wifi").unwrap();
+    assert_eq!(link("[[fleet]]\n", &[]), ethernet);
+    assert_eq!(link(&of_fleet("wifi"), &[]), wifi);
+
+    // A table begins with Ethernet, a built-in link or another table, whichever
+    // is written first.
+    let text = "[[fleet]]\nlink = \"b\"\n[link.b]\nbased-on = \"a\"\nloss = 0.2\n\
+        [link.a]\nbased-on = \"wifi\"\nloss = 0.1\ndelay-ms = 40\n";
+    let expected = Link {
+        loss: 0.2,
+        delay_ms: 40.0,
+        ..wifi
+    };
+    assert_eq!(link(text, &[]), expected);
+
+    // A `--set` makes a link of its own, or changes one.
+    let lossy = Link {
+        loss: 0.1,
+        ..ethernet
+    };
+    let sets = ["fleet.0.link=lossy", "link.lossy.loss=0.1"];
+    assert_eq!(link("[[fleet]]\n", &sets), lossy);
+    let sets = ["link.b.outages.0={from-s=1,for-s=2}", "link.a.delay-ms=50"];
+    let expected = Link {
+        delay_ms: 50.0,
+        outages: vec![Outage {
+            from: Duration::from_secs(1),
+            lasts: Duration::from_secs(2),
+        }],
+        ..expected
+    };
+    assert_eq!(link(text, &sets), expected);
+
+    let bursts = "[link.a.burst-loss]\nbegin = 0.01\nend = 0.25\n";
+    let text = format!("{bursts}[link.b]\nbased-on = \"a\"\nburst-loss = {{ end = 0.5 }}\n");
+    let expected = BurstLoss {
+        begin: 0.01,
+        end: 0.5,
+        loss: 1.0,
+    };
+    assert_eq!(experiment(&text, &[]).links["b"].burst_loss, Some(expected));
+}
+
+#[test]
+fn impossible_links() {
+    assert_snapshot!(refused("[[fleet]]\nlink = \"wiffi\"\n[link.own]\n"), @r#"
+    trial.toml:2:8: no link "wiffi"
+    | link = "wiffi"
+    |        ^^^^^^^
+    help: did you mean `wifi`? known links: own, ethernet, wifi, satellite, ble, lte-m, ieee802154, nb-iot; or a table [link.NAME]
+    "#);
+    assert_snapshot!(refused("[link.wifi]\nloss = 0.1\n"), @r#"
+    trial.toml:1:1: `wifi` is the name of a built-in link
+    | [link.wifi]
+    | ^^^^^^^^^^^
+    help: give yours another name, and `based-on = "wifi"` to begin with its figures
+    "#);
+    assert_snapshot!(refused("[link.My_Link]\n"), @r"
+    trial.toml:1:1: `My_Link` is not a name for a link
+    | [link.My_Link]
+    | ^^^^^^^^^^^^^^
+    help: 1 to 64 of the characters a-z, 0-9 and -
+    ");
+    assert_snapshot!(refused("[link.a]\nbased-on = \"b\"\n[link.b]\nbased-on = \"a\"\n"), @r#"
+    trial.toml:4:12: links are based on each other: a, b
+    | based-on = "a"
+    |            ^^^
+    help: one of them must be based on a built-in link, or on none
+    "#);
+    assert_snapshot!(refused("[link.a]\nbased-on = \"none\"\n"), @r#"
+    trial.toml:2:12: no link "none"
+    | based-on = "none"
+    |            ^^^^^^
+    help: known links: a, ethernet, wifi, satellite, ble, lte-m, ieee802154, nb-iot; or a table [link.NAME]
+    "#);
+    assert_snapshot!(refused("[link.a]\nloss = 1.5\n"), @r"
+    trial.toml:2:8: `link.a.loss` is 1.5
+    | loss = 1.5
+    |        ^^^
+    help: `link.NAME.loss`: a number from 0 to 1
+    ");
+    assert_snapshot!(refused("[link.a]\nloss = nan\n"), @r"
+    trial.toml:2:8: `link.a.loss` is nan
+    | loss = nan
+    |        ^^^
+    help: `link.NAME.loss`: a number from 0 to 1
+    ");
+    assert_snapshot!(refused("[link.a]\nlos = 0.5\n"), @r"
+    trial.toml:2:1: unknown key `los` in `link.a`
+    | los = 0.5
+    | ^^^
+    help: did you mean `loss`? allowed in `link.a`: based-on, rate-up-kbps, rate-down-kbps, overhead-bytes, burst-bytes, delay-ms, jitter-ms, reorder, loss, burst-loss, duplicate, corrupt, queue-bytes, mtu-bytes, outages, outage-cycle
+    ");
+    assert_snapshot!(refused("[link.a]\ndelay-ms = 10\njitter-ms = 11\n"), @r"
+    trial.toml:3:13: jitter of 11 ms with a delay of 10 ms
+    | jitter-ms = 11
+    |             ^^
+    help: `link.a.jitter-ms`: the delay is uniform in delay-ms ± jitter-ms, so that jitter-ms is at most delay-ms
+    ");
+    assert_snapshot!(refused("[link.a]\nbased-on = \"ble\"\ndelay-ms = 10\n"), @r"
+    trial.toml:3:12: jitter of 15 ms with a delay of 10 ms
+    | delay-ms = 10
+    |            ^^
+    help: `link.a.delay-ms`: the delay is uniform in delay-ms ± jitter-ms, so that jitter-ms is at most delay-ms
+    ");
+    assert_snapshot!(refused("[link.a.burst-loss]\nbegin = 0.5\n"), @r"
+    trial.toml:1:1: `link.a.burst-loss`: missing key `end`
+    | [link.a.burst-loss]
+    | ^^^^^^^^^^^^^^^^^^^
+    help: `link.NAME.burst-loss`: a table with begin and end, and if need be loss
+    ");
+    assert_snapshot!(refused("[link.a]\nmtu-bytes = 100\n"), @r"
+    trial.toml:2:13: `link.a.mtu-bytes` is 100
+    | mtu-bytes = 100
+    |             ^^^
+    help: `link.NAME.mtu-bytes`: a whole number from 128 to 1500
+    ");
+    assert_snapshot!(refused("[link.a]\noutages = [{ from-s = 1, for-s = -2 }]\n"), @r"
+    trial.toml:2:34: `link.a.outages.0.for-s` is -2
+    | outages = [{ from-s = 1, for-s = -2 }]
+    |                                  ^^
+    help: `link.NAME.outages.*.for-s`: seconds from 0 to 31536000
+    ");
+    assert_snapshot!(refused("[link.a]\noutage-cycle = { every-s = 5, for-s = 5 }\n"), @r"
+    trial.toml:2:16: outages of 5 s every 5 s
+    | outage-cycle = { every-s = 5, for-s = 5 }
+    |                ^^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: `link.a.outage-cycle.for-s`: seconds from 0, less than every-s
+    ");
+    assert_snapshot!(set_refused("", &["link.a.loss=2"]), @r"
+    --set link.a.loss=2: `link.a.loss` is 2
+    | link.a.loss=2
+    |             ^
+    help: `link.NAME.loss`: a number from 0 to 1
+    ");
+    assert_snapshot!(refused("network = \"bridge\"\n[[fleet]]\nlink = \"wifi\"\n"), @r#"
+    trial.toml:3:8: `fleet.0.link` is "wifi", but `network` is "bridge"
+    | link = "wifi"
+    |        ^^^^^^
+    help: a bridge passes frames as the kernel does and has no links: use `network = "switch"`, or leave the link out
+    "#);
+}
+
 const REFERENCE: &str = include_str!("../../../../docs/experiment-file.md");
 
 #[test]
@@ -1714,7 +1893,7 @@ fn the_examples_of_the_reference_are_experiments() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 8);
     for block in blocks {
         experiment(block, &[]);
     }
@@ -1723,7 +1902,7 @@ fn the_examples_of_the_reference_are_experiments() {
         .filter(|line| line.starts_with("zfl run "))
         .map(|line| line.split(" --set ").skip(1).collect())
         .collect();
-    assert_eq!(commands.len(), 7);
+    assert_eq!(commands.len(), 8);
     let text = include_str!("../../../../examples/digits.toml");
     for sets in commands {
         assert!(!sets.is_empty());
@@ -1758,6 +1937,7 @@ fn the_reference_tells_the_defaults() {
     let cnn = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { flatten = {} }, { dense = { outputs = 3 } }]\n[training.schedule.cosine]\n";
     let fixed = "[training]\narithmetic = \"fixed\"\n";
     let shards = "[partition.shards]";
+    let link = "[link.x.burst-loss]\nbegin = 0\nend = 1\n";
     let patient = "[coordinator]\non-failed-round = \"continue\"\nstaleness-rounds-max = 1\n[deadlines]\nround-quantile = 0.9\n";
     let texts = [
         "[[fleet]]",
@@ -1765,6 +1945,7 @@ fn the_reference_tells_the_defaults() {
         cnn,
         fixed,
         shards,
+        link,
         patient,
     ];
     let written = texts.map(|text| {
@@ -1789,13 +1970,18 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 45);
+    assert_eq!(checked, 59);
 }
 
-/// What stands at a path; of a list, the first entry that has it.
+/// What stands at a path; of a list, or of what the file names, the first entry
+/// that has it.
 fn find<'v>(value: &'v toml::Value, path: &[&str]) -> Option<&'v toml::Value> {
     match path.split_first() {
         None => Some(value),
+        Some((&"NAME", rest)) => value
+            .as_table()?
+            .values()
+            .find_map(|entry| find(entry, rest)),
         Some((&"*", rest)) => value.as_array()?.iter().find_map(|entry| find(entry, rest)),
         Some((name, rest)) => find(value.get(name)?, rest),
     }
@@ -1826,6 +2012,7 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[training.schedule.cosine]\n",
         "[training.schedule.warm-up]\nrounds = 1\n",
         "[[fleet]]\nmcu = \"nrf52840\"\nram-bytes = 100000\nsamples-max = 5\n",
+        EVERY_LINK_KEY,
     ];
     for text in texts {
         let written = experiment(text, &[]).to_toml();
@@ -1835,6 +2022,12 @@ fn the_list_of_keys_is_that_of_the_types() {
             &mut found,
         );
     }
+    let mut found: Vec<String> = found
+        .into_iter()
+        .map(|path| path.replacen("link.x", "link.NAME", 1))
+        .collect();
+    // What a link is based on is written out.
+    found.push("link.NAME.based-on".to_owned());
     found.sort_unstable();
     found.dedup();
     let mut known: Vec<&str> = keys::KEYS.iter().map(|key| key.path).collect();
@@ -2110,6 +2303,47 @@ fn any_training() -> impl Strategy<Value = Training> {
         )
 }
 
+fn any_link() -> impl Strategy<Value = Link> {
+    let probability = || prop_oneof![Just(0.0), Just(1.0), 0.0..1.0];
+    let seconds = || (0..3_000_000_000u64).prop_map(Duration::from_micros);
+    (
+        (0.0..=1e7, 0.0..=1e7, 0..=65_535u32, 0..=1_000_000_000u32),
+        (0.0..=60_000.0, 0.0..=1.0, any::<bool>()),
+        (probability(), probability(), probability()),
+        prop::option::of((probability(), probability(), probability())),
+        (1..=1_000_000_000u32, 128..=1_500u16),
+        prop::collection::vec((seconds(), seconds()), 0..3),
+        prop::option::of((seconds(), 0.0..1.0)),
+    )
+        .prop_map(
+            |(rates, delays, chances, bursts, sizes, outages, cycle)| Link {
+                rate_up_kbps: rates.0,
+                rate_down_kbps: rates.1,
+                overhead_bytes: rates.2,
+                burst_bytes: rates.3,
+                delay_ms: delays.0,
+                jitter_ms: delays.0 * delays.1,
+                reorder: delays.2,
+                loss: chances.0,
+                burst_loss: bursts.map(|(begin, end, loss)| BurstLoss { begin, end, loss }),
+                duplicate: chances.1,
+                corrupt: chances.2,
+                queue_bytes: sizes.0,
+                mtu_bytes: sizes.1,
+                outages: outages
+                    .into_iter()
+                    .map(|(from, lasts)| Outage { from, lasts })
+                    .collect(),
+                outage_cycle: cycle.map(|(every, share): (Duration, f64)| {
+                    let every = every + Duration::from_millis(1);
+                    // Whole microseconds, as decimals of a file have them.
+                    let lasts = Duration::from_micros(every.mul_f64(share).as_micros() as u64);
+                    OutageCycle { every, lasts }
+                }),
+            },
+        )
+}
+
 fn any_experiment() -> impl Strategy<Value = Experiment> {
     let group = (
         prop::sample::select(BOARDS.to_vec()),
@@ -2132,11 +2366,13 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                 OnMisfit::Skip
             },
             samples_max: (count % 7 == 0).then_some(count),
+            link: "ethernet".to_owned(),
         });
     let fleet = prop::collection::vec(group, 0..6).prop_flat_map(|fleet| {
         let size = fleet.iter().map(|group| group.count).sum();
         (Just(fleet), any_coordinator(size))
     });
+    let links = prop::collection::btree_map("own-[a-z0-9-]{0,60}", any_link(), 0..3);
     (
         ("[a-z0-9-]{1,64}", 0..=i64::MAX as u64, 1..=ROUNDS_MAX),
         prop::bool::ANY,
@@ -2145,7 +2381,7 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
         any_model(),
         any_training(),
         [any_deadline(), any_deadline(), any_deadline()],
-        fleet,
+        (fleet, links),
     )
         .prop_map(
             |(
@@ -2156,8 +2392,13 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                 model,
                 training,
                 deadlines,
-                fleet,
+                (mut fleet, links),
             )| {
+                if let (false, Some(name)) = (bridge, links.keys().next()) {
+                    for (group, own) in fleet.0.iter_mut().zip([true, false].into_iter().cycle()) {
+                        group.link = if own { name.as_str() } else { "wifi" }.to_owned();
+                    }
+                }
                 let [boot, ready, round] = deadlines;
                 Experiment {
                     name,
@@ -2195,6 +2436,7 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                             _ => Counting::Instructions,
                         },
                     },
+                    links,
                     fleet: fleet.0,
                 }
             },
@@ -2212,8 +2454,8 @@ proptest! {
     /// Whatever is given is accepted or refused with a place that exists.
     #[test]
     fn no_text_and_no_set_is_too_strange(
-        text in "([a-z\\[\\]{}=.\"'0-9é \n-]|training|fleet|data|model|cnn|layers|schedule|\n\\[){0,40}",
-        sets in prop::collection::vec("(fleet|data|model|training|\\.|0|1|=|mlp|hidden|cnn|layers|conv|flatten|schedule|step|\\{\\}|\\[|\\]|é|\"| ){0,8}", 0..4),
+        text in "([a-z\\[\\]{}=.\"'0-9é \n-]|training|fleet|data|model|cnn|layers|schedule|link|outages|based-on|\n\\[){0,40}",
+        sets in prop::collection::vec("(fleet|data|model|training|link|outages|burst-loss|\\.|0|1|=|mlp|hidden|cnn|layers|conv|flatten|schedule|step|\\{\\}|\\[|\\]|é|\"| ){0,8}", 0..4),
     ) {
         if let Err(error) = Experiment::parse(&text, "x.toml", &sets, &BOARDS) {
             let span = error.span();

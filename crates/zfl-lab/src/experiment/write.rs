@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    Arithmetic, CnnLayer, Data, Experiment, LateUpdates, Model, ModelKind, OnFailedRound,
+    Arithmetic, CnnLayer, Data, Experiment, LateUpdates, Link, Model, ModelKind, OnFailedRound,
     Partition, Schedule, Strategy, Training,
 };
 
@@ -153,6 +153,10 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
     let counting = quoted(experiment.time.counting.name());
     write!(out, "{}", Line("counting", &counting))?;
 
+    for (name, link) in &experiment.links {
+        write_link(name, link, out)?;
+    }
+
     for group in &experiment.fleet {
         writeln!(out, "\n[[fleet]]")?;
         write!(out, "{}", Line("board", &quoted(&group.board)))?;
@@ -172,6 +176,48 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
         if let Some(count) = group.samples_max {
             write!(out, "{}", Line("samples-max", &count))?;
         }
+        write!(out, "{}", Line("link", &quoted(&group.link)))?;
+    }
+    Ok(())
+}
+
+fn write_link(name: &str, link: &Link, out: &mut String) -> fmt::Result {
+    let number = toml::Value::from;
+    writeln!(out, "\n[link.{name}]")?;
+    let rate_up = number(link.rate_up_kbps);
+    write!(out, "{}", Line("rate-up-kbps", &rate_up))?;
+    let rate_down = number(link.rate_down_kbps);
+    write!(out, "{}", Line("rate-down-kbps", &rate_down))?;
+    write!(out, "{}", Line("overhead-bytes", &link.overhead_bytes))?;
+    write!(out, "{}", Line("burst-bytes", &link.burst_bytes))?;
+    write!(out, "{}", Line("delay-ms", &number(link.delay_ms)))?;
+    write!(out, "{}", Line("jitter-ms", &number(link.jitter_ms)))?;
+    write!(out, "{}", Line("reorder", &link.reorder))?;
+    write!(out, "{}", Line("loss", &number(link.loss)))?;
+    write!(out, "{}", Line("duplicate", &number(link.duplicate)))?;
+    write!(out, "{}", Line("corrupt", &number(link.corrupt)))?;
+    write!(out, "{}", Line("queue-bytes", &link.queue_bytes))?;
+    write!(out, "{}", Line("mtu-bytes", &link.mtu_bytes))?;
+    let outages: Vec<String> = link
+        .outages
+        .iter()
+        .map(|outage| {
+            let (from, lasts) = (seconds(outage.from), seconds(outage.lasts));
+            format!("{{ from-s = {from}, for-s = {lasts} }}")
+        })
+        .collect();
+    let outages = format!("[{}]", outages.join(", "));
+    write!(out, "{}", Line("outages", &outages))?;
+    if let Some(bursts) = link.burst_loss {
+        writeln!(out, "\n[link.{name}.burst-loss]")?;
+        write!(out, "{}", Line("begin", &number(bursts.begin)))?;
+        write!(out, "{}", Line("end", &number(bursts.end)))?;
+        write!(out, "{}", Line("loss", &number(bursts.loss)))?;
+    }
+    if let Some(cycle) = link.outage_cycle {
+        writeln!(out, "\n[link.{name}.outage-cycle]")?;
+        write!(out, "{}", Line("every-s", &seconds(cycle.every)))?;
+        write!(out, "{}", Line("for-s", &seconds(cycle.lasts)))?;
     }
     Ok(())
 }

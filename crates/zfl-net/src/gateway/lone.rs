@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-use super::{GatewayOptions, GatewaySetup, Station};
+use super::{GatewayOptions, GatewaySetup, StackClock, Station};
 use crate::address::{AddressPlan, MacAddress};
 use crate::counters::ConnectionCounters;
 use crate::frame::Frame;
 use crate::poller::{Events, Poller, Token};
+use crate::switch::PortOptions;
 use crate::time::NetworkTime;
 
 /// Connections of the device that the coordinator's end keeps.
@@ -31,11 +32,16 @@ pub struct LoneGateway {
 }
 
 impl LoneGateway {
-    /// A gateway with a device whose address is `device`, at time 0.
+    /// A gateway with a device whose address is `device`, behind such a port, at
+    /// time 0.
     ///
     /// # Errors
     /// What the system says.
-    pub fn new(options: GatewayOptions, device: MacAddress) -> Result<Self, Error> {
+    pub fn new(
+        options: GatewayOptions,
+        device: MacAddress,
+        port: &PortOptions,
+    ) -> Result<Self, Error> {
         let listen = || {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             listener.set_nonblocking(true)?;
@@ -53,7 +59,7 @@ impl LoneGateway {
         };
         let poller = Poller::new()?;
         let address = plan.device(0).ok_or(ErrorKind::AddrNotAvailable)?;
-        let mut station = Station::new(setup, 0, address, listener, &poller)?;
+        let mut station = Station::new(setup, StackClock::of(port), 0, address, listener, &poller)?;
         station.attach(device, NetworkTime::ZERO);
         Ok(Self {
             setup,

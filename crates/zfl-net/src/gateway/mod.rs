@@ -26,7 +26,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
-use smoltcp::socket::tcp::{Socket, SocketBuffer};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
 use smoltcp::time::Instant;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, HardwareAddress, IpCidr, IpListenEndpoint,
@@ -39,6 +39,7 @@ use crate::address::{AddressPlan, COORDINATOR_PORT, DEVICE_PORT, MacAddress};
 use crate::counters::ConnectionCounters;
 use crate::frame::{Frame, Header, TYPE_ARP, TYPE_IPV4};
 use crate::poller::{Poller, Token};
+use crate::switch::PortOptions;
 use crate::time::NetworkTime;
 
 /// The ports from which the gateway connects to devices (RFC 6335).
@@ -90,6 +91,50 @@ impl GatewayOptions {
     }
 }
 
+/// How a station's stack sees the time.
+///
+/// smoltcp retransmits after a second at the earliest, as RFC 6298 advises, and
+/// cannot be told otherwise. A device's window of a few segments is too small
+/// for the three duplicate acknowledgements that would tell of a loss sooner, so
+/// that each loss would cost that second: 940 KB over 10 % loss took more than
+/// two minutes. The host that the gateway stands for has 200 ms (Linux's
+/// `TCP_RTO_MIN`): a stack whose clock runs five times as fast has too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StackClock {
+    speed: u32,
+}
+
+impl StackClock {
+    const LOSSY: Self = Self { speed: 5 };
+    const USUAL: Self = Self { speed: 1 };
+    /// What the least time before a retransmission comes to on a lossy link.
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    /// The clock for a link. Where nothing is lost there is no need for haste,
+    /// and a device that a busy host holds up would be sent segments twice; and
+    /// a round trip that is longer asks for patience by itself.
+    pub(crate) fn of(port: &PortOptions) -> Self {
+        let lanes = [&port.uplink.link, &port.downlink.link];
+        let round_trip: Duration = lanes.iter().map(|link| link.delay + link.jitter).sum();
+        match lanes.iter().any(|link| link.loses()) && round_trip < Self::PATIENCE {
+            true => Self::LOSSY,
+            false => Self::USUAL,
+        }
+    }
+
+    fn instant(self, time: NetworkTime) -> Instant {
+        let micros = (time.as_nanos() / 1_000).saturating_mul(u64::from(self.speed));
+        Instant::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+
+    /// The time at which the stack's clock shows at least this. Its resolution
+    /// is a microsecond.
+    fn network_time(self, instant: Instant) -> NetworkTime {
+        let micros = u64::try_from(instant.total_micros()).unwrap_or(0);
+        NetworkTime::from_micros(micros.div_ceil(u64::from(self.speed)))
+    }
+}
+
 /// What all stations share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GatewaySetup {
@@ -103,6 +148,7 @@ pub(crate) struct GatewaySetup {
 /// The gateway as one device sees it.
 pub(crate) struct Station {
     setup: GatewaySetup,
+    clock: StackClock,
     port: u32,
     device: Ipv4Addr,
     listener: TcpListener,
@@ -132,6 +178,7 @@ impl Station {
     /// A station without a device. The listener is watched from now on.
     pub(crate) fn new(
         setup: GatewaySetup,
+        clock: StackClock,
         port: u32,
         device: Ipv4Addr,
         listener: TcpListener,
@@ -140,6 +187,7 @@ impl Station {
         poller.add(&listener, Token::Listener { port })?;
         Ok(Self {
             setup,
+            clock,
             port,
             device,
             listener,
@@ -166,7 +214,7 @@ impl Station {
         // Any number does: it only chooses the first sequence numbers.
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = self.setup.seed ^ u64::from(self.port) << 32 ^ now.as_nanos();
-        let mut interface = Interface::new(config, &mut phy, instant(now));
+        let mut interface = Interface::new(config, &mut phy, self.clock.instant(now));
         let address = IpCidr::new(
             self.setup.plan.gateway().into(),
             self.setup.plan.prefix_length(),
@@ -370,7 +418,7 @@ impl Station {
             return;
         };
         let deadlines = self.setup.options.deadlines();
-        let at = instant(now);
+        let at = self.clock.instant(now);
         stack.interface.poll(at, &mut stack.phy, &mut stack.sockets);
 
         let mut ended = Vec::new();
@@ -414,7 +462,7 @@ impl Station {
         let stack_at = stack
             .interface
             .poll_at(at, &stack.sockets)
-            .map(|at| network_time(at).max(now + POLL_DELAY_MIN));
+            .map(|at| self.clock.network_time(at).max(now + POLL_DELAY_MIN));
         let deadline = stack.splices.iter().map(|splice| {
             let state = stack.sockets.get::<Socket<'_>>(splice.handle).state();
             splice.deadline(state, deadlines)
@@ -545,6 +593,9 @@ fn new_socket(options: &GatewayOptions) -> Socket<'static> {
     // either; there is one for all the segments that came together.
     socket.set_nagle_enabled(false);
     socket.set_ack_delay(None);
+    // Nor has it a congestion window, whatever else in a build asks smoltcp
+    // for one: a device's window is a few segments, less than any link's queue.
+    socket.set_congestion_control(CongestionControl::None);
     socket
 }
 
@@ -571,11 +622,38 @@ const fn next(serial: &mut u32) -> u32 {
     *serial
 }
 
-fn instant(time: NetworkTime) -> Instant {
-    Instant::from_micros(i64::try_from(time.as_nanos() / 1_000).unwrap_or(i64::MAX))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Probability;
 
-/// The time of the stack, whose resolution is a microsecond.
-fn network_time(instant: Instant) -> NetworkTime {
-    NetworkTime::from_micros(u64::try_from(instant.total_micros()).unwrap_or(0))
+    #[test]
+    fn only_a_lossy_and_near_link_is_in_a_hurry() {
+        let usual = PortOptions::default();
+        assert_eq!(StackClock::of(&usual), StackClock::USUAL);
+        let mut slow = usual.clone();
+        slow.downlink.link.delay = Duration::from_millis(30);
+        slow.uplink.link.duplicate = Probability::ALWAYS;
+        assert_eq!(StackClock::of(&slow), StackClock::USUAL);
+        let mut lossy = slow;
+        lossy.uplink.link.loss = Probability::new(0.1);
+        assert_eq!(StackClock::of(&lossy), StackClock::LOSSY);
+        let mut far = lossy;
+        far.uplink.link.delay = Duration::from_millis(170);
+        assert_eq!(StackClock::of(&far), StackClock::USUAL);
+    }
+
+    #[test]
+    fn the_time_that_a_stack_waits_for_has_come_when_it_is_asked_again() {
+        for clock in [StackClock::USUAL, StackClock::LOSSY] {
+            for micros in 0..50 {
+                let wanted = Instant::from_micros(micros);
+                let woken = clock.network_time(wanted);
+                assert!(clock.instant(woken) >= wanted);
+            }
+            let second = NetworkTime::from_millis(1_000);
+            let shown = clock.instant(second).total_millis();
+            assert_eq!(shown, 1_000 * i64::from(clock.speed));
+        }
+    }
 }

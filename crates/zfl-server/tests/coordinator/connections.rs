@@ -78,8 +78,8 @@ async fn silent_and_slow_connections_are_closed() {
 
 /// It may be silent between its requests, and is closed all the same.
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_closed_and_is_no_refusal() {
-    let served = Served::new(options(1)).await;
+async fn an_idle_connection_is_closed() {
+    let mut served = Served::new(options(1)).await;
     let mut stream = connect(served.address).await;
     for _ in 0..3 {
         send(&mut stream, b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -95,7 +95,8 @@ async fn an_idle_connection_is_closed_and_is_no_refusal() {
     let began = Instant::now();
     assert_eq!(rest(&mut stream).await, "");
     assert!(began.elapsed() >= HEAD_DEADLINE - Duration::from_secs(1));
-    assert!(served.coordinator.refusals().is_empty());
+    assert_eq!(refusal(&mut served).await.0, "idle");
+    assert_eq!(served.coordinator.refusals().len(), 1);
 }
 
 /// However many are silent, whoever says something is heard.

@@ -227,3 +227,88 @@ async fn local_clients_have_a_deadline_for_each_turn() {
     );
     assert_eq!(began.elapsed().as_secs(), 30);
 }
+
+/// One thread plays one client after another: not the same ones are always
+/// the first.
+#[tokio::test]
+async fn whoever_is_drawn_first_is_played_first() {
+    let mut options = options(6);
+    options.plan.clients_per_round = 1;
+    options.plan.quorum = 1;
+    options.plan.policy.over_selection = 5.0;
+    options.plan.rounds = 12;
+    let clients = OneByOne(Arc::new(Patterns::of_clients(6)));
+    let local = LocalPart {
+        numbers: vec![0..3, 3..6],
+        clients: Box::new(clients),
+    };
+    let shares = Patterns::of_clients(6);
+    let mut served = Served::with_local(options, shares, test_set(), Some(local)).await;
+    served.run();
+    served.end().await.unwrap();
+    let mut first = std::collections::BTreeSet::new();
+    for round in 1..=12 {
+        let outcomes = served.outcomes(round);
+        assert_eq!(outcomes.len(), 6);
+        let ok: Vec<u32> = outcomes
+            .iter()
+            .filter(|o| o.1 == "ok")
+            .map(|o| o.0)
+            .collect();
+        assert_eq!(ok.len(), 1, "{outcomes:?}");
+        first.extend(ok);
+        let surplus = outcomes.iter().filter(|o| o.1 == "surplus").count();
+        assert_eq!(surplus, 5, "{outcomes:?}");
+    }
+    assert!(first.len() >= 3, "{first:?}");
+}
+
+/// Plays clients on one thread.
+struct OneByOne(Arc<Patterns>);
+
+impl LocalClients for OneByOne {
+    fn play(&self, round: Arc<LocalRound>) {
+        let shares = Arc::clone(&self.0);
+        std::thread::spawn(move || {
+            while let Some(call) = round.next_call() {
+                train(&shares, call);
+            }
+        });
+    }
+}
+
+/// All answer before the coordinator looks.
+#[tokio::test]
+async fn not_one_update_more_than_is_needed() {
+    let mut options = options(6);
+    options.plan.clients_per_round = 2;
+    options.plan.quorum = 2;
+    options.plan.policy.over_selection = 2.0;
+    options.plan.rounds = 3;
+    let clients = AllAtOnce(Patterns::of_clients(6));
+    let local = LocalPart {
+        numbers: vec![0..3, 3..6],
+        clients: Box::new(clients),
+    };
+    let shares = Patterns::of_clients(6);
+    let mut served = Served::with_local(options, shares, test_set(), Some(local)).await;
+    served.run();
+    served.end().await.unwrap();
+    let reason = "too late: round 1 has the updates that it needs";
+    let outcomes = served.outcomes(1);
+    let surplus: Vec<_> = outcomes.iter().filter(|o| o.1 == "surplus").collect();
+    assert_eq!(surplus.len(), 4, "{outcomes:?}");
+    assert!(surplus.iter().all(|o| o.2 == reason), "{outcomes:?}");
+    assert_eq!(served.coordinator.refusals()["stale"], 12);
+}
+
+/// Has played all clients when it has begun.
+struct AllAtOnce(Patterns);
+
+impl LocalClients for AllAtOnce {
+    fn play(&self, round: Arc<LocalRound>) {
+        while let Some(call) = round.next_call() {
+            train(&self.0, call);
+        }
+    }
+}

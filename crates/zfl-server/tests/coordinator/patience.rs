@@ -409,3 +409,31 @@ async fn what_was_carried_is_taken_up() {
     let answer = served.link(0).post_binary(stale).await;
     assert!(answer.text().contains("stale: "), "{}", answer.text());
 }
+
+/// It is told of no more often than is good for the disk.
+#[tokio::test]
+async fn a_client_may_begin_anew_as_often_as_it_likes() {
+    let mut served = Served::new(options(1)).await;
+    let link = served.link(0);
+    for _ in 0..150 {
+        link.provision().await;
+        assert_eq!(Answer::of(link.get("/id")).await.status, 200);
+    }
+    link.provision().await;
+    served.coordinator.client_lost(0, "the end");
+    let mut told = 0;
+    let lost = served.event("the end", |event| match event {
+        Event::ClientBack { .. } => {
+            told += 1;
+            None
+        }
+        Event::ClientLost { .. } => Some(()),
+        _ => None,
+    });
+    lost.await;
+    assert_eq!(told, 100);
+    // Once it was lost, it is news again.
+    assert_eq!(Answer::of(link.get("/id")).await.status, 200);
+    link.provision().await;
+    back(&mut served, 0).await;
+}

@@ -3,11 +3,11 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use tokio::sync::{broadcast, mpsc, watch};
-use zfl_lab::experiment::Counting;
+use zfl_lab::experiment::{Counting, Link};
 use zfl_lab::firmware::FirmwareSource;
 use zfl_lab::host::{FleetHost, FleetNetwork, FleetPlan, HostError, make_folders};
 use zfl_lab::kind::{Kind, KindError};
-use zfl_machine::{Board, FleetProgress, Mcu, board};
+use zfl_machine::{Board, FleetProgress, LinkProfile, Mcu, board};
 
 use super::run::interruption;
 use super::{Done, Failure, firmware, launcher, next_folder, runtime};
@@ -26,6 +26,9 @@ enum Ended {
 pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
     let firmware = firmware(arguments.firmware_dir.as_deref());
     let kind = kind(arguments, &firmware).map_err(|error| Failure::run(&error))?;
+    let link = LinkProfile::named(&arguments.link)
+        .map_err(|error| Failure::Usage(format!("--link: {error}")))?;
+    let port = Link::from(&link).port_options();
     let count = usize::try_from(arguments.count).unwrap_or(usize::MAX);
     let folder = arguments
         .out
@@ -35,6 +38,7 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         .map_err(|error| Failure::Run(format!("failed to make {}: {error}", folder.display())))?;
     let plan = FleetPlan {
         devices: vec![kind; count],
+        ports: vec![port; count],
         seed: arguments.seed,
         coordinator: address(&arguments.coordinator)?,
         fleet_key: arguments.key,

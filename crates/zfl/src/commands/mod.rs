@@ -3,6 +3,7 @@
 pub(crate) mod calibrate;
 pub(crate) mod data;
 pub(crate) mod fleet;
+pub(crate) mod links;
 pub(crate) mod platforms;
 pub(crate) mod run;
 pub(crate) mod size;

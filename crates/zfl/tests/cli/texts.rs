@@ -135,6 +135,7 @@ fn help() {
       platforms  Compares boards and microcontrollers: what an experiment takes on each
       calibrate  Scales a part's profile to a measurement; counts for native clients
       boards     Lists boards that can be emulated, and microcontrollers that they stand for
+      links      Lists links that devices can have, or all figures of one and their sources
       doctor     Says what is installed, what is missing, and the command that mends it
       data       Data sets: show, fetch
       help       Print this message or the help of the given subcommand(s)

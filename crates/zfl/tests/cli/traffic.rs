@@ -102,6 +102,69 @@ fn devices_and_switch_count_the_same() {
     }
 }
 
+/// What the link loses is known to the switch and the capture, and to nobody
+/// else: all three, and the devices, still count the same.
+#[test]
+fn over_a_lossy_link_all_count_the_same() {
+    let place = Place::new();
+    let lossy = ["fleet.0.link=lossy", "link.lossy.loss=0.1", "rounds=2"];
+    let mut command = place.run("run", &lossy);
+    command.args(["--capture", "all"]);
+    finish(command).succeeded();
+    let records = Records::new(&place.path("run"));
+    let rounds = records.clients();
+    let exact = rounds.iter().filter(|row| {
+        let agrees =
+            |name: &&str| row[&format!("device_{name}")] == row[&format!("observed_{name}")];
+        BOTH.iter().all(agrees)
+    });
+    let exact = exact.count();
+    assert!(
+        exact * 2 > rounds.len(),
+        "{exact} of {} rows are exact",
+        rounds.len()
+    );
+
+    let mut rows = records.table("devices.csv");
+    rows.extend(rounds);
+    let counted = |column: &str| rows.iter().map(|row| number(row, column)).sum::<u64>();
+    let fields = [
+        "frame.packet_flags_direction",
+        "frame.comment",
+        "tcp.analysis.retransmission",
+        "tcp.analysis.out_of_order",
+    ];
+    let seen = tshark(&records.folder.join("captures/all.pcapng"), &fields);
+    for (direction, way, sent, came_out) in [
+        ("0x00000001", "down", "switch_frames_out", "nic_frames_in"),
+        ("0x00000002", "up", "nic_frames_out", "switch_frames_in"),
+    ] {
+        let of_direction = || seen.iter().filter(|frame| frame[0] == direction);
+        let lost = counted(&format!("drops_link_{way}"));
+        assert!(lost > 5, "{lost} lost {way}");
+        assert_eq!(counted(sent) - lost, counted(came_out), "{way}");
+        // Connections end after the last round, and what is lost then is sent
+        // again; nobody counts that into a round.
+        let more = |of_capture: usize, counted: u64| {
+            let more = (of_capture as u64).checked_sub(counted);
+            assert!(
+                more.is_some_and(|more| more <= 16),
+                "{way}: {of_capture}, {counted}"
+            );
+        };
+        more(of_direction().count(), counted(sent));
+        let is_lost = |frame: &&Vec<String>| frame[1] == "dropped: link_lost";
+        more(of_direction().filter(is_lost).count(), lost);
+        let is_sent_again = |frame: &&Vec<String>| !frame[2].is_empty() || !frame[3].is_empty();
+        let retransmissions = counted(&format!("retransmissions_{way}"));
+        assert!(retransmissions > 5, "{retransmissions} {way}");
+        more(
+            of_direction().filter(is_sent_again).count(),
+            retransmissions,
+        );
+    }
+}
+
 #[test]
 fn who_has_no_switch_has_empty_columns() {
     let place = Place::new();

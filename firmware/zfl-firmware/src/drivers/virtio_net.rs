@@ -262,7 +262,10 @@ impl Driver for Nic {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::default();
         capabilities.max_transmission_unit = FRAME_BYTES_MAX;
-        capabilities.max_burst_size = Some(1);
+        // smoltcp would announce no larger window than a burst, and take 14 bytes
+        // too much for a segment: each window would be filled by two. The windows
+        // that `sizes` gives are what this can take at once.
+        capabilities.max_burst_size = None;
         capabilities
     }
 
