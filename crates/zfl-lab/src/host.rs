@@ -3,11 +3,11 @@
 //! It meets the coordinator over HTTP only, so that the two can run in one
 //! process, in two, or on two machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use zfl_machine::board::InstructionCounting;
 use zfl_machine::console::DeviceEvent;
 use zfl_machine::fleet::FleetError;
 use zfl_machine::limits::{self, RoomError};
-use zfl_machine::machine::{Deadlines, MachineReport, MachineState};
+use zfl_machine::machine::{Consoles, Deadlines, MachineReport, MachineState};
 use zfl_machine::usage::Usage;
 use zfl_machine::{
     Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram, MachineError,
@@ -34,6 +34,8 @@ use zfl_proto::Token;
 use zfl_proto::console::RunOptions;
 use zfl_server::{FleetAnswer, FleetDevice, FleetRequest};
 
+use crate::attach::ConsoleSocket;
+use crate::crashes::{self, CrashFiles, Failure};
 use crate::experiment::Counting;
 use crate::firmware::{FirmwareError, FirmwareSource};
 use crate::kind::Kind;
@@ -50,6 +52,14 @@ const TELL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Devices that may start at once where links are what takes the time.
 const STARTING_BEHIND_LINKS_MAX: usize = 64;
+/// So long devices that were late may take to show that they do not hang.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(25);
+
+/// How often it is looked whether a device waits for its debugger.
+const DEBUGGER_PERIOD: Duration = Duration::from_millis(20);
+
+/// The address of a Unix socket has no more bytes.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// How often a fleet host looks whether its coordinator is still there.
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
@@ -87,6 +97,12 @@ pub struct FleetPlan {
     pub boot_deadline: Duration,
     /// From the `run` command until a device has its data.
     pub ready_deadline: Duration,
+    /// When the run began, for crash files.
+    pub began: Instant,
+    /// The device that waits for a debugger before its first instruction.
+    pub debugged: Option<u32>,
+    /// What people are told besides: how to reach that device, say.
+    pub notices: mpsc::UnboundedSender<String>,
 }
 
 /// Checks that this host has room for so many devices, and raises the limit on
@@ -128,6 +144,34 @@ pub enum HostError {
     /// No bridge.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// There is no such device to debug.
+    #[error("--gdb {device}: there is no such device, the run emulates {count}, counted from 0")]
+    NoSuchDevice {
+        /// Which.
+        device: u32,
+        /// How many there are.
+        count: usize,
+    },
+    /// A debugger could not reach it.
+    #[error(
+        "--gdb: the path of the debugger's socket has {bytes} bytes, the system allows \
+         {SOCKET_PATH_BYTES_MAX}: name a folder with a shorter path with --out ({})",
+        path.display()
+    )]
+    SocketPath {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A socket of an earlier run is in the way.
+    #[error("failed to remove {}: {source}", path.display())]
+    DebuggerSocket {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The launcher's thread cannot be had.
     #[error("failed to start the launcher of machines: {0}")]
     Launcher(std::io::Error),
@@ -184,6 +228,14 @@ pub struct FleetHost {
     /// Tells the coordinator of devices that have ended; ends with the host, or
     /// when the last of them has.
     teller: JoinSet<()>,
+    crash_files: Arc<CrashFiles>,
+    /// Halted by a debugger it may be silent for as long as it likes.
+    debugged: Option<u32>,
+    /// Those whose consoles were asked for an answer.
+    suspected: BTreeSet<u32>,
+    suspicions: JoinSet<()>,
+    /// Where people come to the consoles; gone with the host.
+    _consoles: Option<ConsoleSocket>,
 }
 
 impl FleetHost {
@@ -211,6 +263,7 @@ impl FleetHost {
         let count = plan.devices.len();
         let addresses = AddressPlan::for_fleet(count)?;
         check_room(count)?;
+        let debugger = debugger(&plan)?;
         let images = place_images(&plan)?;
         let network = std::mem::replace(&mut plan.network, FleetNetwork::Switch);
         let ports = std::mem::take(&mut plan.ports);
@@ -227,13 +280,52 @@ impl FleetHost {
         let launcher = Launcher::start(plan.launcher.clone()).map_err(HostError::Launcher)?;
         let boards = plan.devices.iter().map(|kind| kind.board.name.clone());
         let boards = boards.collect();
+        let crash_files = Arc::new(CrashFiles {
+            folder: plan.folder.clone(),
+            seed: plan.seed,
+            began: plan.began,
+            devices: plan
+                .devices
+                .iter()
+                .zip(&images)
+                .map(|(kind, image)| crashes::device(kind, image))
+                .collect(),
+        });
+        let consoles = Consoles::new(u32::try_from(count).unwrap_or(u32::MAX));
+        let socket = ConsoleSocket::listen(&plan.folder, consoles.clone());
+        let socket = socket.map_err(|error| {
+            // As on a file system without sockets: the run needs none.
+            let folder = plan.folder.display();
+            let notice = format!("`zfl console` cannot reach the devices in {folder}: {error}");
+            let _ = plan.notices.send(notice);
+        });
+        // Ends with this, once it has told.
+        let mut introducer = JoinSet::new();
+        if let Some((device, path)) = &debugger
+            && let Some(image) = usize::try_from(*device)
+                .ok()
+                .and_then(|index| images.get(index))
+        {
+            introducer.spawn(introduce(
+                *device,
+                path.clone(),
+                image.clone(),
+                plan.notices.clone(),
+            ));
+        }
         let machines = (0u32..)
             .zip(&plan.devices)
             .zip(nics)
             .zip(images)
             .zip(&members)
             .map(|((((device, kind), nic), firmware), (_, token))| {
-                member(&plan, addresses, device, kind, nic, firmware, *token)
+                let mut member = member(&plan, addresses, device, kind, nic, firmware, *token);
+                member.machine.consoles = Some(consoles.clone());
+                if let Some((_, socket)) = debugger.as_ref().filter(|(held, _)| *held == device) {
+                    member.machine.deadlines = member.machine.deadlines.for_debugger();
+                    member.machine.debugger = Some(socket.clone());
+                }
+                member
             })
             .collect();
         let clients: Vec<u32> = members.iter().map(|(id, _)| *id).collect();
@@ -247,6 +339,7 @@ impl FleetHost {
                 coordinator: plan.coordinator,
                 fleet_key: plan.fleet_key,
                 losses: losses.clone(),
+                crash_files: Arc::clone(&crash_files),
             },
         ));
         let fleet = Fleet::boot(&launcher, machines, settings, events, progress, &ends).await?;
@@ -259,7 +352,60 @@ impl FleetHost {
             http,
             coordinator: plan.coordinator,
             teller,
+            crash_files,
+            debugged: plan.debugged,
+            suspected: BTreeSet::new(),
+            suspicions: JoinSet::new(),
+            _consoles: socket.ok(),
         })
+    }
+
+    /// A client has not done its part of a round in time, as `reason` says. If
+    /// its device does not answer at its console either, it hangs: then it gets
+    /// a crash file, and `hangs` is told. Once for each client.
+    pub fn suspect(
+        &mut self,
+        client: u32,
+        reason: &str,
+        hangs: &mpsc::UnboundedSender<(u32, String)>,
+    ) {
+        let place = self.clients.iter().position(|known| *known == client);
+        let machine = place.and_then(|place| self.fleet.machines().get(place));
+        let Some(machine) = machine.filter(|machine| !machine.state().is_final()) else {
+            return;
+        };
+        if self.debugged == Some(machine.device()) {
+            return;
+        }
+        if !self.suspected.insert(client) {
+            return;
+        }
+        let (device, silence) = (machine.device(), machine.silence());
+        let crash_files = Arc::clone(&self.crash_files);
+        let (reason, hangs) = (reason.to_owned(), hangs.clone());
+        self.suspicions.spawn(async move {
+            let Some(moments) = silence.await else {
+                return;
+            };
+            let written = tokio::task::spawn_blocking(move || {
+                let failure = Failure::Silence {
+                    reason: &reason,
+                    moments: &moments,
+                };
+                crash_files.write(device, &failure)
+            });
+            if let Ok(told) = written.await {
+                // The run may be over.
+                let _ = hangs.send((client, told));
+            }
+        });
+    }
+
+    /// Waits until it is known of each device that was late whether it hangs.
+    pub async fn settle(&mut self) {
+        let all = async { while self.suspicions.join_next().await.is_some() {} };
+        // Who does not know by then never will.
+        let _ = tokio::time::timeout(SETTLE_DEADLINE, all).await;
     }
 
     /// The clients' numbers, in the order of the devices.
@@ -352,6 +498,62 @@ pub struct Stopped {
     pub machines: Vec<MachineReport>,
     /// What was captured; `None` where nothing was to be.
     pub capture: Option<CaptureReport>,
+}
+
+/// Where a debugger comes to a device of so many, for which a run in `folder` is
+/// to hold it.
+///
+/// # Errors
+/// When there is no such device, or the path of the socket is too long.
+pub fn debugger_socket(device: u32, count: usize, folder: &Path) -> Result<PathBuf, HostError> {
+    if usize::try_from(device).is_ok_and(|device| device >= count) {
+        return Err(HostError::NoSuchDevice { device, count });
+    }
+    let path = folder.join(format!("gdb-{device:03}.sock"));
+    let bytes = path.as_os_str().len();
+    if bytes > SOCKET_PATH_BYTES_MAX {
+        return Err(HostError::SocketPath { path, bytes });
+    }
+    Ok(path)
+}
+
+/// The device that is held for a debugger, and where that comes to it.
+fn debugger(plan: &FleetPlan) -> Result<Option<(u32, PathBuf)>, HostError> {
+    let Some(device) = plan.debugged else {
+        return Ok(None);
+    };
+    let path = debugger_socket(device, plan.devices.len(), &plan.folder)?;
+    // Of a run that was resumed.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(HostError::DebuggerSocket {
+                path,
+                source: error,
+            })
+        }
+        _ => Ok(Some((device, path))),
+    }
+}
+
+/// Says how to reach the device that is held for a debugger, once it waits.
+async fn introduce(
+    device: u32,
+    socket: PathBuf,
+    image: PathBuf,
+    notices: mpsc::UnboundedSender<String>,
+) {
+    // Its turn to start may come late, and its emulator makes the socket.
+    while !socket.exists() {
+        tokio::time::sleep(DEBUGGER_PERIOD).await;
+    }
+    let command = format!(
+        "gdb-multiarch {} -ex 'target remote {}'",
+        image.display(),
+        socket.display()
+    );
+    let notice = format!("device {device} waits for a debugger: {command}");
+    // Who does not listen does not debug.
+    let _ = notices.send(notice);
 }
 
 fn http_client(coordinator: SocketAddr) -> Result<reqwest::Client, HostError> {
@@ -536,6 +738,8 @@ fn member(
                 },
                 Counting::Off => InstructionCounting::Off,
             },
+            consoles: None,
+            debugger: None,
         },
         run,
     }
@@ -549,6 +753,19 @@ struct Teller {
     coordinator: SocketAddr,
     fleet_key: Token,
     losses: mpsc::UnboundedSender<(u32, String)>,
+    crash_files: Arc<CrashFiles>,
+}
+
+/// What a device's end was, in words; of a failure with its crash file.
+async fn why(state: MachineState, files: Arc<CrashFiles>) -> String {
+    let said = state.error().map(|error| error.to_string());
+    let written = tokio::task::spawn_blocking(move || match &state {
+        MachineState::Crashed(crash) => Some(files.write(crash.device, &Failure::Crash(crash))),
+        MachineState::Hung(hang) => Some(files.write(hang.device, &Failure::Hang(hang))),
+        _ => None,
+    });
+    let written = written.await.ok().flatten();
+    written.or(said).unwrap_or_default()
 }
 
 /// Tells the coordinator of each device that ends, until all have.
@@ -562,12 +779,11 @@ async fn tell_losses(mut ended: mpsc::UnboundedReceiver<(usize, MachineState)>, 
         while calls.len() >= CALLS_MAX {
             calls.join_next().await;
         }
-        let error = state.error().map(|error| error.to_string());
-        let reason = error.unwrap_or_default();
-        let _ = teller.losses.send((client, reason.clone()));
         let teller = Arc::clone(&teller);
         calls.spawn(async move {
             let Teller { coordinator, .. } = *teller;
+            let reason = why(state, Arc::clone(&teller.crash_files)).await;
+            let _ = teller.losses.send((client, reason.clone()));
             // A coordinator that is gone need not know.
             let _ = teller
                 .http

@@ -5,6 +5,8 @@
 //!   coordinator and the fleet, and writes the run's folder.
 //! - [`host`] is the fleet's half: devices, their network and their place at a
 //!   coordinator, in this process or another.
+//! - [`attach`] is the way to a running device's console; `crashes` writes what is known
+//!   of one that failed.
 //! - [`kind`] is what the devices are: boards, and microcontrollers that they stand for.
 //! - `native` plays clients in this process, without a fleet.
 //! - [`size`] says what it takes on each board, without running it.
@@ -12,8 +14,10 @@
 //!   microcontrollers by it, [`calibrate`] learns from it.
 //! - [`firmware`] is where images come from.
 
+pub mod attach;
 pub mod calibrate;
 pub mod capture;
+mod crashes;
 mod data;
 pub mod experiment;
 pub mod firmware;

@@ -148,6 +148,7 @@ pub async fn probe(
             firmware: context.firmware,
             launcher: context.launcher,
             capture: None,
+            debugged: None,
         }),
         threads: 1,
     };

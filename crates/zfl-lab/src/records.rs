@@ -374,6 +374,11 @@ impl RunFolder {
         &self.path
     }
 
+    /// When the run began, or went on.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Host time since the run began, without the time that it did not run.
     pub(crate) fn host_seconds(&self) -> f64 {
         self.seconds_before + self.began.elapsed().as_secs_f64()

@@ -45,6 +45,9 @@ use crate::state::State;
 use crate::task::{self, TaskError};
 use crate::traffic::{FleetRow, ReportRow, Reports, Seen, TrafficRow, Wire};
 
+/// So many failures of devices are in the summary; all are among the events.
+const FAILURES_MAX: usize = 100;
+
 /// Events of devices that may wait to be recorded.
 const DEVICE_EVENTS_MAX: usize = 8192;
 
@@ -77,6 +80,8 @@ pub struct FleetContext {
     pub launcher: LauncherProgram,
     /// Whose frames are captured.
     pub capture: Option<CaptureRequest>,
+    /// The device that is held for a debugger before its first instruction.
+    pub debugged: Option<u32>,
 }
 
 /// What is going on, for a display.
@@ -134,6 +139,8 @@ pub enum Progress {
         /// Its record.
         record: RoundRecord,
     },
+    /// Something that whoever started the run wants to know.
+    Notice(String),
     /// Something went wrong, and the run goes on.
     Warning(String),
 }
@@ -308,6 +315,8 @@ pub struct Summary {
     pub rounds_host_seconds: f64,
     /// What has become of the devices; `None` without a fleet.
     pub devices: Option<DeviceCounts>,
+    /// Devices that crashed, hung or ended otherwise: the first hundred.
+    pub failures: Vec<DeviceFailure>,
     /// What the emulators used; `None` without a fleet.
     pub emulators: Option<EmulatorUsage>,
 }
@@ -355,6 +364,15 @@ impl DeviceCounts {
             exited: progress.exited,
         }
     }
+}
+
+/// A device that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFailure {
+    /// Its client.
+    pub client: u32,
+    /// What happened and where, and the name of its crash file.
+    pub reason: String,
 }
 
 /// A device that takes no part.
@@ -450,6 +468,10 @@ pub async fn run(
             return Err(CaptureRequestError::Bridge.into());
         }
     }
+    let debugged = context.fleet.as_ref().and_then(|fleet| fleet.debugged);
+    if let Some(device) = debugged {
+        host::debugger_socket(device, devices.len(), &context.folder)?;
+    }
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), experiment.coordinator.port);
     let mut address = context.listen.unwrap_or(loopback);
     let mut network = FleetNetwork::Switch;
@@ -542,6 +564,9 @@ pub async fn run(
             let _ = capture_ended.send(error.to_string());
         }),
     });
+    let (notices, mut notice) = mpsc::unbounded_channel();
+    let (hangs, mut hung) = mpsc::unbounded_channel();
+    recorder.hangs = Some(hangs);
     let fleet = context.fleet.filter(|_| !devices.is_empty());
     let mut starting = fleet.map(|fleet| {
         let plan = FleetPlan {
@@ -558,6 +583,9 @@ pub async fn run(
             counting: experiment.time.counting,
             boot_deadline: experiment.deadlines.boot,
             ready_deadline: experiment.deadlines.ready,
+            began: recorder.folder.began(),
+            debugged: fleet.debugged,
+            notices,
         };
         let (progress, losses) = (fleet_progress.clone(), losses.clone());
         let device_events = device_events.clone();
@@ -582,8 +610,10 @@ pub async fn run(
         tokio::select! {
             Some(event) = events.recv() => recorder.take(event).await?,
             Ok(event) = device_event.recv() => recorder.device_event(&event)?,
-            Some((client, reason)) = lost.recv() => recorder.warn(client, reason),
+            Some((client, reason)) = lost.recv() => recorder.failed(client, reason),
             Some(reason) = capture_end.recv() => recorder.capture_ended(&reason)?,
+            Some(text) = notice.recv() => recorder.show(Progress::Notice(text)),
+            Some((client, reason)) = hung.recv() => recorder.hung(client, reason)?,
             Ok(()) = fleet_states.changed() => {
                 let states = *fleet_states.borrow_and_update();
                 recorder.show(Progress::Fleet(states));
@@ -621,6 +651,17 @@ pub async fn run(
     }
     while let Ok(reason) = capture_end.try_recv() {
         recorder.capture_ended(&reason)?;
+    }
+    if !matches!(ended, Err(RunError::Interrupted { .. }))
+        && let Some(host) = &mut recorder.host
+    {
+        host.settle().await;
+    }
+    while let Ok((client, reason)) = hung.try_recv() {
+        recorder.hung(client, reason)?;
+    }
+    while let Ok((client, reason)) = lost.try_recv() {
+        recorder.failed(client, reason);
     }
     let summary = recorder.finish(&ended).await;
     drop(server);
@@ -1067,6 +1108,8 @@ struct Recorder {
     progress: mpsc::UnboundedSender<Progress>,
     model: zfl_nn::Model,
     host: Option<FleetHost>,
+    /// Is told of devices that were late and turn out to hang.
+    hangs: Option<mpsc::UnboundedSender<(u32, String)>>,
     summary: Summary,
     /// Clients that are not played in this process.
     remote: u32,
@@ -1128,6 +1171,7 @@ impl Recorder {
             progress,
             model,
             host: None,
+            hangs: None,
             remote,
             rounds: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
@@ -1278,6 +1322,25 @@ impl Recorder {
         self.show(Progress::Warning(format!("client {client}: {reason}")));
     }
 
+    /// A device that was late hangs.
+    fn hung(&mut self, client: u32, reason: String) -> Result<(), RecordError> {
+        self.folder.event(
+            "device-hung",
+            &json!({ "client": client, "reason": reason }),
+        )?;
+        self.failed(client, reason);
+        Ok(())
+    }
+
+    /// A device crashed, hung or ended otherwise.
+    fn failed(&mut self, client: u32, reason: String) {
+        if self.summary.failures.len() < FAILURES_MAX {
+            let reason = reason.clone();
+            self.summary.failures.push(DeviceFailure { client, reason });
+        }
+        self.warn(client, reason);
+    }
+
     fn interrupted(&self) -> RunError {
         RunError::Interrupted {
             round: self.round,
@@ -1339,6 +1402,11 @@ impl Recorder {
                 )?;
                 let ok = outcome == Outcome::Ok;
                 self.show(Progress::ClientFinished { ok });
+                if matches!(outcome, Outcome::Late | Outcome::Unreachable)
+                    && let (Some(host), Some(hangs)) = (&mut self.host, &self.hangs)
+                {
+                    host.suspect(client, &detail, hangs);
+                }
                 if !ok && outcome != Outcome::Surplus {
                     let outcome = outcome.name();
                     self.show(Progress::Warning(format!(

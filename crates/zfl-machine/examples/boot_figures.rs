@@ -51,6 +51,8 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
                 console_folder: folder.path().into(),
                 deadlines: Deadlines::default(),
                 instruction_counting: InstructionCounting::Off,
+                consoles: None,
+                debugger: None,
             },
             run: None,
         });

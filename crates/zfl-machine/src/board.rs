@@ -601,6 +601,12 @@ impl Board {
             let icount = format!("shift={shift},sleep=on");
             arguments.extend(["-icount".into(), icount.into()]);
         }
+        if let Some(socket) = machine.debugger {
+            // A comma in the path is written twice (QEMU's -chardev).
+            let path = socket.to_string_lossy().replace(',', ",,");
+            let server = format!("unix:{path},server=on,wait=off");
+            arguments.extend(["-S".into(), "-gdb".into(), server.into()]);
+        }
         arguments.extend(["-kernel".into(), machine.firmware.into()]);
         arguments
     }
@@ -617,6 +623,8 @@ pub struct MachineArguments<'a> {
     pub mac: MacAddress,
     /// Whether time follows the instructions.
     pub instruction_counting: InstructionCounting,
+    /// Where a debugger will come to, which the machine waits for.
+    pub debugger: Option<&'a Path>,
 }
 
 /// How a network controller is connected.
@@ -935,6 +943,7 @@ mod tests {
                     nic,
                     mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
                     instruction_counting,
+                    debugger: None,
                 })
                 .join(std::ffi::OsStr::new(" "))
                 .into_string()
@@ -969,6 +978,7 @@ mod tests {
                 nic: NicArgument::Inherited,
                 mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
                 instruction_counting: InstructionCounting::Off,
+                debugger: Some(Path::new("a,b.sock")),
             })
             .join(std::ffi::OsStr::new(" "))
             .into_string()
@@ -978,7 +988,8 @@ mod tests {
             "-M virt -accel tcg,tb-size=2 -display none -nodefaults -no-reboot \
              -chardev socket,id=console,fd=1 -serial chardev:console \
              -cpu rv32,d=false -bios none -netdev dgram,id=n0,local.type=fd,local.str=0 \
-             -device virtio-net-device,netdev=n0,mac=5e:00:00:00:00:07 -kernel x.elf"
+             -device virtio-net-device,netdev=n0,mac=5e:00:00:00:00:07 \
+             -S -gdb unix:a,,b.sock,server=on,wait=off -kernel x.elf"
         );
     }
 

@@ -18,6 +18,7 @@
 
 pub mod board;
 pub mod console;
+pub mod crash;
 pub mod doctor;
 pub mod fleet;
 pub mod image;

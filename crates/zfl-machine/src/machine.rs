@@ -6,9 +6,11 @@
 //! what was waited for and where its log is. The final state never changes,
 //! and the [`MachineReport`] comes after the process was waited for.
 
+mod consoles;
 mod state;
 mod supervisor;
 
+use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,8 +24,10 @@ use crate::launch::{Launch, LaunchError, Launcher, find_program};
 use crate::usage::Usage;
 use crate::{Board, MacAddress};
 
-pub use state::{Crash, Exit, Hang, LAST_LINES_MAX, MachineReport, MachineState};
-use supervisor::{Request, Supervisor};
+use consoles::Request;
+pub use consoles::{AttachError, Attachment, Consoles};
+pub use state::{Crash, Exit, Hang, LAST_LINES_MAX, MachineReport, MachineState, Moments};
+use supervisor::Supervisor;
 
 /// How the network controller of a machine is connected.
 #[derive(Debug)]
@@ -52,6 +56,23 @@ pub struct Deadlines {
     pub crash: Duration,
     /// From a request to stop to the kill.
     pub stop: Duration,
+}
+
+impl Deadlines {
+    /// For a machine that a debugger halts: nothing but its stop has a deadline
+    /// that anybody would live to see.
+    #[must_use]
+    pub const fn for_debugger(self) -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            first_output: DAY,
+            prompt: DAY,
+            command: DAY,
+            ready: DAY,
+            crash: DAY,
+            stop: self.stop,
+        }
+    }
 }
 
 impl Default for Deadlines {
@@ -87,6 +108,11 @@ pub struct MachineSpec {
     pub deadlines: Deadlines,
     /// Whether its time follows its instructions.
     pub instruction_counting: InstructionCounting,
+    /// Where people can come to its console, if they can.
+    pub consoles: Option<Consoles>,
+    /// A Unix socket that the emulator makes for a debugger; the machine waits
+    /// there before its first instruction.
+    pub debugger: Option<PathBuf>,
 }
 
 impl MachineSpec {
@@ -233,6 +259,7 @@ impl Machine {
             },
             mac: spec.mac,
             instruction_counting: spec.instruction_counting,
+            debugger: spec.debugger.as_deref(),
         });
         let console_log = spec.console_log();
         let emulator_log = spec.emulator_log();
@@ -252,6 +279,9 @@ impl Machine {
         let (state_sender, state) = watch::channel(MachineState::Booting);
         let (report_sender, report) = watch::channel(None);
         let (requests, inbox) = mpsc::channel(8);
+        if let Some(consoles) = &spec.consoles {
+            consoles.register(spec.device, &requests);
+        }
         let machine = Self {
             device: spec.device,
             process: process.id(),
@@ -363,20 +393,7 @@ impl Machine {
         line: &str,
         request: impl FnOnce(String, oneshot::Sender<Result<Vec<String>, MachineError>>) -> Request,
     ) -> Result<Vec<String>, MachineError> {
-        let reason = if line.len() > COMMAND_BYTES_MAX {
-            Some("is too long")
-        } else if line.is_empty() || !line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            Some("is not printable")
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            return Err(MachineError::BadCommand {
-                device: self.device,
-                length: line.len(),
-                reason,
-            });
-        }
+        check_line(self.device, line)?;
         let (reply, answer) = oneshot::channel();
         let sent = self.requests.send(request(line.into(), reply)).await;
         if sent.is_ok()
@@ -387,6 +404,27 @@ impl Machine {
         // The machine has ended; how is known by then, or a moment later.
         self.wait_for(MachineState::is_final).await?;
         Err(self.no_supervisor())
+    }
+
+    /// Whether it hangs: what it said and did last, if it does not answer a
+    /// command within the deadline. `None` of one that answers, is busy with
+    /// another command, or has ended.
+    ///
+    /// Keeps the machine until then, so it can be awaited elsewhere.
+    pub fn silence(&self) -> impl Future<Output = Option<Moments>> + Send + use<> {
+        let requests = self.requests.clone();
+        async move {
+            let (reply, answer) = oneshot::channel();
+            let line = "stats".to_owned();
+            let request = Request::Command { line, reply };
+            requests.send(request).await.ok()?;
+            let Err(MachineError::NoAnswer { .. }) = answer.await.ok()? else {
+                return None;
+            };
+            let (reply, answer) = oneshot::channel();
+            requests.send(Request::Moments { reply }).await.ok()?;
+            answer.await.ok()
+        }
     }
 
     /// What its process uses: processor time now, and the most memory that was
@@ -449,6 +487,22 @@ impl Machine {
             device: self.device,
         }
     }
+}
+
+/// Checks that a line can be typed.
+fn check_line(device: u32, line: &str) -> Result<(), MachineError> {
+    let reason = if line.len() > COMMAND_BYTES_MAX {
+        "is too long"
+    } else if line.is_empty() || !line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        "is not printable"
+    } else {
+        return Ok(());
+    };
+    Err(MachineError::BadCommand {
+        device,
+        length: line.len(),
+        reason,
+    })
 }
 
 /// Why a machine could not be started.

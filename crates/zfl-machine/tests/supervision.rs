@@ -28,8 +28,9 @@ use tempfile::TempDir;
 use tokio::sync::{broadcast, mpsc, watch};
 use zfl_machine::board::InstructionCounting;
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
+use zfl_machine::crash::explain;
 use zfl_machine::fleet::FleetError;
-use zfl_machine::machine::Deadlines;
+use zfl_machine::machine::{AttachError, Attachment, Consoles, Deadlines};
 use zfl_machine::{
     Board, Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram, MacAddress,
     Machine, MachineError, MachineSpec, MachineState, Nic, exec_machine,
@@ -92,6 +93,12 @@ fn trials() -> Vec<Trial> {
         }),
         test("a_fault_that_does_not_end_is_killed", || {
             run(a_fault_that_does_not_end_is_killed())
+        }),
+        test("people_type_between_the_owners_commands", || {
+            run(people_type_between_the_owners_commands())
+        }),
+        test("who_may_come_to_a_console", || {
+            run(who_may_come_to_a_console())
         }),
         test("a_lockup_is_a_crash", || run(a_lockup_is_a_crash())),
         test("garbage_is_kept_and_passed_over", || {
@@ -245,6 +252,8 @@ impl Bench {
                 ..Deadlines::default()
             },
             instruction_counting: InstructionCounting::Off,
+            consoles: None,
+            debugger: None,
         }
     }
 
@@ -494,21 +503,25 @@ async fn a_panic_is_a_crash_with_its_lines() {
     let error = machine.command("crash panic").await.unwrap_err();
     assert_eq!(
         bench.plain(&error),
-        "device 7: panic: at src/x.rs:3: no (log: device-007.log)"
+        "device 7: panic at src/x.rs:3: no (log: device-007.log)"
     );
     let MachineError::Crashed(crash) = error else {
         panic!("{error}");
     };
     assert_eq!(
-        crash.last_lines,
+        crash.moments.last_lines,
         [
             "@zfl boot board=fake version=0.1.0 arena=1024",
             "crash panic",
             "@zfl panic at src/x.rs:3: no",
-            "r0 00000000 r1 00000001",
-            "backtrace 0x100 0x204",
         ]
     );
+    assert_eq!(
+        crash.dump,
+        ["r0 00000000 r1 00000001", "backtrace 0x100 0x204"]
+    );
+    let boot = crash.moments.last_event.as_ref();
+    assert!(matches!(boot, Some(ConsoleEvent::Boot { .. })), "{boot:?}");
     end(&machine).await;
     next(&mut events).await;
     assert_eq!(
@@ -530,6 +543,107 @@ async fn a_fault_that_does_not_end_is_killed() {
     end(&machine).await;
 }
 
+/// The next line at a console, which must come; `None` at its end.
+async fn shown(lines: &mut mpsc::Receiver<String>) -> Option<String> {
+    tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap()
+}
+
+/// A fake machine at its prompt, and a place at its console.
+async fn attended(bench: &mut Bench, behaviour: &str) -> (Machine, Consoles, Attachment) {
+    let consoles = Consoles::new(8);
+    let mut spec = bench.fake(7, behaviour);
+    spec.consoles = Some(consoles.clone());
+    let machine = bench.boot(spec).await;
+    machine.wait_prompt().await.unwrap();
+    let place = consoles.attach(7, 40).await.unwrap();
+    (machine, consoles, place)
+}
+
+async fn people_type_between_the_owners_commands() {
+    let mut bench = Bench::new();
+    let (machine, consoles, place) = attended(&mut bench, "answers").await;
+    let (mut lines, keyboard) = place.split();
+    let (mut others, _) = consoles.attach(7, 0).await.unwrap().split();
+    let boot = "@zfl boot board=fake version=0.1.0 arena=1024";
+    assert_eq!(shown(&mut lines).await.unwrap(), boot);
+    for line in ["run away", "caf\u{e9}", ""] {
+        assert!(keyboard.line(line.into()).await);
+    }
+    // Each has the answer to its own command, whoever comes first.
+    let types = async {
+        for _ in 0..20 {
+            assert!(keyboard.line("stats".into()).await);
+        }
+        keyboard.end().await;
+    };
+    let commands = async {
+        for _ in 0..20 {
+            let help = machine.command("help").await.unwrap();
+            assert_eq!(help, ["help   this text", "run    learn"]);
+        }
+    };
+    tokio::join!(types, commands);
+    let mut seen = Vec::new();
+    while let Some(line) = shown(&mut lines).await {
+        seen.push(line);
+    }
+    let count = |line: &str| seen.iter().filter(|seen| *seen == line).count();
+    assert_eq!(count("@zfl stats uptime_us=12"), 20);
+    assert_eq!(count("counted"), 20);
+    assert_eq!(count("stats"), 0, "who types sees no echo: {seen:?}");
+    for note in [
+        "zfl: `run` is typed by zfl alone",
+        "zfl: device 7: a command of 5 bytes that is not printable",
+    ] {
+        assert!(seen.iter().any(|line| line.starts_with(note)), "{seen:?}");
+    }
+    let mut echoes = 0;
+    while echoes < 20 {
+        echoes += usize::from(shown(&mut others).await.unwrap() == "stats");
+    }
+    // And it goes on as if nobody had been there.
+    machine.run(&run_options()).await.unwrap();
+    machine.wait_ready().await.unwrap();
+}
+
+async fn who_may_come_to_a_console() {
+    let mut bench = Bench::new();
+    let (machine, consoles, first) = attended(&mut bench, "answers").await;
+    let refused = |error: AttachError| error.to_string();
+    assert_eq!(
+        refused(consoles.attach(8, 0).await.unwrap_err()),
+        "there is no device 8: the fleet has devices 0 to 7"
+    );
+    assert_eq!(
+        refused(consoles.attach(3, 0).await.unwrap_err()),
+        "device 3 has not started yet"
+    );
+    let mut places = Vec::new();
+    for _ in 0..3 {
+        places.push(consoles.attach(7, 0).await.unwrap());
+    }
+    assert_eq!(
+        refused(consoles.attach(7, 0).await.unwrap_err()),
+        "4 are attached to device 7 already"
+    );
+    // Somebody who has gone makes room.
+    places.pop();
+    let place = consoles.attach(7, 0).await.unwrap();
+    // Whoever is there does not keep the machine.
+    machine.stop().await.unwrap();
+    drop(machine);
+    let (mut lines, keyboard) = place.split();
+    let last = shown(&mut lines).await.unwrap();
+    assert!(last.starts_with("zfl: device 7: stopped, "), "{last}");
+    assert_eq!(shown(&mut lines).await, None);
+    assert!(!keyboard.line("stats".into()).await);
+    assert_eq!(
+        refused(consoles.attach(7, 0).await.unwrap_err()),
+        "device 7 has ended; its console is in console/device-007.log"
+    );
+    drop(first);
+}
+
 async fn a_lockup_is_a_crash() {
     let mut bench = Bench::new();
     let spec = bench.fake(7, "locks-up");
@@ -542,10 +656,7 @@ async fn a_lockup_is_a_crash() {
     let MachineError::Crashed(crash) = error else {
         panic!("{error}");
     };
-    assert_eq!(
-        crash.last_lines.last().unwrap(),
-        "R00=00000000 R01=00000001"
-    );
+    assert_eq!(crash.dump.last().unwrap(), "R00=00000000 R01=00000001");
 }
 
 async fn garbage_is_kept_and_passed_over() {
@@ -979,10 +1090,29 @@ async fn crashes_are_reported() {
     let mut bench = Bench::new();
     // The stack is guarded in another way on each architecture.
     for (device, (board, command, cause)) in (0..).zip([
-        ("mps2-an386", "crash panic", "panic: "),
-        ("mps2-an386", "crash fault", "fault: "),
+        (
+            "mps2-an386",
+            "crash panic",
+            "panic at zfl-firmware/src/console.rs:",
+        ),
+        ("mps2-an386", "crash fault", "fault: memory fault"),
         ("mps2-an386", "crash stack", "fault: memory fault"),
         ("mps2-an505", "crash stack", "fault: usage fault"),
+        (
+            "riscv-virt-rv32imac",
+            "crash panic",
+            "panic at zfl-firmware/src/console.rs:",
+        ),
+        (
+            "riscv-virt-rv32imac",
+            "crash fault",
+            "fault: load not allowed",
+        ),
+        (
+            "riscv-virt-rv32imac",
+            "crash stack",
+            "fault: store not allowed",
+        ),
     ]) {
         let spec = bench.real(device, board);
         let machine = bench.boot(spec).await;
@@ -992,10 +1122,41 @@ async fn crashes_are_reported() {
             panic!("{error}");
         };
         assert!(crash.cause.starts_with(cause), "{error}");
-        // Registers and backtrace come after the event.
-        let event = |line: &String| line.starts_with("@zfl ");
-        let event = crash.last_lines.iter().rposition(event).unwrap();
-        assert!(crash.last_lines.len() > event + 3, "{crash:?}");
+        let image = std::fs::read(image(&Board::named(board).unwrap())).unwrap();
+        let explanation = explain(&crash.cause, &crash.dump, &image);
+        let (place, text) = (explanation.place.unwrap(), explanation.text);
+        let (at, words) = match command {
+            "crash panic" => (
+                "firmware/zfl-firmware/src/console.rs:",
+                "core::panicking::panic_fmt",
+            ),
+            "crash fault" => (
+                "firmware/zfl-firmware/src/drivers/memory.rs:",
+                "touch_guard",
+            ),
+            _ => (
+                "firmware/zfl-firmware/src/fault.rs:",
+                "in the task zfl_firmware::console::run\n",
+            ),
+        };
+        assert!(place.starts_with(at), "{board} {command}: {place}\n{text}");
+        assert!(text.contains(words), "{board} {command}:\n{text}");
+        assert!(text.contains(&place), "{board} {command}:\n{text}");
+        // From the outermost call on, whole but for a stack that is too deep.
+        let is_whole = text.contains("::__run_task") && !text.contains("  (");
+        assert_eq!(
+            is_whole,
+            command != "crash stack",
+            "{board} {command}:\n{text}"
+        );
+        let status = match (command, board) {
+            ("crash panic", _) => "registers:",
+            (_, "riscv-virt-rv32imac") => "mcause = ",
+            ("crash fault", _) => "  DACCVIOL: ",
+            (_, "mps2-an505") => "  STKOF: ",
+            _ => "  MSTKERR: ",
+        };
+        assert!(text.contains(status), "{board} {command}:\n{text}");
         end(&machine).await;
     }
 }

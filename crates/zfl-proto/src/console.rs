@@ -23,7 +23,8 @@ run <ipv4>/<prefix> coordinator=<ipv4>:<port> token=<32 hex digits> [instruction
     [arena-bytes=<n>]\n\
                                        join the network and learn\n\
 stats                                  counters and memory\n\
-crash panic|fault|stack|hang           end this device on purpose";
+crash panic|fault|stack|hang [in-training]\n\
+                                       end this device on purpose, now or when it trains";
 
 /// What can be typed at the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,12 @@ pub enum Command {
     /// Prints counters.
     Stats,
     /// Ends the device on purpose, to see how that is told.
-    Crash(Crash),
+    Crash {
+        /// In which way.
+        how: Crash,
+        /// Not before it trains: in the next piece of its work.
+        in_training: bool,
+    },
 }
 
 /// How to [`Command::Crash`].
@@ -141,13 +147,21 @@ impl Command {
             "help" => Self::Help,
             "stats" => Self::Stats,
             "run" => Self::Run(RunOptions::parse(&mut words)?),
-            "crash" => match words.next() {
-                (_, "panic") => Self::Crash(Crash::Panic),
-                (_, "fault") => Self::Crash(Crash::Fault),
-                (_, "stack") => Self::Crash(Crash::Stack),
-                (_, "hang") => Self::Crash(Crash::Hang),
-                (column, _) => return Err(expected(column, "panic, fault, stack or hang")),
-            },
+            "crash" => {
+                let how = match words.next() {
+                    (_, "panic") => Crash::Panic,
+                    (_, "fault") => Crash::Fault,
+                    (_, "stack") => Crash::Stack,
+                    (_, "hang") => Crash::Hang,
+                    (column, _) => return Err(expected(column, "panic, fault, stack or hang")),
+                };
+                let in_training = match words.next() {
+                    (_, "") => false,
+                    (_, "in-training") => true,
+                    (column, _) => return Err(expected(column, "in-training or the end")),
+                };
+                Self::Crash { how, in_training }
+            }
             _ => return Err(expected(column, "help, run, stats or crash")),
         };
         match words.next() {
@@ -361,11 +375,24 @@ mod tests {
         check("run 1.2.3.4/31 x", 13, "a prefix length of 1 to 30");
         check("run 1.2.3.4/24 x", 16, "coordinator=<ipv4>:<port>");
         check("crash softly", 7, "panic, fault, stack or hang");
+        check("crash panic soon", 13, "in-training or the end");
+        check("crash panic in-training now", 25, "the end of the line");
         check(
             &RUN.replace("0e0f", "0e0g"),
             46,
             "token=<32 hexadecimal digits>",
         );
+    }
+
+    #[test]
+    fn a_crash_is_now_or_in_training() {
+        for (line, in_training) in [("crash stack", false), (" crash  stack in-training ", true)] {
+            let how = Crash::Stack;
+            assert_eq!(
+                Command::parse(line),
+                Ok(Command::Crash { how, in_training })
+            );
+        }
     }
 
     #[test]

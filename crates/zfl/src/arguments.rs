@@ -67,6 +67,13 @@ pub(crate) enum Command {
         --set fleet.0.mcu=nrf52840"
     )]
     Calibrate(CalibrateArguments),
+    /// Attaches to the console of a running device.
+    ///
+    /// Shows what it prints, and types the lines of standard input there; their end,
+    /// or Ctrl-C, detaches. The device goes on.
+    #[command(after_help = "Examples:\n  zfl console 3\n  \
+        echo stats | zfl console 3 --run runs/digits-001")]
+    Console(ConsoleArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
     Boards,
     /// Lists links that devices can have, or all figures of one and their sources.
@@ -135,6 +142,9 @@ pub(crate) struct RunArguments {
     /// Plays all clients on emulated machines, or natively: inside zfl.
     #[arg(long, value_enum, conflicts_with = "resume")]
     pub(crate) fidelity: Option<Fidelity>,
+    /// Holds this device (from 0) for a debugger, and says how to connect it.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) gdb: Option<u32>,
     #[command(flatten)]
     pub(crate) capture: CaptureArguments,
     #[command(flatten)]
@@ -159,6 +169,18 @@ impl CaptureArguments {
             bytes_max: u64::from(self.capture_max_mb) * 1_000_000,
         })
     }
+}
+
+#[derive(Args)]
+pub(crate) struct ConsoleArguments {
+    /// The device, counted from 0 as in console/device-NNN.log.
+    pub(crate) device: u32,
+    /// The folder of its run, or fleet; else the newest in runs/.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// Shows so many of its last lines first, 40 at most; else 20 on a terminal.
+    #[arg(long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
 }
 
 #[derive(Args)]

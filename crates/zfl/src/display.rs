@@ -11,6 +11,9 @@ use tokio::sync::mpsc;
 use zfl_lab::experiment::Experiment;
 use zfl_lab::run::{Progress, Summary};
 
+/// So many failures of devices are shown at the end.
+const FAILURES_SHOWN_MAX: usize = 5;
+
 /// Shows the progress of a run.
 pub(crate) struct Display {
     bars: Option<Bars>,
@@ -98,6 +101,7 @@ impl Display {
                     record.accuracy, record.loss
                 ));
             }
+            Progress::Notice(text) => bars.print(text),
             Progress::Warning(text) => bars.print(&format!("warning: {text}")),
         }
     }
@@ -120,6 +124,7 @@ impl Display {
                 record.clients.len(),
                 record.host_seconds
             ),
+            Progress::Notice(text) => say!("{text}"),
             Progress::Warning(text) => complain!("warning: {text}"),
             _ => {}
         }
@@ -237,6 +242,13 @@ pub(crate) fn print_summary(summary: &Summary) {
                 megabytes(emulators.pss_bytes_mean)
             ),
         ));
+    }
+    for failure in summary.failures.iter().take(FAILURES_SHOWN_MAX) {
+        rows.push(("failed", failure.reason.clone()));
+    }
+    if summary.failures.len() > FAILURES_SHOWN_MAX {
+        let more = summary.failures.len() - FAILURES_SHOWN_MAX;
+        rows.push(("failed", format!("and {more} devices more: summary.json")));
     }
     rows.push(("records", summary.folder.display().to_string()));
     say!();

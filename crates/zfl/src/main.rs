@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Size(size) => commands::size::size(&size),
         Command::Platforms(platforms) => commands::platforms::platforms(&platforms),
         Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
+        Command::Console(console) => commands::console::console(&console),
         Command::Boards => commands::boards(),
         Command::Links(links) => commands::links::links(&links),
         Command::Doctor(doctor) => commands::doctor(&doctor),

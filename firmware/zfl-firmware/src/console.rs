@@ -10,9 +10,10 @@ use core::fmt;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, with_timeout};
-use zfl_proto::console::{Command, CommandError, Crash, Event, HELP, PROMPT, RunOptions};
+use zfl_proto::console::{Command, CommandError, Event, HELP, PROMPT, RunOptions};
 
-use crate::drivers::{cpu, memory, uart};
+use crate::drivers::{memory, uart};
+use crate::fault;
 use crate::learn::Node;
 use crate::line::{Line, Typed};
 use crate::text::Text;
@@ -106,7 +107,14 @@ async fn obey(command: Command, node: &'static Node) {
         }
         Command::Run(options) => start(options, node).await,
         Command::Stats => stats(node).await,
-        Command::Crash(how) => crash(how),
+        Command::Crash {
+            how,
+            in_training: false,
+        } => fault::crash(how),
+        Command::Crash {
+            how,
+            in_training: true,
+        } => node.crash_in_training(how),
     }
 }
 
@@ -147,29 +155,4 @@ async fn stats(node: &Node) {
         uart::overrun_bytes(),
     ));
     tell(Event::Stats(text.as_str())).await;
-}
-
-#[expect(clippy::panic, reason = "what was asked for")]
-fn crash(how: Crash) {
-    match how {
-        Crash::Panic => panic!("asked for on the console"),
-        Crash::Fault => memory::touch_guard(),
-        Crash::Stack => {
-            fill_stack(0);
-        }
-        Crash::Hang => cpu::hang(),
-    }
-}
-
-/// Calls itself until the stack is full.
-#[inline(never)]
-fn fill_stack(depth: u32) -> u32 {
-    let frame = core::hint::black_box([depth; 32]);
-    if depth == u32::MAX {
-        return 0;
-    }
-    let deeper = fill_stack(depth + 1);
-    frame
-        .iter()
-        .fold(deeper, |sum, word| sum.wrapping_add(*word))
 }

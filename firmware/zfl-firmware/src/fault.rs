@@ -1,26 +1,30 @@
 //! The last words of a device.
 //!
 //! A panic or a fault prints an event line that says what and where, then
-//! registers and a backtrace as plain lines, then asks for a reset, which
-//! ends QEMU under `-no-reboot`. Addresses are resolved on the host against
-//! the ELF image, for instance with `llvm-addr2line -e`.
-//!
-//! The backtrace is every word of the stack that looks like a return address:
-//! it needs no unwind tables on the device and survives a broken frame, but
-//! may show a call that is long over.
+//! registers, status and stack as plain lines up to the line `end`, then asks
+//! for a reset, which ends QEMU under `-no-reboot`. The host makes a backtrace
+//! of them with the debug information of the image (`zfl_machine::crash`): it
+//! knows where each function keeps what its caller needs, which a device does
+//! not.
 
 use core::fmt::{self, Write as _};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use zfl_proto::console::Event;
+use zfl_proto::console::{Crash, Event};
 
 use crate::drivers::cpu::{self, FaultStatus, Registers};
 use crate::drivers::{memory, uart};
 use crate::text::Text;
 
-const BACKTRACE_MAX: usize = 16;
 const MESSAGE_BYTES_MAX: usize = 400;
+
+/// So much of the stack is printed from where the device was, in bytes: the
+/// innermost calls.
+const STACK_INNER_BYTES: usize = 4096;
+/// And of a deeper stack so much of its other end: the task that runs.
+const STACK_OUTER_BYTES: usize = 1024;
+const STACK_LINE_BYTES: usize = 32;
 
 static DYING: AtomicBool = AtomicBool::new(false);
 
@@ -42,8 +46,11 @@ impl fmt::Write for LastWords {
 #[panic_handler]
 fn on_panic(info: &PanicInfo<'_>) -> ! {
     let registers = Registers::capture();
-    // "panicked at FILE:LINE:COLUMN:" and the message, on one line.
-    let message = Text::<MESSAGE_BYTES_MAX>::of(format_args!("{info}"));
+    let mut message = Text::<MESSAGE_BYTES_MAX>::of(format_args!(""));
+    if let Some(location) = info.location() {
+        let _ = write!(message, "at {location}: ");
+    }
+    let _ = write!(message, "{}", info.message());
     die(&Event::Panic(message.as_str()), &registers, None)
 }
 
@@ -92,25 +99,55 @@ fn describe(event: &Event<'_>, registers: &Registers, status: Option<&FaultStatu
     if let Some(status) = status {
         writeln!(out, "{status}")?;
     }
-    writeln!(out, "backtrace:")?;
-    let stack_low = memory::stack_low_address();
-    let first = registers.sp().max(stack_low) & !3;
-    let mut frame_count = 0;
-    let mut call = |address: usize| {
-        if cpu::is_return_address(address) && frame_count < BACKTRACE_MAX {
-            // The call itself is just before where it returns to.
-            let _ = writeln!(LastWords, "  {:#010x}", address - 1);
-            frame_count += 1;
-        }
-    };
-    if let Some(pc) = registers.pc() {
-        writeln!(out, "  {pc:#010x}")?;
-    }
-    call(registers.return_address());
-    let mut address = first;
-    while let Some(word) = memory::stack_word(address) {
-        call(word as usize);
-        address += 4;
-    }
+    let low = memory::stack_low_address();
+    let top = low + memory::stack_bytes();
+    writeln!(out, "stack low={low:#010x} top={top:#010x}")?;
+    let inner = registers.sp().clamp(low, top) & !3;
+    let inner_end = top.min(inner + STACK_INNER_BYTES);
+    print_stack(inner, inner_end)?;
+    print_stack(inner_end.max(top - STACK_OUTER_BYTES.min(top - low)), top)?;
     writeln!(out, "end")
+}
+
+/// Prints the words of the stack from one address up to another.
+fn print_stack(from: usize, to: usize) -> fmt::Result {
+    let mut out = LastWords;
+    for line in (from..to).step_by(STACK_LINE_BYTES) {
+        write!(out, "{line:08x}:")?;
+        for address in (line..to.min(line + STACK_LINE_BYTES)).step_by(4) {
+            if let Some(word) = memory::stack_word(address) {
+                write!(out, " {word:08x}")?;
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Ends the device in this way; a panic is the caller's, in its own frame.
+#[track_caller]
+#[inline(always)]
+#[expect(clippy::panic, reason = "what was asked for")]
+pub(crate) fn crash(how: Crash) {
+    match how {
+        Crash::Panic => panic!("asked for on the console"),
+        Crash::Fault => memory::touch_guard(),
+        Crash::Stack => {
+            fill_stack(0);
+        }
+        Crash::Hang => cpu::hang(),
+    }
+}
+
+/// Calls itself until the stack is full.
+#[inline(never)]
+fn fill_stack(depth: u32) -> u32 {
+    let frame = core::hint::black_box([depth; 32]);
+    if depth == u32::MAX {
+        return 0;
+    }
+    let deeper = fill_stack(depth + 1);
+    frame
+        .iter()
+        .fold(deeper, |sum, word| sum.wrapping_add(*word))
 }

@@ -14,13 +14,14 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Instant, Timer};
 use zfl_client::{Client, Refusal, Request, State};
-use zfl_proto::console::{Event, RunOptions};
+use zfl_proto::console::{Crash, Event, RunOptions};
 use zfl_proto::http::{PATH_ID, PATH_RESULTS, PATH_TRAINING_DATA, PATH_TRAINING_LABELS};
 use zfl_proto::message::{DeviceMetrics, Kind};
 use zfl_proto::{RoundIndex, Token};
 
 use crate::counting::InstructionClock;
 use crate::drivers::{executor, memory, timer};
+use crate::fault;
 use crate::http::request::{Coordinator, RequestError};
 use crate::meter::{Counters, SharedTally};
 use crate::net;
@@ -53,6 +54,8 @@ pub(crate) struct Node {
     instruction_ns: Cell<Option<u32>>,
     /// When the round's message began to arrive.
     round_begin: Cell<Mark>,
+    /// How the next piece of training is to end the device.
+    crash: Cell<Option<Crash>>,
 }
 
 /// A moment, in ticks of the clock.
@@ -103,6 +106,7 @@ impl Node {
                 ticks: 0,
                 slept_ticks: 0,
             }),
+            crash: Cell::new(None),
         }
     }
 
@@ -128,6 +132,11 @@ impl Node {
         }
         self.joined.signal(options);
         true
+    }
+
+    /// Ends the device in this way in the next piece of its training.
+    pub(crate) fn crash_in_training(&self, how: Crash) {
+        self.crash.set(Some(how));
     }
 
     /// The client's secret, once it is known.
@@ -339,6 +348,9 @@ async fn train(node: &Node) -> Effort {
     let mut budget = TURN_UNITS_FIRST;
     let mut instructions = 0u64;
     while node.state() == State::Training {
+        if let Some(how) = node.crash.take() {
+            fault::crash(how);
+        }
         // Undisturbed, so that what is counted is training and nothing else.
         let (turn, turn_ticks) = critical_section::with(|_| {
             let begin = timer::ticks();

@@ -90,6 +90,7 @@ fn board_holds(board: &Board) {
         nic: NicArgument::Inherited,
         mac: MacAddress([2, 0, 0, 0, 0, 1]),
         instruction_counting: InstructionCounting::On { shift: 7 },
+        debugger: None,
     });
     // What a file says is a value, and no option of its own.
     for argument in arguments {

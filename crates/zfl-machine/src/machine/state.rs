@@ -4,6 +4,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
+
+use zfl_proto::ClientId;
 
 use super::MachineError;
 use crate::console::ConsoleEvent;
@@ -61,6 +64,19 @@ impl MachineState {
     }
 }
 
+/// The last that is known of a machine that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moments {
+    /// The console's last lines, before those of the crash itself.
+    pub last_lines: Vec<String>,
+    /// The client that it was, once it knew.
+    pub client: Option<ClientId>,
+    /// What it did, by the last event that says so.
+    pub last_event: Option<ConsoleEvent>,
+    /// From its start, in host time.
+    pub after: Duration,
+}
+
 /// A panic, a fault or a lockup.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("device {device}: {cause} (log: {})", log.display())]
@@ -69,8 +85,11 @@ pub struct Crash {
     pub device: u32,
     /// What the firmware, or of a lockup the emulator, says about it.
     pub cause: String,
-    /// The console's last lines: registers and backtrace are among them.
-    pub last_lines: Vec<String>,
+    /// The lines that tell more: registers, status and stack by the firmware,
+    /// or of a lockup what the emulator says.
+    pub dump: Vec<String>,
+    /// What went before.
+    pub moments: Arc<Moments>,
     /// Where the console is kept.
     pub log: PathBuf,
 }
@@ -79,7 +98,7 @@ pub struct Crash {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "device {device}: no {what} within {deadline_ms} ms of {since}{} (log: {})",
-    last_line.as_ref().map(|line| format!(", last line `{line}`")).unwrap_or_default(),
+    moments.last_lines.last().map(|line| format!(", last line `{line}`")).unwrap_or_default(),
     log.display()
 )]
 pub struct Hang {
@@ -91,8 +110,8 @@ pub struct Hang {
     pub since: &'static str,
     /// The deadline.
     pub deadline_ms: u64,
-    /// The last line of the console, if there was one.
-    pub last_line: Option<String>,
+    /// What went before.
+    pub moments: Arc<Moments>,
     /// Where the console is kept.
     pub log: PathBuf,
 }
@@ -161,7 +180,7 @@ mod tests {
             what: "console output",
             since: "boot",
             deadline_ms: 5000,
-            last_line: None,
+            moments: Arc::default(),
             log: "runs/x/console/device-007.log".into(),
         };
         assert_eq!(
@@ -170,7 +189,7 @@ mod tests {
         );
         hang.what = "`ready` event";
         hang.since = "the `run` command";
-        hang.last_line = Some("@zfl assigned client=7".into());
+        Arc::make_mut(&mut hang.moments).last_lines = vec!["@zfl assigned client=7".into()];
         assert_eq!(
             hang.to_string(),
             "device 7: no `ready` event within 5000 ms of the `run` command, last line `@zfl assigned client=7` (log: runs/x/console/device-007.log)"

@@ -12,9 +12,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
+use zfl_proto::ClientId;
 
+use super::consoles::{Attached, Request, Typed, Watchers};
 use super::{
     Crash, Deadlines, Exit, Hang, LAST_LINES_MAX, MachineError, MachineReport, MachineState,
+    Moments, check_line,
 };
 use crate::console::{
     ConsoleEvent, ConsoleItem, ConsoleLog, ConsoleParser, DeviceEvent, printable,
@@ -29,6 +32,12 @@ const EVENTS_PER_SECOND_MAX: u32 = 200;
 /// So much of an answer to a command is kept.
 const ANSWER_LINES_MAX: usize = 200;
 
+/// So many lines of a crash are kept: more than the firmware prints.
+const CRASH_LINES_MAX: usize = 256;
+
+/// The firmware's last line after a crash.
+const CRASH_END: &str = "end";
+
 /// So much is searched for the echo of a command, and a line more.
 const ECHO_BYTES_MAX: usize = 4096;
 
@@ -39,24 +48,15 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
 /// So much of the end of the emulator's own messages is looked at.
 const EMULATOR_LOG_TAIL_BYTES: u64 = 16 << 10;
 
-type Reply = oneshot::Sender<Result<Vec<String>, MachineError>>;
+type Answer = Result<Vec<String>, MachineError>;
 
-/// What the handle asks for.
+/// Who typed a command.
 #[derive(Debug)]
-pub(super) enum Request {
-    Command {
-        line: String,
-        reply: Reply,
-    },
-    Run {
-        line: String,
-        reply: Reply,
-    },
-    Sample {
-        with_memory: bool,
-        reply: oneshot::Sender<Usage>,
-    },
-    Stop,
+enum Typist {
+    /// The owner of the machine, who waits for the answer.
+    Owner(oneshot::Sender<Answer>),
+    /// Somebody at the console, by their number.
+    Watcher(u64),
 }
 
 /// What the supervisor is told once.
@@ -72,7 +72,7 @@ pub(super) struct Setup {
 #[derive(Debug)]
 struct Pending {
     line: String,
-    reply: Reply,
+    typist: Typist,
     is_run: bool,
     /// What may be its echo; an event can come in the middle of it.
     echo: String,
@@ -93,25 +93,33 @@ impl Pending {
 
     /// Takes a line that is no event: the echo, or a part of it, and then the
     /// answer.
-    fn take_line(&mut self, text: &str) {
+    ///
+    /// Gives whose echo it was, if it was one.
+    fn take_line(&mut self, text: &str) -> Option<&Typist> {
         if self.echo_seen {
             if self.answer.len() < ANSWER_LINES_MAX {
                 self.answer.push(text.into());
             }
-            return;
+            return None;
         }
         if self.echo.len() > ECHO_BYTES_MAX {
             self.echo.clear();
         }
         self.echo.push_str(text);
         self.echo_seen = self.echo.ends_with(&self.line);
+        Some(&self.typist)
     }
 }
 
 /// How a machine will be said to have ended, decided before it has.
 #[derive(Debug)]
 enum Verdict {
-    Crash(String),
+    Crash {
+        cause: String,
+        /// The lines behind it.
+        dump: Vec<String>,
+        is_complete: bool,
+    },
     Hang(Hang),
     Stop,
 }
@@ -130,7 +138,13 @@ pub(super) struct Supervisor {
     console_bytes: u64,
     outgoing: Vec<u8>,
     last_lines: VecDeque<String>,
+    client: Option<ClientId>,
+    last_event: Option<ConsoleEvent>,
     pending: Option<Pending>,
+    /// A command of the owner that waits until one typed at the console is
+    /// answered.
+    waiting: Option<Request>,
+    watchers: Watchers,
     verdict: Option<Verdict>,
 
     booted: Instant,
@@ -166,7 +180,11 @@ impl Supervisor {
             console_bytes: 0,
             outgoing: Vec::new(),
             last_lines: VecDeque::with_capacity(LAST_LINES_MAX),
+            client: None,
+            last_event: None,
             pending: None,
+            waiting: None,
+            watchers: Watchers::new(),
             verdict: None,
             booted: now,
             is_at_prompt: false,
@@ -203,6 +221,9 @@ impl Supervisor {
                         self.process.signal(Signal::KILL);
                     }
                 },
+                typed = self.watchers.typed(), if self.is_at_prompt && self.pending.is_none() => {
+                    self.take_typed(typed);
+                }
                 () = sleep_until(deadline.unwrap_or(self.booted)), if deadline.is_some() => {
                     self.take_deadline(Instant::now());
                 }
@@ -228,19 +249,25 @@ impl Supervisor {
         }
 
         let emulator_lines = emulator_lines(&self.setup.emulator_log);
+        let moments = self.moments();
         let state = final_state(
             self.setup.device,
             self.setup.console_log,
             self.verdict,
             end.status,
-            self.last_lines.into(),
+            moments,
             emulator_lines,
         );
-        if let Some(pending) = self.pending
-            && let Some(error) = state.error()
-        {
-            // Whoever asked may have given up.
-            let _ = pending.reply.send(Err(error));
+        if let Some(error) = state.error() {
+            self.watchers.show(None, &format!("zfl: {error}"));
+            if let Some(Pending {
+                typist: Typist::Owner(reply),
+                ..
+            }) = self.pending
+            {
+                // Whoever asked may have given up.
+                let _ = reply.send(Err(error));
+            }
         }
         self.state.send_replace(state.clone());
         MachineReport {
@@ -310,7 +337,7 @@ impl Supervisor {
                     deadline_ms: milliseconds(deadline),
                     log: self.setup.console_log.clone(),
                 };
-                let _ = pending.reply.send(Err(error));
+                self.reply(pending.typist, Err(error));
             }
         }
     }
@@ -321,10 +348,20 @@ impl Supervisor {
             what,
             since,
             deadline_ms: milliseconds(deadline),
-            last_line: self.last_lines.back().cloned(),
+            moments: Arc::new(self.moments()),
             log: self.setup.console_log.clone(),
         }));
         self.process.signal(Signal::KILL);
+    }
+
+    /// What is known of it now.
+    fn moments(&self) -> Moments {
+        Moments {
+            last_lines: self.last_lines.iter().cloned().collect(),
+            client: self.client,
+            last_event: self.last_event.clone(),
+            after: self.booted.elapsed(),
+        }
     }
 
     fn take_read(&mut self, read: io::Result<usize>, buffer: &[u8]) {
@@ -388,11 +425,26 @@ impl Supervisor {
                 }
             }
             ConsoleItem::Line { text, .. } => {
-                if let Some(pending) = &mut self.pending
-                    && event.is_none()
+                let echo_of = match &mut self.pending {
+                    Some(pending) if event.is_none() => pending.take_line(&text),
+                    _ => None,
+                };
+                // Who types sees that already.
+                let except = match echo_of {
+                    Some(Typist::Watcher(number)) => Some(*number),
+                    _ => None,
+                };
+                if let Some(Verdict::Crash {
+                    dump, is_complete, ..
+                }) = &mut self.verdict
                 {
-                    pending.take_line(&text);
+                    *is_complete |= text == CRASH_END;
+                    if dump.len() < CRASH_LINES_MAX && !*is_complete {
+                        dump.push(text);
+                    }
+                    return;
                 }
+                self.watchers.show(except, &text);
                 if self.last_lines.len() == LAST_LINES_MAX {
                     self.last_lines.pop_front();
                 }
@@ -406,7 +458,7 @@ impl Supervisor {
 
     fn take_event(&mut self, event: ConsoleEvent) {
         match &event {
-            ConsoleEvent::Panic(text) => self.crash(format!("panic: {text}")),
+            ConsoleEvent::Panic(text) => self.crash(format!("panic {text}")),
             ConsoleEvent::Fault(text) => self.crash(format!("fault: {text}")),
             ConsoleEvent::Ready { .. } | ConsoleEvent::Reported(_) => {
                 self.ready_deadline = None;
@@ -418,6 +470,14 @@ impl Supervisor {
             }
             // A boot line comes before the prompt, counters at any time.
             ConsoleEvent::Boot { .. } | ConsoleEvent::Stats(_) => {}
+        }
+        match &event {
+            // Said at any time, and what it does is something else.
+            ConsoleEvent::Stats(_) | ConsoleEvent::Panic(_) | ConsoleEvent::Fault(_) => {}
+            _ => self.last_event = Some(event.clone()),
+        }
+        if let ConsoleEvent::Assigned(client) | ConsoleEvent::Ready { client, .. } = &event {
+            self.client = Some(*client);
         }
         let now = Instant::now();
         if now.saturating_duration_since(self.events_window) >= Duration::from_secs(1) {
@@ -440,15 +500,42 @@ impl Supervisor {
     /// The first cause counts; the machine may still print its registers.
     fn crash(&mut self, cause: String) {
         if self.verdict.is_none() {
-            self.verdict = Some(Verdict::Crash(cause));
+            self.verdict = Some(Verdict::Crash {
+                cause,
+                dump: Vec::new(),
+                is_complete: false,
+            });
             self.kill_deadline = Some(Instant::now() + self.setup.deadlines.crash);
         }
     }
 
     fn take_request(&mut self, request: Request) {
         match request {
-            Request::Command { line, reply } => self.type_line(line, reply, false),
-            Request::Run { line, reply } => self.type_line(line, reply, true),
+            Request::Command { .. } | Request::Run { .. }
+                if self.waiting.is_none()
+                    && self
+                        .pending
+                        .as_ref()
+                        .is_some_and(|pending| matches!(pending.typist, Typist::Watcher(_))) =>
+            {
+                self.waiting = Some(request);
+            }
+            Request::Command { line, reply } => {
+                self.type_line(line, Typist::Owner(reply), false);
+            }
+            Request::Run { line, reply } => self.type_line(line, Typist::Owner(reply), true),
+            Request::Attach {
+                lines,
+                attached: Attached { shown, reply },
+            } => {
+                let start = self.last_lines.len().saturating_sub(lines);
+                let last_lines = self.last_lines.iter().skip(start);
+                // Whoever asked may have given up.
+                let _ = reply.send(self.watchers.add(shown, last_lines));
+            }
+            Request::Moments { reply } => {
+                let _ = reply.send(self.moments());
+            }
             Request::Sample { with_memory, reply } => {
                 self.usage.sample_cpu(self.process.id());
                 if with_memory {
@@ -471,13 +558,35 @@ impl Supervisor {
         }
     }
 
-    fn type_line(&mut self, line: String, reply: Reply, is_run: bool) {
+    /// Takes what somebody typed at the console.
+    fn take_typed(&mut self, typed: Typed) {
+        match typed {
+            Typed::End(number) => self.watchers.remove(number),
+            Typed::Line(number, line) => {
+                let refusal = match line.split_whitespace().next() {
+                    // Twice it would confuse the device and whoever waits for it.
+                    Some("run") => Some("`run` is typed by zfl alone".to_owned()),
+                    // Ends nothing and answers nothing: a prompt comes by itself.
+                    None => return,
+                    Some(_) => check_line(self.setup.device, &line)
+                        .err()
+                        .map(|error| error.to_string()),
+                };
+                match refusal {
+                    Some(reason) => self.watchers.tell(number, &format!("zfl: {reason}")),
+                    None => self.type_line(line, Typist::Watcher(number), false),
+                }
+            }
+        }
+    }
+
+    fn type_line(&mut self, line: String, typist: Typist, is_run: bool) {
         if let Some(pending) = &self.pending {
             let error = MachineError::Busy {
                 device: self.setup.device,
                 command: pending.name(),
             };
-            let _ = reply.send(Err(error));
+            self.reply(typist, Err(error));
             return;
         }
         let now = Instant::now();
@@ -488,7 +597,7 @@ impl Supervisor {
         }
         self.pending = Some(Pending {
             line,
-            reply,
+            typist,
             is_run,
             echo: String::new(),
             echo_seen: false,
@@ -519,8 +628,27 @@ impl Supervisor {
                 })
             }
         };
-        // Whoever asked may have given up.
-        let _ = pending.reply.send(answer);
+        self.reply(pending.typist, answer);
+    }
+
+    /// Hands an answer to whoever typed the command; who types at the console
+    /// has seen its lines.
+    fn reply(&mut self, typist: Typist, answer: Answer) {
+        match (typist, answer) {
+            (Typist::Owner(reply), answer) => {
+                // Whoever asked may have given up.
+                let _ = reply.send(answer);
+            }
+            (Typist::Watcher(number), Err(error @ MachineError::NoAnswer { .. })) => {
+                self.watchers.tell(number, &format!("zfl: {error}"));
+            }
+            (Typist::Watcher(_), _) => {}
+        }
+        if self.pending.is_none()
+            && let Some(request) = self.waiting.take()
+        {
+            self.take_request(request);
+        }
     }
 }
 
@@ -533,19 +661,20 @@ fn final_state(
     log: PathBuf,
     verdict: Option<Verdict>,
     status: ExitStatus,
-    last_lines: Vec<String>,
+    moments: Moments,
     emulator_lines: Vec<String>,
 ) -> MachineState {
-    let crash = |cause: String, last_lines, log| {
+    let crash = |cause: String, dump, log| {
         MachineState::Crashed(Arc::new(Crash {
             device,
             cause,
-            last_lines,
+            dump,
+            moments: Arc::new(moments),
             log,
         }))
     };
     let is_requested = match verdict {
-        Some(Verdict::Crash(cause)) => return crash(cause, last_lines, log),
+        Some(Verdict::Crash { cause, dump, .. }) => return crash(cause, dump, log),
         Some(Verdict::Hang(hang)) => return MachineState::Hung(Arc::new(hang)),
         Some(Verdict::Stop) => true,
         None => false,
@@ -557,9 +686,7 @@ fn final_state(
         .find(|line| line.contains("qemu: fatal: ") || line.contains("qemu: hardware error: "));
     if !is_requested && let Some(cause) = guest_fault {
         let cause = cause.trim().to_owned();
-        let lines = [last_lines, emulator_lines].concat();
-        let start = lines.len().saturating_sub(LAST_LINES_MAX);
-        return crash(cause, lines[start..].to_vec(), log);
+        return crash(cause, emulator_lines, log);
     }
     MachineState::Exited(Arc::new(Exit {
         device,

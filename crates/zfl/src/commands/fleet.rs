@@ -36,6 +36,7 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         .unwrap_or_else(|| next_folder("fleet"));
     make_folders(&folder)
         .map_err(|error| Failure::Run(format!("failed to make {}: {error}", folder.display())))?;
+    let (notices, mut notice) = mpsc::unbounded_channel();
     let plan = FleetPlan {
         devices: vec![kind; count],
         ports: vec![port; count],
@@ -50,6 +51,9 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
         counting: Counting::default(),
         boot_deadline: std::time::Duration::from_secs(60),
         ready_deadline: std::time::Duration::from_secs(120),
+        began: std::time::Instant::now(),
+        debugged: None,
+        notices,
     };
     let hosted: Result<Ended, HostError> = runtime()?.block_on(async {
         let (progress, _) = watch::channel(FleetProgress::default());
@@ -70,6 +74,7 @@ pub(crate) fn fleet(arguments: &FleetArguments) -> Done {
                 Some((client, reason)) = lost.recv() => {
                     complain!("warning: client {client}: {reason}");
                 }
+                Some(text) = notice.recv() => say!("{text}"),
                 () = host.coordinator_gone() => break Ended::CoordinatorGone,
                 () = &mut interrupted => break Ended::Interrupted,
             }

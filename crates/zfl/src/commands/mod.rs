@@ -1,6 +1,7 @@
 //! The commands.
 
 pub(crate) mod calibrate;
+pub(crate) mod console;
 pub(crate) mod data;
 pub(crate) mod fleet;
 pub(crate) mod links;

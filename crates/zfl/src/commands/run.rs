@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
             firmware: firmware(arguments.firmware_dir.as_deref()),
             launcher: launcher()?,
             capture: arguments.capture.request(),
+            debugged: arguments.gdb,
         }),
         threads: arguments.threads.count(),
     };

@@ -90,16 +90,16 @@ fn a_run_goes_on_without_a_device_that_panics() {
     check_none_left(&place.path("out"));
     assert!(shown.contains("updates 3/4"), "{shown}");
     assert!(shown.contains("updates 3/3"), "{shown}");
-    // Device, cause and log.
+    // Device, source line, cause and crash file.
     let warning = said
         .lines()
         .find(|line| line.starts_with("warning: client 2: device 2: "))
         .unwrap_or_else(|| panic!("{said}"));
     assert!(
-        warning.contains("at src/client.rs:7: out of luck"),
+        warning.contains("panic at src/client.rs:7: out of luck (crash file: "),
         "{warning}"
     );
-    assert!(warning.contains("console/device-002.log)"), "{warning}");
+    assert!(warning.ends_with("crashes/device-002-1.txt)"), "{warning}");
 
     let records = Records::new(&place.path("out"));
     assert_eq!(records.round_column("clients_ok"), ["3", "3", "3"]);
@@ -108,7 +108,7 @@ fn a_run_goes_on_without_a_device_that_panics() {
         &records,
         "2",
         "crashed",
-        "device 2: panic: at src/client.rs:7: out of luck",
+        "device 2: panic at src/client.rs:7: out of luck (crash file: ",
     );
     let panics = records.events_named("device-panic");
     assert_eq!(panics.len(), 1);
@@ -119,6 +119,16 @@ fn a_run_goes_on_without_a_device_that_panics() {
     assert_eq!(lost[0]["client"], 2);
     let log = records.text("console/device-002.log");
     assert!(log.contains("backtrace 0x100"), "{log}");
+    let file = records.text("crashes/device-002-1.txt");
+    assert!(
+        file.starts_with("device 2: panic at src/client.rs:7: out of luck\n"),
+        "{file}"
+    );
+    assert!(
+        file.contains("it was    booted, and had no task\n"),
+        "{file}"
+    );
+    assert!(file.contains("console/device-002.log\n"), "{file}");
     assert_eq!(records.summary()["updates_failed"], 1);
     check_devices(&records, 4, &[("ready", 3), ("crashed", 1)]);
 }
@@ -186,7 +196,7 @@ fn a_run_fails_without_its_quorum() {
                      crashed: device 2: ";
     assert!(error.starts_with(beginning), "{said}");
     assert!(error.contains("out of luck"), "{said}");
-    assert!(error.contains("console/device-002.log"), "{said}");
+    assert!(error.contains("crashes/device-002-1.txt)"), "{said}");
     let records = Records::new(&place.path("out"));
     check_row(&records, "2", "crashed", "out of luck");
     let outcomes: Vec<String> = records
@@ -269,6 +279,8 @@ fn devices_that_never_answer_are_hung() {
             said.contains(&format!("warning: client {client}: {detail}")),
             "{said}"
         );
+        let file = records.text(&format!("crashes/device-00{client}-1.txt"));
+        assert!(file.starts_with(&format!("{detail}\n")), "{file}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -199,8 +199,27 @@ impl Running {
     }
 
     /// Starts it; what it prints goes where `command` says.
-    pub(crate) fn start_mute(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+    pub(crate) fn start_mute(command: Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts it with this standard input, and reads what it prints.
+    pub(crate) fn start_reading(mut command: Command, stdin: impl Into<Stdio>) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_with(command, stdin.into())
+    }
+
+    /// Starts it, and types a text that then ends.
+    pub(crate) fn start_typed(command: Command, text: &str) -> Self {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let running = Self::start_reading(command, reader);
+        // Short enough for the pipe to take it whole; who has ended needs none.
+        let _ = writer.write_all(text.as_bytes());
+        running
+    }
+
+    fn start_with(mut command: Command, stdin: Stdio) -> Self {
+        let mut child = command.stdin(stdin).spawn().unwrap();
         let (sender, lines) = channel();
         fn pass(
             stream: impl Read + Send + 'static,

@@ -134,6 +134,7 @@ fn help() {
       size       Says how much memory an experiment takes on each board, before it is run
       platforms  Compares boards and microcontrollers: what an experiment takes on each
       calibrate  Scales a part's profile to a measurement; counts for native clients
+      console    Attaches to the console of a running device
       boards     Lists boards that can be emulated, and microcontrollers that they stand for
       links      Lists links that devices can have, or all figures of one and their sources
       doctor     Says what is installed, what is missing, and the command that mends it
@@ -160,6 +161,7 @@ fn help() {
           --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
                                  [possible values: emulated, native]
+          --gdb <DEVICE>         Holds this device (from 0) for a debugger, and says how to connect it
           --capture <DEVICES>    Keeps the frames of devices for Wireshark: `all`, or numbers as 0,3
           --capture-max-mb <MB>  Megabytes that the capture may have [default: 1024]
           --threads <N>          Threads for native clients and evaluation; else one per processor

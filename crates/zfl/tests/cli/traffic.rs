@@ -46,23 +46,28 @@ fn devices_and_switch_count_the_same() {
             assert!(device > 10, "{row:?}");
         }
         assert!(number(row, "drops_nic") <= IN_FLIGHT_FRAMES_MAX, "{row:?}");
-        // The bytes of the messages, and their HTTP.
-        for (goodput, message) in [
-            ("goodput_bytes_down", "bytes_down"),
-            ("goodput_bytes_up", "bytes_up"),
-        ] {
-            let head = number(row, goodput).checked_sub(number(row, message));
-            assert!((100..2000).contains(&head.unwrap()), "{row:?}");
-        }
         let rtt = |name: &str| {
             row[&format!("host_rtt_down_ms_{name}")]
                 .parse::<f64>()
                 .unwrap()
         };
         assert!(rtt("min") > 0.0 && rtt("min") <= rtt("mean") && rtt("mean") <= rtt("max"));
-        assert!(number(row, "host_rtt_down_count") > 2);
+        assert!(number(row, "host_rtt_down_count") > 0);
     }
     assert!(exact >= 12, "{exact} of 16 rows are exact");
+    // The bytes of the messages, and their HTTP. Not by rounds: where the host is
+    // busy, the first frames of one may be counted into the one before.
+    for (goodput, message) in [
+        ("goodput_bytes_down", "bytes_down"),
+        ("goodput_bytes_up", "bytes_up"),
+    ] {
+        let sum = |column: &str| rows.iter().map(|row| number(row, column)).sum::<u64>();
+        let head = (sum(goodput) - sum(message)) / 16;
+        assert!(
+            (100..2000).contains(&head),
+            "{head} bytes of HTTP {goodput}"
+        );
+    }
 
     // All took part in all rounds: the fleet is their sum.
     for (round, fleet) in (1..).zip(records.rounds()) {

@@ -11,8 +11,6 @@ unsafe extern "C" {
     static mut _arena_end: u64;
     static _stack_end: u32;
     static _stack_start: u32;
-    static __stext: u8;
-    static __etext: u8;
 }
 
 static ARENA_TAKEN: AtomicBool = AtomicBool::new(false);
@@ -63,16 +61,6 @@ pub(crate) fn stack_word(address: usize) -> Option<u32> {
     // SAFETY: within the stack, which is RAM. Volatile, for it may be the
     // frame of a function that runs.
     Some(unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() })
-}
-
-/// The half-word of the program at `address`; `None` outside its code.
-pub(super) fn code_half_word(address: usize) -> Option<u16> {
-    let code = (&raw const __stext).addr()..(&raw const __etext).addr();
-    if !code.contains(&address) || !address.is_multiple_of(2) {
-        return None;
-    }
-    // SAFETY: within `.text`, which never changes.
-    Some(unsafe { ptr::with_exposed_provenance::<u16>(address).read_volatile() })
 }
 
 /// Lowest address of the stack.

@@ -141,20 +141,19 @@ extern "C" fn fault_entry(saved: &SavedRegisters) -> ! {
             _ => None,
         }
     };
+    // With floating-point registers (EXC_RETURN bit 4 clear), or without.
+    let frame_words: u32 = if saved.exception_return & 1 << 4 == 0 {
+        26
+    } else {
+        8
+    };
     let mut registers = Registers::default();
     registers.r[4..12].copy_from_slice(&saved.r4_to_r11);
     match stacked {
         Some([r0, r1, r2, r3, r12, lr, pc, xpsr]) => {
             registers.r[..4].copy_from_slice(&[r0, r1, r2, r3]);
             registers.r[12] = r12;
-            // The frame is 8 words, or 26 with floating-point registers
-            // (EXC_RETURN bit 4 clear), and one more where it had to be
-            // aligned (xPSR bit 9).
-            let frame_words: u32 = if saved.exception_return & 1 << 4 == 0 {
-                26
-            } else {
-                8
-            };
+            // One word more where the frame had to be aligned (xPSR bit 9).
             let words = frame_words + u32::from(xpsr & 1 << 9 != 0);
             registers.sp = saved.stack_pointer.wrapping_add(words * 4);
             registers.lr = lr;
@@ -164,6 +163,11 @@ extern "C" fn fault_entry(saved: &SavedRegisters) -> ! {
         None => {
             registers.r[..4].copy_from_slice(&saved.r0_to_r3);
             registers.sp = saved.stack_pointer;
+            // Of a frame that could not be written its room is taken all the
+            // same; at the limit of Armv8-M (STKOF) it is not.
+            if !status.is_below_limit() {
+                registers.sp = registers.sp.wrapping_add(frame_words * 4);
+            }
         }
     }
     crate::fault::on_fault(&registers, &status)
@@ -223,11 +227,6 @@ impl Registers {
     pub(crate) const fn sp(&self) -> usize {
         self.sp as usize
     }
-
-    /// What the last call will return to, if nothing else was put there.
-    pub(crate) const fn return_address(&self) -> usize {
-        self.lr as usize
-    }
 }
 
 impl fmt::Display for Registers {
@@ -270,6 +269,11 @@ impl FaultStatus {
     /// to the stack, or need not be whole.
     const fn is_stacking_error(&self) -> bool {
         self.cfsr & (1 << 4 | 1 << 12 | 1 << 20) != 0
+    }
+
+    /// STKOF of Armv8-M: the stack has a limit, and it is reached.
+    const fn is_below_limit(&self) -> bool {
+        self.cfsr & 1 << 20 != 0
     }
 
     /// The address of a memory or bus fault, where the processor knows it.
@@ -319,22 +323,6 @@ impl fmt::Display for FaultStatus {
             self.cfsr, self.hfsr, self.mmfar, self.bfar
         )
     }
-}
-
-/// Whether `value` is what a call leaves as its return address: odd (Thumb),
-/// within the program, just after a `bl` or `blx`.
-pub(crate) fn is_return_address(value: usize) -> bool {
-    if value & 1 == 0 {
-        return false;
-    }
-    let code = memory::code_half_word;
-    let address = value - 1;
-    let is_long_call = address >= 4
-        && code(address - 4).is_some_and(|half| half & 0xf800 == 0xf000)
-        && code(address - 2).is_some_and(|half| half & 0xd000 == 0xd000);
-    let is_register_call =
-        address >= 2 && code(address - 2).is_some_and(|half| half & 0xff87 == 0x4780);
-    code(address).is_some() && (is_long_call || is_register_call)
 }
 
 /// Interrupts on, once all is set up. They are on from reset.

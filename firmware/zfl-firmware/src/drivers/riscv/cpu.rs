@@ -250,11 +250,6 @@ impl Registers {
     pub(crate) const fn sp(&self) -> usize {
         self.x[2] as usize
     }
-
-    /// What the last call will return to, if nothing else was put there.
-    pub(crate) const fn return_address(&self) -> usize {
-        self.x[1] as usize
-    }
 }
 
 impl fmt::Display for Registers {
@@ -334,22 +329,6 @@ impl fmt::Display for FaultStatus {
             self.mcause, self.mepc, self.mtval
         )
     }
-}
-
-/// Whether `value` is what a call leaves as its return address: within the
-/// program, just after a `jal` or `jalr` that links to `ra`.
-pub(crate) fn is_return_address(value: usize) -> bool {
-    let code = memory::code_half_word;
-    if value < 4 || code(value).is_none() {
-        return false;
-    }
-    let is_short_call = code(value - 2).is_some_and(|half| {
-        // c.jalr with a register, or c.jal.
-        half & 0xf07f == 0x9002 && half & 0x0f80 != 0 || half & 0xe003 == 0x2001
-    });
-    let is_long_call = code(value - 4)
-        .is_some_and(|half| matches!(half & 0x0fff, 0x00ef) || half & 0x7fff == 0x00e7);
-    is_short_call || is_long_call
 }
 
 /// Interrupts on, once all is set up.
