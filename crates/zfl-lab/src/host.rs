@@ -52,6 +52,7 @@ const TELL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Devices that may start at once where links are what takes the time.
 const STARTING_BEHIND_LINKS_MAX: usize = 64;
+
 /// So long devices that were late may take to show that they do not hang.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(25);
 
