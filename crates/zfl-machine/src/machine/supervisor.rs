@@ -457,6 +457,8 @@ impl Supervisor {
     }
 
     fn take_event(&mut self, event: ConsoleEvent) {
+        // First: who waits for a state has heard by then what led to it.
+        self.tell(&event);
         match &event {
             ConsoleEvent::Panic(text) => self.crash(format!("panic {text}")),
             ConsoleEvent::Fault(text) => self.crash(format!("fault: {text}")),
@@ -479,6 +481,10 @@ impl Supervisor {
         if let ConsoleEvent::Assigned(client) | ConsoleEvent::Ready { client, .. } = &event {
             self.client = Some(*client);
         }
+    }
+
+    /// Tells whoever listens, as far as a device may talk.
+    fn tell(&mut self, event: &ConsoleEvent) {
         let now = Instant::now();
         if now.saturating_duration_since(self.events_window) >= Duration::from_secs(1) {
             self.events_window = now;
@@ -493,7 +499,7 @@ impl Supervisor {
         let _ = self.events.send(DeviceEvent {
             device: self.setup.device,
             host_time: now.into_std(),
-            event,
+            event: event.clone(),
         });
     }
 
