@@ -58,6 +58,11 @@ campaign: ## lets everything go wrong: 200 native runs and 20 emulated ones
 	cargo build --release --package zfl-lab --example campaign
 	$(if $(CAMPAIGN),$(RUN_CAMPAIGN) $(CAMPAIGN),$(RUN_CAMPAIGN) native && $(RUN_CAMPAIGN) emulated)
 
+.PHONY: fuzz
+fuzz: ## searches for inputs that break it: ARGS='--seconds 600 --target idx'
+	@scripts/setup fuzz
+	cargo xtask fuzz $(ARGS)
+
 .PHONY: setup
 setup: ## installs what is missing for demo, test and lint
 	@scripts/setup test
@@ -79,7 +84,7 @@ lint: ## checks format, clippy, documents and scripts
 	@scripts/setup lint
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path firmware/Cargo.toml
-	shellcheck scripts/* .ci/run examples/fedavg-paper/grid.sh bench/device-time/run.sh
+	shellcheck scripts/* .ci/run fuzz/instrument examples/fedavg-paper/grid.sh bench/device-time/run.sh
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/lint-firmware
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `firmware [--board NAME]...` | builds the firmware images of all or some boards |
 //! | `bench [emulated\|native]` | runs the workloads of `docs/benchmarks.md`, or those of one kind, and prints their figures |
+//! | `fuzz [--target NAME]... [--seconds N] [--jobs N] [--short]` | searches for inputs that break the targets of `fuzz/` |
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
@@ -12,13 +13,14 @@
 
 mod bench;
 mod firmware;
+mod fuzz;
 mod toolchain;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: cargo xtask firmware [--board NAME]...\n       cargo xtask bench [emulated|native]";
+const USAGE: &str = "usage: cargo xtask firmware [--board NAME]...\n       cargo xtask bench [emulated|native]\n       \
+     cargo xtask fuzz [--target NAME]... [--seconds N] [--jobs N] [--short]";
 
 /// Why a chore failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,9 @@ enum Error {
     /// The benchmarks failed.
     #[error(transparent)]
     Bench(#[from] bench::Error),
+    /// Fuzzing failed, or found something.
+    #[error(transparent)]
+    Fuzz(#[from] fuzz::Error),
 }
 
 fn main() -> ExitCode {
@@ -55,12 +60,16 @@ fn run(arguments: &[String]) -> Result<(), Error> {
             bench::run(&project_folder(), bench_kind(rest)?)?;
             Ok(())
         }
+        Some((task, rest)) if task == "fuzz" => {
+            fuzz::run(&project_folder(), &fuzz_options(rest)?)?;
+            Ok(())
+        }
         Some((task, _)) if matches!(task.as_str(), "help" | "--help" | "-h") => {
             eprintln!("{USAGE}");
             Ok(())
         }
         Some((task, _)) => Err(Error::Usage(format!(
-            "unknown task `{task}`, expected `firmware` or `bench`"
+            "unknown task `{task}`, expected `firmware`, `bench` or `fuzz`"
         ))),
         None => Err(Error::Usage("no task given".to_owned())),
     }
@@ -83,6 +92,54 @@ fn bench_kind(arguments: &[String]) -> Result<Option<bench::Kind>, Error> {
             Err(Error::Usage(format!("unexpected argument `{unexpected}`")))
         }
     }
+}
+
+/// Time for each target where none is given: for whoever waits for it, and for
+/// CI.
+const FUZZ_SECONDS: u32 = 60;
+const FUZZ_SECONDS_SHORT: u32 = 3;
+
+fn fuzz_options(arguments: &[String]) -> Result<fuzz::Options, Error> {
+    let (mut targets, mut seconds, mut jobs, mut is_short) = (Vec::new(), None, None, false);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        if name == "--short" && value.is_none() {
+            is_short = true;
+            continue;
+        }
+        if !matches!(name, "--target" | "--seconds" | "--jobs") {
+            return Err(Error::Usage(format!("unexpected argument `{argument}`")));
+        }
+        let value = value.or_else(|| rest.next().cloned()).unwrap_or_default();
+        if name == "--target" {
+            targets.push(value);
+            continue;
+        }
+        let count = value.parse::<u32>().ok().filter(|count| *count > 0);
+        let Some(count) = count else {
+            return Err(Error::Usage(format!(
+                "`{name}` needs a number from 1, not `{value}`"
+            )));
+        };
+        match name {
+            "--seconds" => seconds = Some(count),
+            _ => jobs = Some(count),
+        }
+    }
+    Ok(fuzz::Options {
+        targets,
+        seconds: seconds.unwrap_or(if is_short {
+            FUZZ_SECONDS_SHORT
+        } else {
+            FUZZ_SECONDS
+        }),
+        jobs: jobs.map_or_else(fuzz::processors, |jobs| jobs as usize),
+        is_short,
+    })
 }
 
 /// The values of `--board NAME` and `--board=NAME`.
@@ -135,6 +192,35 @@ mod tests {
         for line in ["both", "native both"] {
             let error = parse(line).unwrap_err();
             assert!(error.starts_with("unexpected argument `both`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_fuzzed_is_chosen() {
+        let parse = |line: &str| {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            fuzz_options(&arguments).map_err(|error| error.to_string())
+        };
+        let options = parse("--target idx --seconds=600 --target=task --jobs 2").unwrap();
+        assert_eq!(
+            options,
+            fuzz::Options {
+                targets: vec!["idx".to_owned(), "task".to_owned()],
+                seconds: 600,
+                jobs: 2,
+                is_short: false,
+            }
+        );
+        assert_eq!(parse("").unwrap().seconds, FUZZ_SECONDS);
+        assert_eq!(parse("--short").unwrap().seconds, FUZZ_SECONDS_SHORT);
+        for (line, expected) in [
+            ("--seconds", "`--seconds` needs a number from 1, not ``"),
+            ("--jobs 0", "`--jobs` needs a number from 1, not `0`"),
+            ("--short=1", "unexpected argument `--short=1`"),
+            ("idx", "unexpected argument `idx`"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.starts_with(expected), "{line}: {error}");
         }
     }
 

@@ -205,7 +205,7 @@ impl fmt::Display for RunOptions {
 /// Why a line is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandError {
-    /// Where, in characters from 1.
+    /// Where, in bytes from 1.
     pub column: usize,
     /// What was expected there.
     pub expected: &'static str,

@@ -477,6 +477,13 @@ impl Coordinator {
         state.remote.iter().map(of_client).collect()
     }
 
+    /// The HTTP interface without connections, for fuzzing.
+    #[cfg(feature = "fuzz")]
+    #[doc(hidden)]
+    pub fn router(&self) -> axum::Router {
+        crate::http::router(Arc::clone(&self.shared))
+    }
+
     /// Serves the HTTP interface, until it is dropped, to whoever connects:
     /// each has so many connections and so much time
     /// ([`HEAD_DEADLINE`](crate::HEAD_DEADLINE) and the limits beside it).

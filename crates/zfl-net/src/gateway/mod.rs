@@ -12,6 +12,9 @@
 //! * a host program connects to the device's *endpoint*, a loopback listener:
 //!   spliced to port 80 of the device.
 
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod lone;
 mod phy;
 mod splice;
 
