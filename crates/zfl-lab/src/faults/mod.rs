@@ -6,7 +6,7 @@
 //! devices follow the same plan; `native.rs` and `host.rs` say what each kind
 //! does to theirs. The coordinator knows nothing of it: it is what is tested.
 //!
-//! A fault that takes effect is told as [`Injected`]; one that is planned for a
+//! A fault that takes effect is told as `Injected`; one that is planned for a
 //! client that takes no part, or that is gone by then, is not.
 
 pub(crate) mod book;
