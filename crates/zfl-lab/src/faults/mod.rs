@@ -1,6 +1,6 @@
 //! Faults on purpose: which client goes wrong how in which round.
 //!
-//! A [`FaultPlan`] is a pure function of the run's seed, the client and the
+//! A `FaultPlan` is a pure function of the run's seed, the client and the
 //! round. Each kind of fault has a stream of its own, so that another kind, or
 //! another probability of it, moves none that is there. Native clients and
 //! devices follow the same plan; `native.rs` and `host.rs` say what each kind
