@@ -466,6 +466,9 @@ impl<'m> Client<'m> {
     }
 
     /// Checks a round against the data and the memory; where its model goes.
+    ///
+    /// Kept apart: it takes far more stack than the arrival of data.
+    #[inline(never)]
     fn take_start(&mut self, header: &StartHeader<'_>) -> Result<(usize, usize), Refusal> {
         let share = self.share.as_ref().ok_or(Refusal::NotReady)?;
         let task = Task::decode(header.task).map_err(Refusal::Task)?;
@@ -508,7 +511,9 @@ impl<'m> Client<'m> {
             round: header.round.0,
         };
         let peak = share.needs.with_block(1).with_task(&task).total_bytes();
-        let training = Trainer::new(
+        self.claim(&needs)?;
+        Trainer::start(
+            &mut self.training,
             &task,
             share.needs.labels_bytes,
             self.block,
@@ -516,9 +521,7 @@ impl<'m> Client<'m> {
             share.header.value_scale,
         )
         .map_err(Refusal::Input)?;
-        self.claim(&needs)?;
         self.arena_peak_bytes = self.arena_peak_bytes.max(peak);
-        self.training = Some(training);
         self.phase = Phase::Receiving(Round {
             index: header.round,
             seed: header.seed,

@@ -65,24 +65,67 @@ pub(crate) enum Trainer {
     Fixed8(In<i8>),
 }
 
+impl From<In<f32>> for Trainer {
+    fn from(training: In<f32>) -> Self {
+        Self::F32(training)
+    }
+}
+
+impl From<In<i32>> for Trainer {
+    fn from(training: In<i32>) -> Self {
+        Self::Fixed32(training)
+    }
+}
+
+impl From<In<i16>> for Trainer {
+    fn from(training: In<i16>) -> Self {
+        Self::Fixed16(training)
+    }
+}
+
+impl From<In<i8>> for Trainer {
+    fn from(training: In<i8>) -> Self {
+        Self::Fixed8(training)
+    }
+}
+
 impl Trainer {
-    pub(crate) fn new(
+    /// Puts a new training into `slot`.
+    ///
+    /// In place, and each format by itself: a device's stack then holds one
+    /// training while it is built, and not a copy for each step on its way.
+    pub(crate) fn start(
+        slot: &mut Option<Self>,
         task: &Task,
         sample_count: usize,
         block: usize,
         draw: Draw,
         value_scale: f32,
-    ) -> Result<Self, InputError> {
-        Ok(match task.format {
-            Format::F32 => Self::F32(In::new(task, sample_count, block, draw, value_scale)?),
-            Format::Fixed32 => {
-                Self::Fixed32(In::new(task, sample_count, block, draw, value_scale)?)
-            }
-            Format::Fixed16 => {
-                Self::Fixed16(In::new(task, sample_count, block, draw, value_scale)?)
-            }
-            Format::Fixed8 => Self::Fixed8(In::new(task, sample_count, block, draw, value_scale)?),
-        })
+    ) -> Result<(), InputError> {
+        let start = match task.format {
+            Format::F32 => Self::start_as::<f32>,
+            Format::Fixed32 => Self::start_as::<i32>,
+            Format::Fixed16 => Self::start_as::<i16>,
+            Format::Fixed8 => Self::start_as::<i8>,
+        };
+        start(slot, task, sample_count, block, draw, value_scale)
+    }
+
+    #[inline(never)]
+    fn start_as<W: Weight<Value: Pod> + Pod>(
+        slot: &mut Option<Self>,
+        task: &Task,
+        sample_count: usize,
+        block: usize,
+        draw: Draw,
+        value_scale: f32,
+    ) -> Result<(), InputError>
+    where
+        In<W>: Into<Self>,
+    {
+        let built = In::<W>::new(task, sample_count, block, draw, value_scale)?;
+        *slot = Some(built.into());
+        Ok(())
     }
 
     /// See [`Training::advance`].
