@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, watch};
@@ -249,6 +249,48 @@ impl Wire {
     }
 }
 
+/// Tells the traffic of a fleet's devices.
+pub struct Meter {
+    /// Gone with the fleet.
+    wire: Weak<Wire>,
+    clients: Vec<u32>,
+}
+
+impl Meter {
+    /// What was seen of each client's device since the network began, and the
+    /// round-trip times since this was last called; nothing once the network
+    /// has ended.
+    pub fn read(&self) -> BTreeMap<u32, Seen> {
+        let wire = self.wire.upgrade();
+        let seen: Vec<Seen> = match wire.as_deref() {
+            None => Vec::new(),
+            Some(Wire::Switch(network)) => (0..self.clients.len())
+                .map(|device| {
+                    let counters = network.counters(device).unwrap_or_default();
+                    Seen {
+                        frames: Frames::new(counters.to_device, counters.from_device),
+                        wire: Some(traffic::Wire {
+                            counters,
+                            round_trips: network.take_round_trips(device),
+                        }),
+                    }
+                })
+                .collect(),
+            // Counters that cannot be read count nothing: the run goes on.
+            Some(Wire::Bridge(bridge)) => bridge
+                .counters()
+                .unwrap_or_default()
+                .iter()
+                .map(|tap| Seen {
+                    frames: Frames::new(tap.to_device, tap.from_device),
+                    wire: None,
+                })
+                .collect(),
+        };
+        self.clients.iter().copied().zip(seen).collect()
+    }
+}
+
 /// A running fleet.
 pub struct FleetHost {
     fleet: Arc<Fleet>,
@@ -474,34 +516,12 @@ impl FleetHost {
         self.clients.iter().copied().zip(boards)
     }
 
-    /// What was seen of each client's device since the network began, and the
-    /// round-trip times since this was last called.
-    pub fn traffic(&self) -> BTreeMap<u32, Seen> {
-        let seen: Vec<Seen> = match &*self.wire {
-            Wire::Switch(network) => (0..self.clients.len())
-                .map(|device| {
-                    let counters = network.counters(device).unwrap_or_default();
-                    Seen {
-                        frames: Frames::new(counters.to_device, counters.from_device),
-                        wire: Some(traffic::Wire {
-                            counters,
-                            round_trips: network.take_round_trips(device),
-                        }),
-                    }
-                })
-                .collect(),
-            // Counters that cannot be read count nothing: the run goes on.
-            Wire::Bridge(bridge) => bridge
-                .counters()
-                .unwrap_or_default()
-                .iter()
-                .map(|tap| Seen {
-                    frames: Frames::new(tap.to_device, tap.from_device),
-                    wire: None,
-                })
-                .collect(),
-        };
-        self.clients.iter().copied().zip(seen).collect()
+    /// What tells the traffic of the devices, from any thread.
+    pub fn meter(&self) -> Meter {
+        Meter {
+            wire: Arc::downgrade(&self.wire),
+            clients: self.clients.clone(),
+        }
     }
 
     /// Ends when the coordinator has ended: it does not answer three times in

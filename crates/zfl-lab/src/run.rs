@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -36,7 +37,7 @@ use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
 use crate::faults::book::{self, FaultBook};
 use crate::faults::{FaultPlan, FaultsError, Injected, Injector, device};
 use crate::firmware::FirmwareSource;
-use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, HostError};
+use crate::host::{self, FleetHost, FleetNetwork, FleetPlan, HostError, Meter};
 use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
 use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
@@ -524,6 +525,8 @@ pub async fn run(
         progress,
         (injector.clone(), FaultBook::new(injected)),
     );
+    let readings = recorder.readings.clone();
+    coordinator.on_round_over(move |round| readings.read(round));
     if context.is_resumed {
         recorder.resumed()?;
         if recorder.is_over() {
@@ -1099,11 +1102,10 @@ struct Started {
 struct RoundTraffic(BTreeMap<u32, (TrafficRow, Option<Wire>)>);
 
 impl RoundTraffic {
-    /// What has passed since `seen`, from which the next round then counts, and
-    /// not from when its beginning is heard of: that may be after its first
-    /// frames.
-    fn take(host: &FleetHost, seen: &mut BTreeMap<u32, Seen>) -> Self {
-        let now = host.traffic();
+    /// What has passed from `seen` to `now`, from which the next round then
+    /// counts, and not from when its beginning is heard of: that may be after
+    /// its first frames.
+    fn take(now: BTreeMap<u32, Seen>, seen: &mut BTreeMap<u32, Seen>) -> Self {
         let devices = now.iter().map(|(client, now)| {
             let before = seen.get(client).copied().unwrap_or_default();
             (*client, (TrafficRow::between(&before, now), now.wire))
@@ -1123,6 +1125,42 @@ impl RoundTraffic {
 
     fn sums(&self) -> FleetRow {
         FleetRow::of(self.0.values().map(|(row, _)| *row))
+    }
+}
+
+/// What the meters of a fleet showed when each round was over: read by the
+/// coordinator's thread, before the first frame of the next round.
+#[derive(Clone, Default)]
+struct Readings(Arc<Mutex<ReadingsOf>>);
+
+#[derive(Default)]
+struct ReadingsOf {
+    meter: Option<Meter>,
+    /// By round.
+    read: BTreeMap<u32, BTreeMap<u32, Seen>>,
+}
+
+impl Readings {
+    fn of(&self) -> MutexGuard<'_, ReadingsOf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is a fleet.
+    fn begin(&self, meter: Meter) {
+        self.of().meter = Some(meter);
+    }
+
+    /// A round is over.
+    fn read(&self, round: u32) {
+        let mut readings = self.of();
+        if let Some(now) = readings.meter.as_ref().map(Meter::read) {
+            readings.read.insert(round, now);
+        }
+    }
+
+    /// What was read when the round was over; forgets it.
+    fn take(&self, round: u32) -> Option<BTreeMap<u32, Seen>> {
+        self.of().read.remove(&round)
     }
 }
 
@@ -1152,6 +1190,8 @@ struct Recorder {
     started: BTreeMap<u32, Started>,
     /// What was seen of each client's device when the round began.
     seen: BTreeMap<u32, Seen>,
+    /// And when each round since was over.
+    readings: Readings,
     /// What clients' devices told last.
     reports: BTreeMap<u32, Reports>,
     /// Processor time of all emulators when the round began.
@@ -1216,6 +1256,7 @@ impl Recorder {
             cycles: cycles_of(experiment),
             started: BTreeMap::new(),
             seen: BTreeMap::new(),
+            readings: Readings::default(),
             reports: BTreeMap::new(),
             cpu_seconds: 0.0,
             cpu_seconds_rounds: used_before.cpu_seconds_rounds,
@@ -1303,7 +1344,9 @@ impl Recorder {
     /// Every device is ready or has ended, and no round has begun: from here on
     /// frames and processor time belong to the first.
     async fn hosting(&mut self, host: FleetHost) -> Result<(), RecordError> {
-        let traffic = RoundTraffic::take(&host, &mut self.seen);
+        let meter = host.meter();
+        let traffic = RoundTraffic::take(meter.read(), &mut self.seen);
+        self.readings.begin(meter);
         let rows = (0u32..)
             .zip(host.devices())
             .map(|(device, (client, board))| {
@@ -1643,7 +1686,9 @@ impl Recorder {
     ) -> Result<(), RecordError> {
         let (mut qemu_cpu_seconds, mut traffic) = (None, None);
         if let Some(host) = &self.host {
-            traffic = Some(RoundTraffic::take(host, &mut self.seen));
+            let now = self.readings.take(record.round);
+            let now = now.unwrap_or_else(|| host.meter().read());
+            traffic = Some(RoundTraffic::take(now, &mut self.seen));
             // The memory of those alone that took part: that of a thousand
             // takes seconds to sample.
             let took_part: BTreeSet<u32> =

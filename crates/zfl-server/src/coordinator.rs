@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -238,7 +238,11 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
     events: mpsc::UnboundedSender<Event>,
+    round_over: OnceLock<RoundOver>,
 }
+
+/// What is called with the number of a round that is over.
+type RoundOver = Box<dyn Fn(u32) + Send + Sync>;
 
 impl Shared {
     /// The state. A panic elsewhere while it was held cannot have left it
@@ -444,6 +448,7 @@ impl Coordinator {
             }),
             changes: watch::Sender::new(0),
             events,
+            round_over: OnceLock::new(),
         });
         let coordinator = Self {
             caller: Caller::new(Arc::clone(&shared)).map_err(CoordinatorError::Call)?,
@@ -497,6 +502,14 @@ impl Coordinator {
     /// [`RefusalKind`](crate::RefusalKind).
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.shared.refusals.counts()
+    }
+
+    /// Has this called with the number of each round at the moment that it is
+    /// over: before its model is evaluated, and before a client hears of the
+    /// next. Events come later, when their receiver has time. Only the first
+    /// one counts.
+    pub fn on_round_over(&self, round_over: impl Fn(u32) + Send + Sync + 'static) {
+        let _ = self.shared.round_over.set(Box::new(round_over));
     }
 
     /// Says that a client is gone, as `POST /lost` does.
@@ -803,6 +816,9 @@ impl Coordinator {
             self.caller.give_up(round, *id, instead);
         }
         let mut closed = self.close(global);
+        if let Some(round_over) = shared.round_over.get() {
+            round_over(round);
+        }
         let aggregated = match broken {
             Some(client) => Err(CoordinatorError::Broken { round, client }),
             None => self.aggregate(round, &task, global, &mut closed),
