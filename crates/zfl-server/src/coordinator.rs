@@ -438,7 +438,6 @@ impl Coordinator {
             state: Mutex::new(State {
                 remote,
                 local: numbers,
-                lost_local: BTreeMap::new(),
                 round: None,
                 hold_frozen: HashSet::new(),
                 last_round: 0,

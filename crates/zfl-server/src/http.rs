@@ -450,7 +450,7 @@ async fn status(State(shared): Context) -> Response {
     };
     // Those that are played in this process are there unless they are lost.
     let local = usize::try_from(state.local.count()).unwrap_or(usize::MAX);
-    let lost_local = state.lost_local.len();
+    let lost_local = state.carry.lost_local.len();
     as_json(&json::Status {
         round: state.last_round,
         rounds: shared.options.plan.rounds,

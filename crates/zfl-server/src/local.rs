@@ -166,7 +166,11 @@ impl LocalCall {
     pub fn lose(self, reason: String) {
         let shared = Arc::clone(&self.round.shared);
         let client = self.client;
-        shared.state().lost_local.insert(client, reason.clone());
+        shared
+            .state()
+            .carry
+            .lost_local
+            .insert(client, reason.clone());
         self.fail(Outcome::Crashed, reason.clone());
         shared.tell(Event::ClientLost { client, reason });
     }

@@ -246,8 +246,6 @@ pub(crate) struct State {
     /// The clients that are not local, in the order of their numbers.
     pub(crate) remote: Vec<Client>,
     pub(crate) local: LocalNumbers,
-    /// Local clients that are gone for good, and why.
-    pub(crate) lost_local: BTreeMap<u32, String>,
     pub(crate) round: Option<OpenRound>,
     /// Clients that have the frozen parameters, as they have sent an update.
     pub(crate) hold_frozen: HashSet<u32>,
@@ -276,7 +274,7 @@ impl State {
     pub(crate) fn lost(&self, id: u32) -> Option<&String> {
         match self.client(id) {
             Some(client) => client.lost.as_ref(),
-            None => self.lost_local.get(&id),
+            None => self.carry.lost_local.get(&id),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a run needs to go on after one of its rounds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,10 +12,10 @@ use crate::policy::DURATIONS_MAX;
 /// and the global model. A run that is resumed is given it back, and goes on
 /// as if it had never stopped.
 ///
-/// Not carried: which clients are lost, have their data and hold the frozen
-/// parameters (whoever takes part in a resumed run begins anew), and the
-/// models of past rounds, so that an update which is late for a round before
-/// the interruption is refused.
+/// Not carried: which clients from elsewhere are lost, who has its data and who
+/// holds the frozen parameters (whoever takes part in a resumed run begins
+/// anew), and the models of past rounds, so that an update which is late for a
+/// round before the interruption is refused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Carry {
@@ -25,6 +25,8 @@ pub struct Carry {
     pub resting: Vec<Resting>,
     /// What the latest parts took, in seconds of host time.
     pub durations_seconds: VecDeque<f64>,
+    /// Clients that this process plays and that are lost, and why.
+    pub lost_local: BTreeMap<u32, String>,
     /// Updates that came after their round and wait for the end of the next,
     /// in ascending order of client and round.
     pub late: Vec<LateUpdate>,
@@ -135,6 +137,7 @@ mod tests {
                 until_round: 9,
             }],
             durations_seconds: [0.1, 2.5].into(),
+            lost_local: [(7, "injected fault: crash".to_owned())].into(),
             late: vec![LateUpdate {
                 client: 3,
                 round: 7,

@@ -118,6 +118,34 @@ fn killed_at_random_moments() {
 }
 
 #[test]
+fn who_was_lost_stays_lost() {
+    let place = Place::new();
+    let sets = [
+        "rounds=200",
+        "fleet.0.count=12",
+        "fleet.0.faults=bad",
+        "faults.bad.crash=0.003",
+        "faults.bad.drop-out-during=0.2",
+        "coordinator.quorum=1",
+        "coordinator.on-failed-round=continue",
+    ];
+    finish(native(&place, "whole", &sets)).succeeded();
+    let whole = Records::new(&place.path("whole"));
+    let is_crashed = |row: &Row| row["outcome"] == "crashed";
+    assert!(whole.clients().iter().any(is_crashed));
+    let folder = place.path("out");
+    let mut running = Running::start(native(&place, "out", &sets));
+    for round in ["round  10/", "round  20/", "round  30/"] {
+        running.wait_for_line(round);
+        running.signal(Signal::KILL);
+        running.finish();
+        running = Running::start(resume(&place, &folder));
+    }
+    running.finish().succeeded();
+    check_whole(&Records::new(&folder), &whole);
+}
+
+#[test]
 fn a_fleet_is_resumed() {
     let place = Place::new();
     let whole = place.completed_run("whole", &["rounds=6"]);
