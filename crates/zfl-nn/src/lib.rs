@@ -257,6 +257,13 @@ impl<W: Weight> ValueTable<W> {
 /// Runs `work` with the vector instructions that the processor has. All that
 /// it calls must be inlined to profit; the bits are the same whatever it has.
 #[inline(always)]
+#[cfg_attr(
+    not(feature = "std"),
+    expect(
+        clippy::extra_unused_type_parameters,
+        reason = "devices have no choice of instructions"
+    )
+)]
 fn dispatch<W: Weight, R>(work: impl FnOnce() -> R) -> R {
     #[cfg(feature = "std")]
     if W::IS_VECTOR {
