@@ -56,9 +56,9 @@ fn a_table_for_people() {
       needed                              25496   25432
       available                        16777216       -
     RAM
-      stack, reserved                     32768       -
+      stack, reserved                     24576       -
       network buffers and statics           624       -
-      needed                              33392       -
+      needed                              25200       -
       available                         4194304       -
     flash
       needed                               1024       -
@@ -124,9 +124,9 @@ fn json_for_scripts() {
             "available_bytes": 16777216
           },
           "ram": {
-            "stack_bytes": 32768,
+            "stack_bytes": 24576,
             "statics_bytes": 624,
-            "needed_bytes": 33392,
+            "needed_bytes": 25200,
             "available_bytes": 4194304
           },
           "flash": {
