@@ -29,6 +29,7 @@ use zfl_proto::Token;
 use zfl_server::Secrets;
 use zfl_server::checkpoint::CheckpointError;
 
+use crate::capture;
 use crate::run::RunError;
 use crate::state::{self, Extent, ResumeError, State, StateKeeper};
 use crate::traffic::{FleetRow, ReportRow, TrafficRow};
@@ -551,21 +552,31 @@ fn is_complete(folder: &Path) -> bool {
     serde_json::from_slice(&summary).is_ok_and(|ended: Ended| ended.outcome == COMPLETED)
 }
 
-/// Puts what devices printed where those that start again do not write.
+/// Puts what devices printed, and what was captured of them, where those that
+/// start again do not write.
 fn set_aside(folder: &Path) -> Result<(), RecordError> {
-    let console = folder.join(CONSOLE);
-    let mut entries = std::fs::read_dir(&console).map_err(write_error(&console))?;
-    if entries.next().is_none() {
+    let is_used = |name: &&str| {
+        std::fs::read_dir(folder.join(name)).is_ok_and(|mut entries| entries.next().is_some())
+    };
+    let used: Vec<&str> = [CONSOLE, capture::FOLDER]
+        .into_iter()
+        .filter(is_used)
+        .collect();
+    if used.is_empty() {
         return Ok(());
     }
     let attempt = (1u32..)
         .map(|number| folder.join(format!("attempt-{number}")))
         .find(|attempt| !attempt.exists())
         .unwrap_or_else(|| folder.join("attempt"));
-    std::fs::create_dir(&attempt)
-        .and_then(|()| std::fs::rename(&console, attempt.join(CONSOLE)))
-        .and_then(|()| std::fs::create_dir(&console))
-        .map_err(write_error(&attempt))
+    std::fs::create_dir(&attempt).map_err(write_error(&attempt))?;
+    for name in used {
+        let from = folder.join(name);
+        std::fs::rename(&from, attempt.join(name))
+            .and_then(|()| std::fs::create_dir(&from))
+            .map_err(write_error(&from))?;
+    }
+    Ok(())
 }
 
 fn append(

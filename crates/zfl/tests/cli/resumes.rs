@@ -150,7 +150,9 @@ fn a_fleet_is_resumed() {
     let place = Place::new();
     let whole = place.completed_run("whole", &["rounds=6"]);
     let folder = place.path("out");
-    let mut running = Running::start(place.run("out", &["rounds=6"]));
+    let mut command = place.run("out", &["rounds=6"]);
+    command.args(["--capture", "1"]);
+    let mut running = Running::start(command);
     running.wait_for_line("round   2/");
     running.signal(Signal::INT);
     let said = running.finish().failed(130);
@@ -178,7 +180,12 @@ fn a_fleet_is_resumed() {
     let events: Vec<_> = resumed.iter().map(|event| &event["after_round"]).collect();
     assert_eq!(after, serde_json::json!(events));
     assert_eq!(events.len(), 2);
-    // Nothing that a device has printed is lost.
+    // Nothing that a device has printed is lost, nor what was captured.
+    assert!(
+        folder
+            .join("attempt-1/captures/device-001.pcapng")
+            .is_file()
+    );
     for attempt in ["attempt-1", "attempt-2", "."] {
         let log = records.text(&format!("{attempt}/console/device-000.log"));
         assert!(log.contains("@zfl ready client=0"), "{attempt}: {log}");
