@@ -541,7 +541,7 @@ mod tests {
         assert!(arena.alignment_bytes < 5 * 8);
         assert_eq!(arena.available_bytes, Some(16 << 20));
         let ram = board.ram.as_ref().unwrap();
-        assert_eq!((ram.stack_bytes, ram.statics_bytes), (32_768, Some(34)));
+        assert_eq!((ram.stack_bytes, ram.statics_bytes), (24_576, Some(34)));
         assert_eq!(board.flash.as_ref().unwrap().needed_bytes, Some(1230));
         assert!(board.fits && sizes.fits && board.is_complete());
         // The headers are 32 bytes and the task, and 112.
@@ -591,7 +591,7 @@ mod tests {
         assert!(native.is_complete() && an386.is_complete());
         // There is no image of it.
         assert!(!an385.is_complete() && an385.fits);
-        assert_eq!(an385.ram.as_ref().unwrap().needed_bytes, 32_768);
+        assert_eq!(an385.ram.as_ref().unwrap().needed_bytes, 24_576);
     }
 
     #[test]
@@ -606,7 +606,7 @@ mod tests {
             [
                 Excess {
                     memory: "RAM",
-                    bytes: 32_768 + 30
+                    bytes: 24_576 + 30
                 },
                 Excess {
                     memory: "flash",
