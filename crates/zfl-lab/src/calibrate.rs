@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use zfl_machine::Mcu;
-use zfl_machine::mcu::{Cycles, Figure, McuError};
+use zfl_machine::catalogue::{CatalogueError, Figure};
+use zfl_machine::mcu::Cycles;
 
 use crate::experiment::Experiment;
 use crate::firmware::FirmwareError;
@@ -17,7 +18,7 @@ use crate::run::{self, RunError};
 pub enum CalibrateError {
     /// No such microcontroller.
     #[error(transparent)]
-    Mcu(#[from] McuError),
+    Mcu(#[from] CatalogueError),
     /// The device did not do its round.
     #[error(transparent)]
     Probe(#[from] ProbeError),

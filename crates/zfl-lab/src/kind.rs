@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use zfl_machine::board::BoardError;
-use zfl_machine::mcu::{Cycles, McuError};
+use zfl_machine::catalogue::CatalogueError;
+use zfl_machine::mcu::Cycles;
 use zfl_machine::{Board, Mcu};
 
 use crate::experiment::{Arithmetic, Experiment, FleetGroup, NATIVE_BOARD};
@@ -38,12 +38,9 @@ pub struct Limits {
 /// Why a kind of device cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KindError {
-    /// No such board.
+    /// No such board or microcontroller.
     #[error(transparent)]
-    Board(#[from] BoardError),
-    /// No such microcontroller.
-    #[error(transparent)]
-    Mcu(#[from] McuError),
+    Catalogue(#[from] CatalogueError),
     /// No firmware for the board, or none that can be read.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use zfl_machine::board::{BoardError, is_path};
-use zfl_machine::mcu::{Cycles, Figure, McuError};
+use zfl_machine::board::is_path;
+use zfl_machine::catalogue::{CatalogueError, Figure};
+use zfl_machine::mcu::Cycles;
 use zfl_machine::{Board, Mcu};
 
 use crate::experiment::Experiment;
@@ -72,12 +73,9 @@ pub struct Platform {
 /// Why platforms cannot be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformsError {
-    /// No such board.
+    /// No such board or microcontroller.
     #[error(transparent)]
-    Board(#[from] BoardError),
-    /// No such microcontroller.
-    #[error(transparent)]
-    Mcu(#[from] McuError),
+    Catalogue(#[from] CatalogueError),
     /// Neither board nor microcontroller.
     #[error("no board or microcontroller `{name}`{guess} (`zfl boards` lists them)")]
     Unknown {

@@ -13,45 +13,27 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::MacAddress;
+use crate::catalogue::{Catalogue, CatalogueError, files, parse_file};
 
 /// The board that a fleet has where nothing else is said.
 pub const DEFAULT_NAME: &str = "mps2-an386";
 
-/// The boards of this program: file name and text.
-const EMBEDDED: [(&str, &str); 8] = [
-    (
-        "boards/lm3s6965evb.toml",
-        include_str!("../../../boards/lm3s6965evb.toml"),
-    ),
-    (
-        "boards/mps2-an385.toml",
-        include_str!("../../../boards/mps2-an385.toml"),
-    ),
-    (
-        "boards/mps2-an386.toml",
-        include_str!("../../../boards/mps2-an386.toml"),
-    ),
-    (
-        "boards/mps2-an500.toml",
-        include_str!("../../../boards/mps2-an500.toml"),
-    ),
-    (
-        "boards/mps2-an505.toml",
-        include_str!("../../../boards/mps2-an505.toml"),
-    ),
-    (
-        "boards/mps3-an547.toml",
-        include_str!("../../../boards/mps3-an547.toml"),
-    ),
-    (
-        "boards/riscv-virt-rv32imac.toml",
-        include_str!("../../../boards/riscv-virt-rv32imac.toml"),
-    ),
-    (
-        "boards/riscv-virt-rv32imafc.toml",
-        include_str!("../../../boards/riscv-virt-rv32imafc.toml"),
-    ),
-];
+/// The boards of this program, by name.
+const CATALOGUE: Catalogue = Catalogue {
+    noun: "board",
+    folder: "boards",
+    embedded: files![
+        "boards/",
+        "lm3s6965evb",
+        "mps2-an385",
+        "mps2-an386",
+        "mps2-an500",
+        "mps2-an505",
+        "mps3-an547",
+        "riscv-virt-rv32imac",
+        "riscv-virt-rv32imafc",
+    ],
+};
 
 /// A kind of hardware. Made by reading a board file, and by nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,45 +242,6 @@ pub struct Platform {
     pub reset_register: u32,
 }
 
-/// Why there is no such [`Board`].
-#[derive(Debug, thiserror::Error)]
-pub enum BoardError {
-    /// A board file that cannot be read.
-    #[error("failed to read board file {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A board file that says something wrong.
-    #[error("{file}:{line}:{column}: {message}")]
-    Invalid {
-        /// The file.
-        file: String,
-        /// Line of the fault, from 1.
-        line: usize,
-        /// Column of the fault in characters, from 1.
-        column: usize,
-        /// What is wrong and what is allowed.
-        message: String,
-    },
-    /// A name that no board has.
-    #[error(
-        "no board `{name}`{}; known boards: {}",
-        nearest.as_ref().map(|near| format!(", did you mean `{near}`?")).unwrap_or_default(),
-        known.join(", ")
-    )]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// The closest known name, if one is close.
-        nearest: Option<String>,
-        /// Every known name.
-        known: Vec<String>,
-    },
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawBoard {
@@ -385,42 +328,24 @@ impl Board {
     ///
     /// # Errors
     /// Only if a board file that was built in is wrong.
-    pub fn all() -> Result<Vec<Self>, BoardError> {
-        EMBEDDED
-            .iter()
-            .map(|(file, text)| Self::parse(file, text))
-            .collect()
+    pub fn all() -> Result<Vec<Self>, CatalogueError> {
+        CATALOGUE.names().map(Self::named).collect()
     }
 
     /// The board of this program called `name`.
     ///
     /// # Errors
-    /// [`BoardError::Unknown`] with the known names and the nearest.
-    pub fn named(name: &str) -> Result<Self, BoardError> {
-        let mut known = Vec::new();
-        for board in Self::all()? {
-            if board.name == name {
-                return Ok(board);
-            }
-            known.push(board.name);
-        }
-        Err(BoardError::Unknown {
-            name: name.into(),
-            nearest: nearest(name, &known).map(Into::into),
-            known,
-        })
+    /// [`CatalogueError::Unknown`] with the known names and the nearest.
+    pub fn named(name: &str) -> Result<Self, CatalogueError> {
+        Self::parse(&CATALOGUE.file(name), CATALOGUE.text(name)?)
     }
 
     /// The board in the file at `path`.
     ///
     /// # Errors
     /// If the file cannot be read, or says something wrong.
-    pub fn load(path: &Path) -> Result<Self, BoardError> {
-        let text = std::fs::read_to_string(path).map_err(|source| BoardError::Read {
-            path: path.into(),
-            source,
-        })?;
-        Self::parse(&path.display().to_string(), &text)
+    pub fn load(path: &Path) -> Result<Self, CatalogueError> {
+        Self::parse(&path.display().to_string(), &CATALOGUE.load(path)?)
     }
 
     /// The board that an experiment names: a file where it has a `/` or ends
@@ -428,7 +353,7 @@ impl Board {
     ///
     /// # Errors
     /// As [`Board::load`] and [`Board::named`].
-    pub fn find(name_or_path: &str) -> Result<Self, BoardError> {
+    pub fn find(name_or_path: &str) -> Result<Self, CatalogueError> {
         if is_path(name_or_path) {
             Self::load(Path::new(name_or_path))
         } else {
@@ -439,14 +364,9 @@ impl Board {
     /// The board that `text` describes; `file` is how errors call it.
     ///
     /// # Errors
-    /// [`BoardError::Invalid`] with line, column and what is allowed.
-    pub fn parse(file: &str, text: &str) -> Result<Self, BoardError> {
-        parse(text, Self::check).map_err(|Misplaced(line, column, message)| BoardError::Invalid {
-            file: file.into(),
-            line,
-            column,
-            message,
-        })
+    /// [`CatalogueError::Invalid`] with line, column and what is allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogueError> {
+        parse_file(file, text, Self::check)
     }
 
     fn check(raw: RawBoard) -> Result<Self, Fault> {
@@ -694,24 +614,6 @@ pub fn is_path(name_or_path: &str) -> bool {
     name_or_path.contains('/') || name_or_path.ends_with(".toml")
 }
 
-/// Line and column, from 1, of a fault, and what it is.
-pub(crate) struct Misplaced(pub(crate) usize, pub(crate) usize, pub(crate) String);
-
-/// Reads and checks a file of a catalogue.
-pub(crate) fn parse<R: serde::de::DeserializeOwned, T>(
-    text: &str,
-    check: impl FnOnce(R) -> Result<T, Fault>,
-) -> Result<T, Misplaced> {
-    let read = toml::from_str::<R>(text).map_err(|error| Fault {
-        span: error.span().unwrap_or_default(),
-        message: error.message().into(),
-    });
-    read.and_then(check).map_err(|fault| {
-        let (line, column) = position(text, fault.span.start);
-        Misplaced(line, column, fault.message)
-    })
-}
-
 /// Line and column, from 1, of a byte of `text`.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
@@ -750,6 +652,7 @@ fn distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::tests::check_complete;
 
     const TEXT: &str = include_str!("../../../boards/mps2-an386.toml");
 
@@ -768,17 +671,8 @@ mod tests {
 
     #[test]
     fn every_board_file_is_embedded_and_right() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boards");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| format!("boards/{}", entry.unwrap().file_name().display()))
-            .filter(|name| name.ends_with(".toml"))
-            .collect();
-        files.sort();
-        assert_eq!(files, EMBEDDED.map(|(file, _)| file));
-        for (board, (file, _)) in Board::all().unwrap().iter().zip(EMBEDDED) {
-            assert_eq!(format!("boards/{}.toml", board.name), file);
-        }
+        let boards = Board::all().unwrap();
+        check_complete(&CATALOGUE, boards.into_iter().map(|board| board.name));
     }
 
     #[test]
@@ -864,11 +758,11 @@ mod tests {
             ),
         );
         check(
-            "stack-size = 0x0000_8000",
+            "stack-size = 0x0000_6000",
             "stack-size = 0x0040_0000",
             &format!(
                 "b.toml:{}: a stack of 4194304 bytes; allowed is at least 1024 and less than the 4194304 of memory.ram",
-                place("0x0000_8000")
+                place("0x0000_6000")
             ),
         );
         check(

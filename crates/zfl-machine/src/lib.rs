@@ -17,6 +17,7 @@
 //! ends in whatever way: the kernel then kills it (see [`launch`]).
 
 pub mod board;
+pub mod catalogue;
 pub mod console;
 pub mod crash;
 pub mod doctor;

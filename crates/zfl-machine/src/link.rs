@@ -9,28 +9,26 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::board::{Fault, Misplaced, nearest, parse, word};
-use crate::mcu::{Figure, RawFigure, figure};
+use crate::board::{Fault, word};
+use crate::catalogue::{
+    Catalogue, CatalogueError, Figure, RawFigure, files, parse_file, unverified,
+};
 
-macro_rules! profiles {
-    ($($name:literal),* $(,)?) => {
-        &[$((
-            $name,
-            include_str!(concat!("../../../links/", $name, ".toml")),
-        )),*]
-    };
-}
-
-/// The links of this program: name and text, from the fastest to the slowest.
-const EMBEDDED: &[(&str, &str)] = profiles![
-    "ethernet",
-    "wifi",
-    "satellite",
-    "ble",
-    "lte-m",
-    "ieee802154",
-    "nb-iot",
-];
+/// The links of this program: from the fastest to the slowest.
+const CATALOGUE: Catalogue = Catalogue {
+    noun: "link",
+    folder: "links",
+    embedded: files![
+        "links/",
+        "ethernet",
+        "wifi",
+        "satellite",
+        "ble",
+        "lte-m",
+        "ieee802154",
+        "nb-iot",
+    ],
+};
 
 /// The link that a fleet has where nothing else is said.
 pub const DEFAULT_NAME: &str = "ethernet";
@@ -64,37 +62,6 @@ pub struct LinkProfile {
     pub mtu_bytes: Figure,
 }
 
-/// Why there is no such [`LinkProfile`].
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// A file that says something wrong.
-    #[error("{file}:{line}:{column}: {message}")]
-    Invalid {
-        /// The file.
-        file: String,
-        /// Line of the fault, from 1.
-        line: usize,
-        /// Column of the fault in characters, from 1.
-        column: usize,
-        /// What is wrong and what is allowed.
-        message: String,
-    },
-    /// A name that no link has.
-    #[error(
-        "no link `{name}`{}; known links: {}",
-        nearest.as_ref().map(|near| format!(", did you mean `{near}`?")).unwrap_or_default(),
-        known.join(", ")
-    )]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// The closest known name, if one is close.
-        nearest: Option<String>,
-        /// Every known name.
-        known: Vec<String>,
-    },
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawLink {
@@ -114,70 +81,46 @@ struct RawLink {
 impl LinkProfile {
     /// The names of the links of this program, in their order.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        EMBEDDED.iter().map(|(name, _)| *name)
+        CATALOGUE.names()
     }
 
     /// The links of this program. An item is an error only if a file that was
     /// built in is wrong.
-    pub fn all() -> impl Iterator<Item = Result<Self, LinkError>> {
-        EMBEDDED
-            .iter()
-            .map(|(name, text)| Self::parse(&embedded_file(name), text))
+    pub fn all() -> impl Iterator<Item = Result<Self, CatalogueError>> {
+        Self::names().map(Self::named)
     }
 
     /// The link of this program called `name`.
     ///
     /// # Errors
-    /// [`LinkError::Unknown`] with the known names and the nearest.
-    pub fn named(name: &str) -> Result<Self, LinkError> {
-        if let Some((known, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) {
-            return Self::parse(&embedded_file(known), text);
-        }
-        let known: Vec<String> = Self::names().map(Into::into).collect();
-        Err(LinkError::Unknown {
-            name: name.into(),
-            nearest: nearest(name, &known).map(Into::into),
-            known,
-        })
+    /// [`CatalogueError::Unknown`] with the known names and the nearest.
+    pub fn named(name: &str) -> Result<Self, CatalogueError> {
+        Self::parse(&CATALOGUE.file(name), CATALOGUE.text(name)?)
     }
 
     /// The link that `text` describes; `file` is how errors call it.
     ///
     /// # Errors
-    /// [`LinkError::Invalid`] with line, column and what is allowed.
-    pub fn parse(file: &str, text: &str) -> Result<Self, LinkError> {
-        parse(text, Self::check).map_err(|Misplaced(line, column, message)| LinkError::Invalid {
-            file: file.into(),
-            line,
-            column,
-            message,
-        })
+    /// [`CatalogueError::Invalid`] with line, column and what is allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogueError> {
+        parse_file(file, text, Self::check)
     }
 
     fn check(raw: RawLink) -> Result<Self, Fault> {
-        let (delay, jitter) = (&raw.delay_ms.value, &raw.jitter_ms.value);
-        if jitter.get_ref() > delay.get_ref() {
-            return Err(Fault::at(
-                jitter,
-                format!(
-                    "jitter-ms is {}; allowed is at most the {} of delay-ms",
-                    jitter.get_ref(),
-                    delay.get_ref()
-                ),
-            ));
-        }
+        raw.jitter_ms
+            .check_at_most("jitter-ms", &raw.delay_ms, "delay-ms")?;
         Ok(Self {
             name: word(raw.name, "name", "-")?,
             description: raw.description,
-            rate_up_kbps: figure(raw.rate_up_kbps, "rate-up-kbps", 0.0..=1e7)?,
-            rate_down_kbps: figure(raw.rate_down_kbps, "rate-down-kbps", 0.0..=1e7)?,
-            overhead_bytes: figure(raw.overhead_bytes, "overhead-bytes", 0.0..=65_535.0)?,
-            burst_bytes: figure(raw.burst_bytes, "burst-bytes", 0.0..=1e9)?,
-            delay_ms: figure(raw.delay_ms, "delay-ms", 0.0..=60_000.0)?,
-            jitter_ms: figure(raw.jitter_ms, "jitter-ms", 0.0..=60_000.0)?,
-            loss: figure(raw.loss, "loss", 0.0..=1.0)?,
-            queue_bytes: figure(raw.queue_bytes, "queue-bytes", 1.0..=1e9)?,
-            mtu_bytes: figure(raw.mtu_bytes, "mtu-bytes", 128.0..=1_500.0)?,
+            rate_up_kbps: raw.rate_up_kbps.check("rate-up-kbps", 0.0..=1e7)?,
+            rate_down_kbps: raw.rate_down_kbps.check("rate-down-kbps", 0.0..=1e7)?,
+            overhead_bytes: raw.overhead_bytes.check("overhead-bytes", 0.0..=65_535.0)?,
+            burst_bytes: raw.burst_bytes.check("burst-bytes", 0.0..=1e9)?,
+            delay_ms: raw.delay_ms.check("delay-ms", 0.0..=60_000.0)?,
+            jitter_ms: raw.jitter_ms.check("jitter-ms", 0.0..=60_000.0)?,
+            loss: raw.loss.check("loss", 0.0..=1.0)?,
+            queue_bytes: raw.queue_bytes.check("queue-bytes", 1.0..=1e9)?,
+            mtu_bytes: raw.mtu_bytes.check("mtu-bytes", 128.0..=1_500.0)?,
         })
     }
 
@@ -198,51 +141,29 @@ impl LinkProfile {
 
     /// The names of the figures that nobody has looked up, in the file's order.
     pub fn unverified(&self) -> impl Iterator<Item = &'static str> {
-        self.figures()
-            .into_iter()
-            .filter(|(_, figure)| !figure.is_verified)
-            .map(|(name, _)| name)
+        unverified(self.figures())
     }
-}
-
-fn embedded_file(name: &str) -> String {
-    format!("links/{name}.toml")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::catalogue::tests::{check_complete, check_estimates};
 
     const DOCUMENT: &str = include_str!("../../../docs/links.md");
 
     #[test]
     fn every_link_is_embedded_and_right() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../links");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().display().to_string())
-            .collect();
-        files.sort();
-        let mut embedded: Vec<String> = LinkProfile::names()
-            .map(|name| format!("{name}.toml"))
-            .collect();
-        embedded.sort();
-        assert_eq!(files, embedded);
-        for (link, name) in LinkProfile::all().zip(LinkProfile::names()) {
-            assert_eq!(link.unwrap().name, name);
-        }
+        check_complete(
+            &CATALOGUE,
+            LinkProfile::all().map(|link| link.unwrap().name),
+        );
     }
 
     #[test]
     fn an_estimate_is_not_verified() {
         for link in LinkProfile::all().map(Result::unwrap) {
-            for (key, figure) in link.figures() {
-                let source = &figure.source;
-                let is_own = source.starts_with("estimate") || source.contains("recalled");
-                assert!(!is_own || !figure.is_verified, "{} {key}", link.name);
-            }
+            check_estimates(&link.name, link.figures());
         }
     }
 
@@ -258,7 +179,11 @@ mod tests {
     /// The error of the file of `ble` in which `from` reads `to`.
     #[track_caller]
     fn check(from: &str, to: &str, expected: &str) {
-        let (_, text) = EMBEDDED.iter().find(|(name, _)| *name == "ble").unwrap();
+        let (_, text) = CATALOGUE
+            .embedded
+            .iter()
+            .find(|(name, _)| *name == "ble")
+            .unwrap();
         assert_eq!(text.matches(from).count(), 1, "{from}");
         let error = LinkProfile::parse("l.toml", &text.replace(from, to)).unwrap_err();
         let message = error.to_string();

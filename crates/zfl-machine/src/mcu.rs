@@ -13,45 +13,44 @@
 //! format, the parts, and how far off the results are.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Board;
-use crate::board::{Fault, Misplaced, is_path, nearest, parse, word};
+use crate::board::{Fault, is_path, word};
+use crate::catalogue::{
+    Catalogue, CatalogueError, Figure, RawFigure, files, parse_file, unverified,
+};
 
-macro_rules! profiles {
-    ($($name:literal),* $(,)?) => {
-        &[$((
-            $name,
-            include_str!(concat!("../../../boards/mcu/", $name, ".toml")),
-        )),*]
-    };
-}
-
-/// The profiles of this program: name and text, by name.
-const EMBEDDED: &[(&str, &str)] = profiles![
-    "apollo3",
-    "cc2538",
-    "cc2652r",
-    "ensemble-e3-he",
-    "esp32-c3",
-    "gd32vf103",
-    "imxrt1062",
-    "lm3s6965",
-    "lpc1768",
-    "nrf52840",
-    "rp2350",
-    "stm32f103",
-    "stm32f207",
-    "stm32f405",
-    "stm32f411",
-    "stm32f746",
-    "stm32h743",
-    "stm32l476",
-    "stm32u585",
-];
+/// The profiles of this program: by name.
+const CATALOGUE: Catalogue = Catalogue {
+    noun: "microcontroller",
+    folder: "boards/mcu",
+    embedded: files![
+        "boards/mcu/",
+        "apollo3",
+        "cc2538",
+        "cc2652r",
+        "ensemble-e3-he",
+        "esp32-c3",
+        "gd32vf103",
+        "imxrt1062",
+        "lm3s6965",
+        "lpc1768",
+        "nrf52840",
+        "rp2350",
+        "stm32f103",
+        "stm32f207",
+        "stm32f405",
+        "stm32f411",
+        "stm32f746",
+        "stm32h743",
+        "stm32l476",
+        "stm32u585",
+    ],
+};
 
 /// The profile of a microcontroller. Made by reading a profile file, and by
 /// nothing else; all figures are finite and within the limits of
@@ -88,17 +87,6 @@ pub struct Mcu {
     pub link_joules_per_byte_received: Figure,
 }
 
-/// A number, and what it rests on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
-    /// In the unit that the figure's name ends with.
-    pub value: f64,
-    /// Document, version, section or table; or how it was estimated.
-    pub source: String,
-    /// Whether it was looked up there, and is no estimate.
-    pub is_verified: bool,
-}
-
 /// Mean cycles per instruction over zfl's training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CyclesPerInstruction {
@@ -115,45 +103,6 @@ pub enum Cycles {
     F32,
     /// Those of training in fixed point.
     Fixed,
-}
-
-/// Why there is no such [`Mcu`].
-#[derive(Debug, thiserror::Error)]
-pub enum McuError {
-    /// A profile file that cannot be read.
-    #[error("failed to read microcontroller profile {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A profile file that says something wrong.
-    #[error("{file}:{line}:{column}: {message}")]
-    Invalid {
-        /// The file.
-        file: String,
-        /// Line of the fault, from 1.
-        line: usize,
-        /// Column of the fault in characters, from 1.
-        column: usize,
-        /// What is wrong and what is allowed.
-        message: String,
-    },
-    /// A name that no microcontroller has.
-    #[error(
-        "no microcontroller `{name}`{}; known microcontrollers: {}",
-        nearest.as_ref().map(|near| format!(", did you mean `{near}`?")).unwrap_or_default(),
-        known.join(", ")
-    )]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// The closest known name, if one is close.
-        nearest: Option<String>,
-        /// Every known name.
-        known: Vec<String>,
-    },
 }
 
 #[derive(Deserialize)]
@@ -181,55 +130,32 @@ struct RawCycles {
     fixed: RawFigure,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct RawFigure {
-    pub(crate) value: Spanned<f64>,
-    source: Spanned<String>,
-    #[serde(default)]
-    unverified: bool,
-}
-
 impl Mcu {
     /// The names of the microcontrollers of this program, in their order.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        EMBEDDED.iter().map(|(name, _)| *name)
+        CATALOGUE.names()
     }
 
     /// The microcontrollers of this program, by name. An item is an error only
     /// if a profile that was built in is wrong.
-    pub fn all() -> impl Iterator<Item = Result<Self, McuError>> {
-        EMBEDDED
-            .iter()
-            .map(|(name, text)| Self::parse(&embedded_file(name), text))
+    pub fn all() -> impl Iterator<Item = Result<Self, CatalogueError>> {
+        Self::names().map(Self::named)
     }
 
     /// The microcontroller of this program called `name`.
     ///
     /// # Errors
-    /// [`McuError::Unknown`] with the known names and the nearest.
-    pub fn named(name: &str) -> Result<Self, McuError> {
-        if let Some((known, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) {
-            return Self::parse(&embedded_file(known), text);
-        }
-        let known: Vec<String> = Self::names().map(Into::into).collect();
-        Err(McuError::Unknown {
-            name: name.into(),
-            nearest: nearest(name, &known).map(Into::into),
-            known,
-        })
+    /// [`CatalogueError::Unknown`] with the known names and the nearest.
+    pub fn named(name: &str) -> Result<Self, CatalogueError> {
+        Self::parse(&CATALOGUE.file(name), CATALOGUE.text(name)?)
     }
 
     /// The microcontroller in the file at `path`.
     ///
     /// # Errors
     /// If the file cannot be read, or says something wrong.
-    pub fn load(path: &Path) -> Result<Self, McuError> {
-        let text = std::fs::read_to_string(path).map_err(|source| McuError::Read {
-            path: path.into(),
-            source,
-        })?;
-        Self::parse(&path.display().to_string(), &text)
+    pub fn load(path: &Path) -> Result<Self, CatalogueError> {
+        Self::parse(&path.display().to_string(), &CATALOGUE.load(path)?)
     }
 
     /// The microcontroller that an experiment names: a file where it has a `/`
@@ -237,7 +163,7 @@ impl Mcu {
     ///
     /// # Errors
     /// As [`Mcu::load`] and [`Mcu::named`].
-    pub fn find(name_or_path: &str) -> Result<Self, McuError> {
+    pub fn find(name_or_path: &str) -> Result<Self, CatalogueError> {
         if is_path(name_or_path) {
             Self::load(Path::new(name_or_path))
         } else {
@@ -248,14 +174,9 @@ impl Mcu {
     /// The microcontroller that `text` describes; `file` is how errors call it.
     ///
     /// # Errors
-    /// [`McuError::Invalid`] with line, column and what is allowed.
-    pub fn parse(file: &str, text: &str) -> Result<Self, McuError> {
-        parse(text, Self::check).map_err(|Misplaced(line, column, message)| McuError::Invalid {
-            file: file.into(),
-            line,
-            column,
-            message,
-        })
+    /// [`CatalogueError::Invalid`] with line, column and what is allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogueError> {
+        parse_file(file, text, Self::check)
     }
 
     fn check(raw: RawMcu) -> Result<Self, Fault> {
@@ -267,43 +188,30 @@ impl Mcu {
         if let Err(error) = Board::named(raw.board.get_ref()) {
             return Err(Fault::at(&raw.board, error.to_string()));
         }
-        let (active, sleep) = (&raw.active_amperes.value, &raw.sleep_amperes.value);
-        if sleep.get_ref() > active.get_ref() {
-            return Err(Fault::at(
-                sleep,
-                format!(
-                    "sleep-amperes is {}; allowed is at most the {} of active-amperes",
-                    sleep.get_ref(),
-                    active.get_ref()
-                ),
-            ));
-        }
+        let (active, sleep) = (&raw.active_amperes, &raw.sleep_amperes);
+        sleep.check_at_most("sleep-amperes", active, "active-amperes")?;
         let cycles = raw.cycles_per_instruction;
         Ok(Self {
             name: word(raw.name, "name", "-")?,
             description: raw.description,
             board: raw.board.into_inner(),
             link: word(raw.link, "link", "-._")?,
-            clock_hz: figure(raw.clock_hz, "clock-hz", 1.0..=2e9)?,
-            ram_bytes: figure(raw.ram_bytes, "ram-bytes", BYTES)?,
-            flash_bytes: figure(raw.flash_bytes, "flash-bytes", BYTES)?,
-            supply_volts: figure(raw.supply_volts, "supply-volts", 0.5..=10.0)?,
-            active_amperes: figure(raw.active_amperes, "active-amperes", AMPERES)?,
-            sleep_amperes: figure(raw.sleep_amperes, "sleep-amperes", AMPERES)?,
+            clock_hz: raw.clock_hz.check("clock-hz", 1.0..=2e9)?,
+            ram_bytes: raw.ram_bytes.check("ram-bytes", BYTES)?,
+            flash_bytes: raw.flash_bytes.check("flash-bytes", BYTES)?,
+            supply_volts: raw.supply_volts.check("supply-volts", 0.5..=10.0)?,
+            active_amperes: raw.active_amperes.check("active-amperes", AMPERES)?,
+            sleep_amperes: raw.sleep_amperes.check("sleep-amperes", AMPERES)?,
             cycles_per_instruction: CyclesPerInstruction {
-                f32: figure(cycles.f32, "cycles-per-instruction.f32", CYCLES)?,
-                fixed: figure(cycles.fixed, "cycles-per-instruction.fixed", CYCLES)?,
+                f32: cycles.f32.check("cycles-per-instruction.f32", CYCLES)?,
+                fixed: cycles.fixed.check("cycles-per-instruction.fixed", CYCLES)?,
             },
-            link_joules_per_byte_sent: figure(
-                raw.link_joules_per_byte_sent,
-                "link-joules-per-byte-sent",
-                JOULES,
-            )?,
-            link_joules_per_byte_received: figure(
-                raw.link_joules_per_byte_received,
-                "link-joules-per-byte-received",
-                JOULES,
-            )?,
+            link_joules_per_byte_sent: raw
+                .link_joules_per_byte_sent
+                .check("link-joules-per-byte-sent", JOULES)?,
+            link_joules_per_byte_received: raw
+                .link_joules_per_byte_received
+                .check("link-joules-per-byte-received", JOULES)?,
         })
     }
 
@@ -381,57 +289,21 @@ impl Mcu {
 
     /// The names of the figures that nobody has looked up, in the file's order.
     pub fn unverified(&self) -> impl Iterator<Item = &'static str> {
-        self.figures()
-            .into_iter()
-            .filter(|(_, figure)| !figure.is_verified)
-            .map(|(name, _)| name)
+        unverified(self.figures())
     }
-}
-
-fn embedded_file(name: &str) -> String {
-    format!("boards/mcu/{name}.toml")
-}
-
-/// A figure within what is allowed, with a source.
-pub(crate) fn figure(
-    raw: RawFigure,
-    key: &str,
-    allowed: RangeInclusive<f64>,
-) -> Result<Figure, Fault> {
-    let value = *raw.value.get_ref();
-    // Not a number is in no range.
-    if !allowed.contains(&value) {
-        return Err(Fault::at(
-            &raw.value,
-            format!(
-                "{key} is {value}; allowed are {} to {}",
-                allowed.start(),
-                allowed.end()
-            ),
-        ));
-    }
-    if raw.source.get_ref().trim().is_empty() {
-        return Err(Fault::at(
-            &raw.source,
-            format!("{key} without a source; name document and table, or say how it is estimated"),
-        ));
-    }
-    Ok(Figure {
-        value,
-        source: raw.source.into_inner(),
-        is_verified: !raw.unverified,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::board::position;
+    use crate::catalogue::tests::{check_complete, check_estimates};
 
     const DOCUMENT: &str = include_str!("../../../docs/device-time.md");
 
     fn text() -> &'static str {
-        let (_, text) = EMBEDDED
+        let (_, text) = CATALOGUE
+            .embedded
             .iter()
             .find(|(name, _)| *name == "nrf52840")
             .unwrap();
@@ -463,17 +335,7 @@ mod tests {
 
     #[test]
     fn every_profile_is_embedded_and_right() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boards/mcu");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().display().to_string())
-            .collect();
-        files.sort();
-        let embedded: Vec<String> = Mcu::names().map(|name| format!("{name}.toml")).collect();
-        assert_eq!(files, embedded);
-        for (mcu, name) in Mcu::all().zip(Mcu::names()) {
-            assert_eq!(mcu.unwrap().name, name);
-        }
+        check_complete(&CATALOGUE, Mcu::all().map(|mcu| mcu.unwrap().name));
     }
 
     #[test]
@@ -488,11 +350,7 @@ mod tests {
     #[test]
     fn an_estimate_is_not_verified() {
         for mcu in Mcu::all().map(Result::unwrap) {
-            for (key, figure) in mcu.figures() {
-                let source = &figure.source;
-                let is_own = source.starts_with("estimate") || source.contains("recalled");
-                assert!(!is_own || !figure.is_verified, "{} {key}", mcu.name);
-            }
+            check_estimates(&mcu.name, mcu.figures());
         }
     }
 
@@ -521,7 +379,7 @@ mod tests {
         assert_eq!(Mcu::find("nrf52840").unwrap().name, "nrf52840");
         let missing = Mcu::find("./none.toml").unwrap_err().to_string();
         assert!(
-            missing.starts_with("failed to read microcontroller profile ./none.toml: "),
+            missing.starts_with("failed to read microcontroller file ./none.toml: "),
             "{missing}"
         );
     }

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use zfl_machine::board::{BoardError, InstructionCounting, MachineArguments, NicArgument};
-use zfl_machine::mcu::{Cycles, McuError};
+use zfl_machine::board::{InstructionCounting, MachineArguments, NicArgument};
+use zfl_machine::catalogue::CatalogueError;
+use zfl_machine::mcu::Cycles;
 use zfl_machine::{Board, MacAddress, Mcu};
 
 /// The options of the emulator.
@@ -30,30 +31,26 @@ pub(crate) fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match Board::parse("file", &text) {
         Ok(board) => board_holds(&board),
-        Err(BoardError::Invalid {
-            line,
-            column,
-            message,
-            ..
-        }) => {
-            place_is_in(&text, line, column);
-            assert!(!message.is_empty());
-        }
-        Err(error) => panic!("{error}"),
+        Err(error) => refusal_holds(&text, error),
     }
     match Mcu::parse("file", &text) {
         Ok(mcu) => mcu_holds(&mcu),
-        Err(McuError::Invalid {
-            line,
-            column,
-            message,
-            ..
-        }) => {
-            place_is_in(&text, line, column);
-            assert!(!message.is_empty());
-        }
-        Err(error) => panic!("{error}"),
+        Err(error) => refusal_holds(&text, error),
     }
+}
+
+fn refusal_holds(text: &str, error: CatalogueError) {
+    let CatalogueError::Invalid {
+        line,
+        column,
+        message,
+        ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    place_is_in(text, line, column);
+    assert!(!message.is_empty());
 }
 
 fn place_is_in(text: &str, line: usize, column: usize) {

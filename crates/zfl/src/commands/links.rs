@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use zfl_machine::LinkProfile;
-use zfl_machine::link::LinkError;
-use zfl_machine::mcu::Figure;
+use zfl_machine::catalogue::CatalogueError;
+use zfl_machine::catalogue::Figure;
 
 use super::{Done, Failure};
 use crate::arguments::LinksArguments;
@@ -12,8 +12,8 @@ use crate::arguments::LinksArguments;
 pub(crate) fn links(arguments: &LinksArguments) -> Done {
     if let Some(name) = &arguments.name {
         let link = LinkProfile::named(name).map_err(|error| match error {
-            LinkError::Unknown { .. } => Failure::Usage(error.to_string()),
-            LinkError::Invalid { .. } => Failure::run(&error),
+            CatalogueError::Unknown { .. } => Failure::Usage(error.to_string()),
+            _ => Failure::run(&error),
         })?;
         return match arguments.json {
             true => say_json(&as_json(&link)),

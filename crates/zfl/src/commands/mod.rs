@@ -17,8 +17,8 @@ use zfl_data::SearchPath;
 use zfl_lab::experiment::ExperimentError;
 use zfl_lab::firmware::{FirmwareImage, FirmwareSource};
 use zfl_lab::run::RunError;
+use zfl_machine::catalogue::Figure;
 use zfl_machine::doctor::{self, Status};
-use zfl_machine::mcu::Figure;
 use zfl_machine::{Board, FleetSettings, LauncherProgram, Mcu};
 
 use crate::arguments::{DataDir, DoctorArguments};

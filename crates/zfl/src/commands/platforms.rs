@@ -21,7 +21,7 @@ impl From<PlatformsError> for Failure {
     fn from(error: PlatformsError) -> Self {
         match error {
             PlatformsError::Run(error @ RunError::Interrupted { .. }) => error.into(),
-            PlatformsError::Board(_) | PlatformsError::Mcu(_) | PlatformsError::Unknown { .. } => {
+            PlatformsError::Catalogue(_) | PlatformsError::Unknown { .. } => {
                 Self::Usage(error.to_string())
             }
             _ => Self::run(&error),
