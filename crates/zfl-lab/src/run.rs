@@ -1192,6 +1192,8 @@ struct Recorder {
     seen: BTreeMap<u32, Seen>,
     /// And when each round since was over.
     readings: Readings,
+    /// Faults of rounds whose beginning has not been heard of yet.
+    faults_ahead: Vec<(Injected, bool)>,
     /// What clients' devices told last.
     reports: BTreeMap<u32, Reports>,
     /// Processor time of all emulators when the round began.
@@ -1257,6 +1259,7 @@ impl Recorder {
             started: BTreeMap::new(),
             seen: BTreeMap::new(),
             readings: Readings::default(),
+            faults_ahead: Vec::new(),
             reports: BTreeMap::new(),
             cpu_seconds: 0.0,
             cpu_seconds_rounds: used_before.cpu_seconds_rounds,
@@ -1569,12 +1572,21 @@ impl Recorder {
 
     /// Takes in what has gone wrong on purpose.
     fn take_faults(&mut self) -> Result<(), RecordError> {
-        while let Some((injected, is_over)) = self.faults.next() {
+        let mut told = std::mem::take(&mut self.faults_ahead);
+        told.extend(std::iter::from_fn(|| self.faults.next()));
+        for (injected, is_over) in told {
             let Injected {
                 round,
                 client,
                 kind,
             } = injected;
+            // The coordinator may be a round ahead of its events; what is
+            // written down before a round is over must not be of the next,
+            // which a resumed run plays again.
+            if round > self.round {
+                self.faults_ahead.push((injected, is_over));
+                continue;
+            }
             self.summary.faults_injected += 1;
             self.folder.event(
                 "fault-injected",
@@ -1827,6 +1839,7 @@ impl Recorder {
 
     /// Stops the fleet and writes the summary.
     async fn finish(mut self, ended: &Result<(), RunError>) -> Result<Summary, RunError> {
+        self.take_faults()?;
         if let Some(host) = self.host.take() {
             let stopped = host.stop().await?;
             if let Some(report) = stopped.capture {
