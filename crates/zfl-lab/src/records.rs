@@ -25,9 +25,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use zfl_nn::Model;
 use zfl_proto::Token;
 use zfl_server::Secrets;
-use zfl_server::checkpoint::CheckpointError;
+use zfl_server::checkpoint::{self, CheckpointError};
 
 use crate::capture;
 use crate::run::RunError;
@@ -246,6 +247,8 @@ pub(crate) struct RunFolder {
     clients: csv::Writer<Record>,
     devices: csv::Writer<Record>,
     events: Record,
+    /// The round whose checkpoint is the global model, and what that holds.
+    model: Option<(u32, Extent)>,
     keeper: StateKeeper,
     /// Held as long as the run goes on.
     _lock: File,
@@ -284,6 +287,7 @@ impl RunFolder {
             clients: csv::Writer::from_writer(open(CLIENTS)?),
             devices: csv::Writer::from_writer(open(DEVICES)?),
             events: open(EVENTS)?,
+            model: None,
             keeper: StateKeeper::new(),
             _lock: lock,
         })
@@ -346,6 +350,11 @@ impl RunFolder {
             clients: table(open(CLIENTS, &mut io::sink())?),
             devices: table(open(DEVICES, &mut io::sink())?),
             events: open(EVENTS, &mut interrupted)?,
+            model: state.as_ref().and_then(|state| {
+                let name = checkpoint_name(state.model_round);
+                let extent = state.records.get(&name)?;
+                Some((state.model_round, *extent))
+            }),
             keeper: StateKeeper::new(),
             _lock: lock,
         };
@@ -365,12 +374,10 @@ impl RunFolder {
             files.push(self.path.join(name));
             state.records.insert(name.to_owned(), extent);
         }
-        if state.model_round > 0 {
-            let path = self.checkpoint_path(state.model_round);
-            let extent = state::extent_of(&path, u64::MAX).map_err(write_error(&path))?;
-            let name = path.strip_prefix(&self.path).unwrap_or(&path);
-            state.records.insert(name.display().to_string(), extent);
-            files.push(path);
+        if let Some((round, extent)) = self.model {
+            state.model_round = round;
+            state.records.insert(checkpoint_name(round), extent);
+            files.push(self.checkpoint_path(round));
         }
         self.keeper.write(&self.path, &state, &files, is_last)
     }
@@ -513,9 +520,19 @@ impl RunFolder {
     }
 
     pub(crate) fn checkpoint_path(&self, round: u32) -> PathBuf {
-        self.path
-            .join("checkpoints")
-            .join(format!("round-{round:04}.safetensors"))
+        self.path.join(checkpoint_name(round))
+    }
+
+    /// Writes the global model after a round.
+    pub(crate) fn checkpoint(
+        &mut self,
+        round: u32,
+        model: &Model,
+        parameters: &[f32],
+    ) -> Result<(), RecordError> {
+        let file = checkpoint::save(&self.checkpoint_path(round), model, parameters, round)?;
+        self.model = Some((round, Extent::of(&file)));
+        Ok(())
     }
 
     pub(crate) fn summary(&self, summary: &impl Serialize) -> Result<(), RecordError> {
@@ -525,6 +542,11 @@ impl RunFolder {
             .and_then(|text| std::fs::write(&path, text + "\n"));
         written.map_err(|source| RecordError::Write { path, source })
     }
+}
+
+/// Where the model after a round is in the folder.
+fn checkpoint_name(round: u32) -> String {
+    format!("checkpoints/round-{round:04}.safetensors")
 }
 
 fn write_error(path: &Path) -> impl Fn(io::Error) -> RecordError {

@@ -1178,8 +1178,6 @@ struct Recorder {
     rounds: u32,
     target_accuracy: Option<f64>,
     round: u32,
-    /// The round whose checkpoint is the global model; 0: none yet.
-    model_round: u32,
     provisioned: u32,
     /// What the clients of each entry of the fleet cost.
     parts: Vec<Part>,
@@ -1225,7 +1223,6 @@ impl Recorder {
         let model = *coordinator.model();
         let parameters = saturate(model.parameter_count());
         let round = state.as_ref().map_or(0, |state| state.round);
-        let model_round = state.as_ref().map_or(0, |state| state.model_round);
         let summary = state.map(|state| state.summary).unwrap_or_default();
         let refused_before = summary.refused.clone();
         let used_before = summary.emulators.clone().unwrap_or_default();
@@ -1251,7 +1248,6 @@ impl Recorder {
             rounds: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
             round,
-            model_round,
             provisioned: 0,
             parts,
             epochs: experiment.training.epochs,
@@ -1286,7 +1282,7 @@ impl Recorder {
     /// Writes down what it takes to go on after the round.
     fn keep(&mut self, carry: Carry) -> Result<(), RecordError> {
         self.count_refusals();
-        let state = State::new(self.round, self.model_round, self.summary.clone(), carry);
+        let state = State::new(self.round, self.summary.clone(), carry);
         self.folder.keep(state, self.is_over())
     }
 
@@ -1631,10 +1627,8 @@ impl Recorder {
     ) -> Result<(), RecordError> {
         // First: it counts frames, and those of the next round are on their way.
         self.write_round(&record, "completed").await?;
-        self.model_round = record.round;
-        let path = self.folder.checkpoint_path(record.round);
-        checkpoint::save(&path, &self.model, parameters, record.round)
-            .map_err(RecordError::Checkpoint)?;
+        self.folder
+            .checkpoint(record.round, &self.model, parameters)?;
         let summary = &mut self.summary;
         summary.rounds += 1;
         summary.accuracy = record.accuracy;
@@ -1839,7 +1833,6 @@ impl Recorder {
 
     /// Stops the fleet and writes the summary.
     async fn finish(mut self, ended: &Result<(), RunError>) -> Result<Summary, RunError> {
-        self.take_faults()?;
         if let Some(host) = self.host.take() {
             let stopped = host.stop().await?;
             if let Some(report) = stopped.capture {
@@ -1849,6 +1842,8 @@ impl Recorder {
             let usage: Vec<Usage> = machines.map(|report| report.usage).collect();
             self.summary.emulators = Some(self.emulators(&usage));
         }
+        // Of a round that no event followed.
+        self.take_faults()?;
         self.count_refusals();
         self.summary.host_seconds = self.folder.host_seconds();
         self.summary.outcome = match ended {

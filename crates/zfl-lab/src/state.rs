@@ -42,6 +42,16 @@ pub(crate) struct Extent {
     pub(crate) crc32: u32,
 }
 
+impl Extent {
+    /// Of something that holds these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            crc32: crc32fast::hash(bytes),
+        }
+    }
+}
+
 /// What is known after a round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,11 +75,11 @@ pub(crate) struct State {
 impl State {
     /// The state after a round. [`crate::records::RunFolder::keep`] fills in
     /// what the folder knows.
-    pub(crate) fn new(round: u32, model_round: u32, summary: Summary, carry: Carry) -> Self {
+    pub(crate) fn new(round: u32, summary: Summary, carry: Carry) -> Self {
         Self {
             version: VERSION,
             round,
-            model_round,
+            model_round: 0,
             host_seconds: 0.0,
             records: BTreeMap::new(),
             summary,
@@ -267,7 +277,7 @@ fn check(folder: &Path, state: &State) -> Result<(), String> {
 }
 
 /// The first `bytes` of a file.
-pub(crate) fn extent_of(path: &Path, bytes: u64) -> io::Result<Extent> {
+fn extent_of(path: &Path, bytes: u64) -> io::Result<Extent> {
     let mut file = File::open(path)?.take(bytes);
     let mut hasher = crc32fast::Hasher::new();
     let mut buffer = vec![0; 1 << 16];
@@ -293,12 +303,8 @@ mod tests {
     const RECORD: &str = "rounds.csv";
 
     fn state(round: u32, record: &[u8]) -> State {
-        let mut state = State::new(round, round, Summary::default(), Carry::default());
-        let extent = Extent {
-            bytes: record.len() as u64,
-            crc32: crc32fast::hash(record),
-        };
-        state.records.insert(RECORD.to_owned(), extent);
+        let mut state = State::new(round, Summary::default(), Carry::default());
+        state.records.insert(RECORD.to_owned(), Extent::of(record));
         state
     }
 

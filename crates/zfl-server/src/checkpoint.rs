@@ -35,7 +35,7 @@ pub enum CheckpointError {
 /// filters]`, `dense0.bias` of shape `[outputs]`, and so on, `f32`. (PyTorch
 /// keeps them transposed.) The metadata tell the round.
 ///
-/// The file appears whole or not at all.
+/// The file appears whole or not at all. Gives what it holds.
 ///
 /// # Errors
 /// When it cannot be encoded or written.
@@ -44,7 +44,7 @@ pub fn save(
     model: &Model,
     parameters: &[f32],
     round: u32,
-) -> Result<(), CheckpointError> {
+) -> Result<Vec<u8>, CheckpointError> {
     let bytes = little_endian(parameters);
     let encode = |source| CheckpointError::Encode {
         path: path.to_owned(),
@@ -71,8 +71,9 @@ pub fn save(
     let metadata = HashMap::from([("round".to_owned(), round.to_string())]);
     let file = safetensors::serialize(tensors, Some(metadata)).map_err(encode)?;
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, file)
+    std::fs::write(&partial, &file)
         .and_then(|()| std::fs::rename(&partial, path))
+        .map(|()| file)
         .map_err(|source| CheckpointError::Write {
             path: path.to_owned(),
             source,

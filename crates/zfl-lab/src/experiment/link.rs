@@ -9,6 +9,7 @@ use zfl_machine::LinkProfile;
 use zfl_machine::link::DEFAULT_NAME;
 use zfl_net::lane::{FlightOptions, LaneOptions};
 use zfl_net::link as net;
+pub use zfl_net::link::{Outage, OutageCycle};
 use zfl_net::switch::PortOptions;
 
 use super::error::Fault;
@@ -70,24 +71,6 @@ pub struct BurstLoss {
     pub end: f64,
     /// The share of frames that are lost in a burst.
     pub loss: f64,
-}
-
-/// Nothing passes for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outage {
-    /// From the start of the network.
-    pub from: Duration,
-    /// How long.
-    pub lasts: Duration,
-}
-
-/// Nothing passes for a while, again and again, from a time of each device's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutageCycle {
-    /// From one to the next; above 0.
-    pub every: Duration,
-    /// How long each; less than `every`.
-    pub lasts: Duration,
 }
 
 impl From<&LinkProfile> for Link {
@@ -168,18 +151,8 @@ impl Link {
             corrupt: net::Probability::new(self.corrupt),
             mtu_bytes: usize::from(self.mtu_bytes),
             outages: net::Outages {
-                windows: self
-                    .outages
-                    .iter()
-                    .map(|outage| net::Outage {
-                        from: outage.from,
-                        lasts: outage.lasts,
-                    })
-                    .collect(),
-                cycle: self.outage_cycle.map(|cycle| net::OutageCycle {
-                    every: cycle.every,
-                    lasts: cycle.lasts,
-                }),
+                windows: self.outages.clone(),
+                cycle: self.outage_cycle,
             },
         }
     }
