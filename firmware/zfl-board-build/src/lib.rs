@@ -321,9 +321,9 @@ mod tests {
         let map = memory_map(&board);
         for line in [
             "FLASH : ORIGIN = 0x00000000, LENGTH = 0x400000",
-            "RAM : ORIGIN = 0x20008000, LENGTH = 0x3f8000",
+            "RAM : ORIGIN = 0x20006000, LENGTH = 0x3fa000",
             "_stack_end = 0x20000000;",
-            "_stack_start = 0x20008000;",
+            "_stack_start = 0x20006000;",
             "_arena_start = 0x60000000;",
             "_arena_end = 0x61000000;",
         ] {
@@ -354,8 +354,8 @@ mod tests {
         check(&board).unwrap();
         let map = memory_map(&board);
         for line in [
-            "STACK : ORIGIN = 0x80500000, LENGTH = 0x8000",
-            "RAM : ORIGIN = 0x80508000, LENGTH = 0x3f8000",
+            "STACK : ORIGIN = 0x80500000, LENGTH = 0x6000",
+            "RAM : ORIGIN = 0x80506000, LENGTH = 0x3fa000",
             "REGION_ALIAS(\"REGION_TEXT\", FLASH);",
         ] {
             assert!(map.contains(line), "{line} is not in:\n{map}");
@@ -388,7 +388,7 @@ mod tests {
     fn an_impossible_board_is_refused() {
         for (from, to, expected) in [
             (
-                "stack-size = 0x0000_8000",
+                "stack-size = 0x0000_6000",
                 "stack-size = 12",
                 "stack-size = 12",
             ),
