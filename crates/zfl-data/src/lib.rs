@@ -32,7 +32,7 @@ mod variates;
 
 pub use dataset::{Dataset, DatasetError, DatasetParts, Groups, TrainTest, View};
 pub use folder::{LoadError, LoadOptions, SearchPath, load};
-pub use partition::{Partition, PartitionError, Scheme};
+pub use partition::{Partition, PartitionError, Scheme, ShareSizes};
 
 #[cfg(test)]
 mod testing;

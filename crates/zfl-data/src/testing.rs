@@ -22,6 +22,21 @@ pub(crate) fn small_dataset(sample_count: usize) -> Dataset {
     .unwrap()
 }
 
+/// Samples of one input, with these labels.
+pub(crate) fn labelled_dataset(labels: Vec<u8>, class_count: usize) -> Dataset {
+    Dataset::new(DatasetParts {
+        name: "labelled".into(),
+        origin: "test".into(),
+        sample_shape: vec![1],
+        samples: vec![0; labels.len()],
+        labels,
+        class_count,
+        value_scale: 1.0,
+        groups: None,
+    })
+    .unwrap()
+}
+
 /// The folder that holds `mnist/`: `ZFL_DATA_DIR`, or `shared/data` beside the
 /// workspace. Says why a test is skipped where there is none.
 pub(crate) fn mnist_data_dir() -> Option<PathBuf> {

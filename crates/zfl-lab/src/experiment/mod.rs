@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
+use zfl_data::{Scheme, ShareSizes};
 use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
@@ -189,8 +190,41 @@ pub enum Partition {
         /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
         samples_min: u32,
     },
+    /// A client has samples of a few classes.
+    LabelLimited {
+        /// How many, at least 1.
+        classes: u32,
+    },
+    /// Shares differ in size.
+    QuantitySkew {
+        /// What the sizes follow.
+        sizes: ShareSizes,
+        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
+        samples_min: u32,
+    },
     /// A client holds what belongs together by nature.
     Natural,
+}
+
+impl Partition {
+    /// How it is dealt.
+    pub const fn scheme(self) -> Scheme {
+        match self {
+            Self::Iid {
+                samples_per_client: None,
+            } => Scheme::Iid,
+            Self::Iid {
+                samples_per_client: Some(samples_per_client),
+            } => Scheme::IidSubset { samples_per_client },
+            Self::Shards { per_client } => Scheme::Shards { per_client },
+            Self::Dirichlet { alpha, samples_min } => Scheme::Dirichlet { alpha, samples_min },
+            Self::LabelLimited { classes } => Scheme::LabelLimited { classes },
+            Self::QuantitySkew { sizes, samples_min } => {
+                Scheme::QuantitySkew { sizes, samples_min }
+            }
+            Self::Natural => Scheme::Natural,
+        }
+    }
 }
 
 /// How the coordinator aggregates.
