@@ -116,6 +116,10 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
         Partition::Natural => writeln!(out, "\n[partition.natural]")?,
     }
 
+    writeln!(out, "\n[feature-noise]")?;
+    let sigma = toml::Value::from(experiment.feature_noise_sigma);
+    write!(out, "{}", Line("sigma", &sigma))?;
+
     write_model(&experiment.model, out)?;
     write_training(&experiment.training, out)?;
 
