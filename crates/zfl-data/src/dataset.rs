@@ -5,6 +5,7 @@
 //! samples lie in one array, `[sample][input]`, as the bytes they were stored
 //! as; an input's value is its byte times [`Dataset::value_scale`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub struct DatasetParts {
     pub value_scale: f32,
     /// What inputs and classes are called, where the data say so.
     pub schema: Arc<Schema>,
+    /// Who each sample belongs to by nature, where that is known.
+    pub groups: Option<Groups>,
 }
 
 /// What the inputs and the classes of a data set are called, and what an
@@ -73,6 +76,37 @@ impl Input {
     /// What one step is, in the unit of the column.
     pub fn resolution(&self) -> f64 {
         (self.maximum - self.minimum) / 255.0
+    }
+}
+
+/// Who samples belong to by nature: the machine that measured them, the person
+/// who wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Groups {
+    /// What people call the groups. There may be one that no sample belongs to.
+    pub names: Vec<String>,
+    /// One group per sample, as an index of `names`.
+    pub members: Vec<u32>,
+}
+
+impl Groups {
+    /// Groups from the name that stands at each sample. They are in the order
+    /// of their names: whole numbers by value and before other names, so that
+    /// 10 comes after 9.
+    pub fn from_names<N: AsRef<str>>(names: &[N]) -> Self {
+        let key = |name: &'_ str| (name.parse::<u64>().unwrap_or(u64::MAX), name.to_owned());
+        let mut numbers: BTreeMap<(u64, String), u32> =
+            names.iter().map(|name| (key(name.as_ref()), 0)).collect();
+        for (number, group) in (0..).zip(numbers.values_mut()) {
+            *group = number;
+        }
+        Self {
+            members: names
+                .iter()
+                .filter_map(|name| numbers.get(&key(name.as_ref())).copied())
+                .collect(),
+            names: numbers.into_keys().map(|(_, name)| name).collect(),
+        }
     }
 }
 
@@ -138,6 +172,30 @@ pub enum DatasetError {
         label: u8,
         /// How many classes there are.
         class_count: usize,
+    },
+    /// Samples and groups do not pair up.
+    #[error("data set `{name}`: {member_count} groups of samples for {sample_count} samples")]
+    GroupCount {
+        /// The data set.
+        name: String,
+        /// How many samples have a group.
+        member_count: usize,
+        /// How many samples there are.
+        sample_count: usize,
+    },
+    /// A sample of a group that does not exist.
+    #[error(
+        "data set `{name}`: sample {sample} belongs to group {group}, but there are {group_count}"
+    )]
+    NoSuchGroup {
+        /// The data set.
+        name: String,
+        /// Index of the sample.
+        sample: usize,
+        /// Its group.
+        group: u32,
+        /// How many groups there are.
+        group_count: usize,
     },
     /// A scale that is not a positive number.
     #[error("data set `{name}`: value scale {value_scale} is not a positive number")]
@@ -262,6 +320,9 @@ impl Dataset {
                 class_count: parts.class_count,
             });
         }
+        if let Some(groups) = &parts.groups {
+            check_groups(&parts.name, groups, sample_count)?;
+        }
         Ok(Self(Arc::new(Checked { parts, input_count })))
     }
 
@@ -303,6 +364,11 @@ impl Dataset {
     /// What inputs and classes are called, where the data say so.
     pub fn schema(&self) -> &Schema {
         &self.0.parts.schema
+    }
+
+    /// Who its samples belong to by nature, where that is known.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.0.parts.groups.as_ref()
     }
 
     /// All samples, `[sample][input]`.
@@ -468,6 +534,16 @@ impl View {
         )
     }
 
+    /// Who the samples in view belong to; the numbers of the groups stay.
+    fn to_groups(&self) -> Option<Groups> {
+        let groups = self.dataset.groups()?;
+        let member = |index: &u32| groups.members.get(*index as usize).copied();
+        Some(Groups {
+            names: groups.names.clone(),
+            members: self.indices.iter().filter_map(member).collect(),
+        })
+    }
+
     /// A data set of its own: a copy of what is in view.
     ///
     /// # Errors
@@ -483,6 +559,7 @@ impl View {
             class_count: parts.class_count,
             value_scale: parts.value_scale,
             schema: Arc::clone(&parts.schema),
+            groups: self.to_groups(),
         })
     }
 }
@@ -521,6 +598,28 @@ pub(crate) fn indices(sample_count: usize) -> Vec<u32> {
     (0..u32::try_from(sample_count).unwrap_or(u32::MAX)).collect()
 }
 
+/// One group that exists for each sample.
+fn check_groups(name: &str, groups: &Groups, sample_count: usize) -> Result<(), DatasetError> {
+    if groups.members.len() != sample_count {
+        return Err(DatasetError::GroupCount {
+            name: name.to_owned(),
+            member_count: groups.members.len(),
+            sample_count,
+        });
+    }
+    let group_count = groups.names.len();
+    let mut members = groups.members.iter().copied().enumerate();
+    match members.find(|(_, group)| *group as usize >= group_count) {
+        None => Ok(()),
+        Some((sample, group)) => Err(DatasetError::NoSuchGroup {
+            name: name.to_owned(),
+            sample,
+            group,
+            group_count,
+        }),
+    }
+}
+
 /// The first label that is no class, with its position.
 pub(crate) fn label_out_of_range(labels: &[u8], class_count: usize) -> Option<(usize, u8)> {
     labels
@@ -557,6 +656,7 @@ mod tests {
             class_count: 3,
             value_scale: 0.5,
             schema: Default::default(),
+            groups: None,
         }
     }
 
@@ -599,6 +699,53 @@ mod tests {
         for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             let message = format!("data set `small`: value scale {scale} is not a positive number");
             check(|parts| parts.value_scale = scale, &message);
+        }
+    }
+
+    #[test]
+    fn groups_that_do_not_fit_are_refused() {
+        let groups = |members: &[u32]| {
+            Some(Groups {
+                names: vec!["a".into(), "b".into()],
+                members: members.to_vec(),
+            })
+        };
+        check(
+            |parts| parts.groups = groups(&[0, 1]),
+            "data set `small`: 2 groups of samples for 3 samples",
+        );
+        check(
+            |parts| parts.groups = groups(&[0, 2, 1]),
+            "data set `small`: sample 1 belongs to group 2, but there are 2",
+        );
+    }
+
+    #[test]
+    fn groups_are_in_the_order_of_their_names() {
+        let groups = Groups::from_names(&["10", "b", "9", "10", "", "a"]);
+        assert_eq!(groups.names, ["9", "10", "", "a", "b"]);
+        assert_eq!(groups.members, [1, 4, 0, 1, 2, 3]);
+        let none: [&str; 0] = [];
+        assert_eq!(Groups::from_names(&none).names.len(), 0);
+    }
+
+    /// Views and the split into parts keep who a sample belongs to.
+    #[test]
+    fn a_copy_keeps_the_groups() {
+        let mut parts = parts();
+        parts.groups = Some(Groups::from_names(&["x", "y", "z"]));
+        let dataset = Dataset::new(parts).unwrap();
+        let copy = dataset.view(vec![2, 0]).unwrap().to_dataset().unwrap();
+        let groups = copy.groups().unwrap();
+        assert_eq!(groups.members, [2, 0]);
+        assert_eq!(groups.names, ["x", "y", "z"]);
+        let TrainTest { train, test } = dataset.split_test(1, 0.34).unwrap();
+        for part in [train, test] {
+            let groups = part.groups().unwrap();
+            for (sample, group) in groups.members.iter().enumerate() {
+                let first_input = part.sample(sample).unwrap()[0];
+                assert_eq!(u32::from(first_input), group * 10);
+            }
         }
     }
 

@@ -489,6 +489,7 @@ pub(crate) fn join(
         class_count: joined.class_count,
         value_scale: joined.value_scale,
         schema: Default::default(),
+        groups: None,
     })?)
 }
 

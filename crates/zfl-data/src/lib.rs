@@ -31,10 +31,11 @@ pub mod partition;
 pub mod show;
 pub mod table;
 mod unpack;
+mod variates;
 
-pub use dataset::{Dataset, DatasetError, DatasetParts, Input, Schema, TrainTest, View};
+pub use dataset::{Dataset, DatasetError, DatasetParts, Groups, Input, Schema, TrainTest, View};
 pub use folder::{LoadError, LoadOptions, SearchPath, load};
-pub use partition::{Partition, PartitionError, Scheme};
+pub use partition::{Partition, PartitionError, Scheme, ShareSizes};
 
 #[cfg(test)]
 mod testing;

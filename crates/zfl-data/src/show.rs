@@ -408,6 +408,7 @@ mod tests {
             class_count: 1,
             value_scale: 1.0,
             schema: Default::default(),
+            groups: None,
         })
         .unwrap()
     }

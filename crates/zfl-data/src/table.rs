@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::dataset::{CLASS_COUNT_MAX, DatasetParts, Input, Schema, TrainTest, test_split};
 use crate::folder::{LoadError, VALUE_SCALE_DEFAULT};
-use crate::{Dataset, DatasetError};
+use crate::{Dataset, DatasetError, Groups};
 
 /// How much a file may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -589,6 +589,15 @@ impl Interned {
         self.rows.push(number);
     }
 
+    fn groups(&self) -> Groups {
+        let distinct = Groups::from_names(&self.names);
+        let member = |row: &u32| distinct.members.get(*row as usize).copied();
+        Groups {
+            members: self.rows.iter().filter_map(member).collect(),
+            names: distinct.names,
+        }
+    }
+
     /// The same, numbered in the order of the names: by value where all are
     /// numbers, else by their text.
     fn sorted(&self) -> (Vec<String>, Vec<u32>) {
@@ -705,6 +714,8 @@ pub fn load(
             &Columns {
                 features: train.input_names.clone(),
                 ignore: Vec::new(),
+                // Nobody holds test rows.
+                group: None,
                 ..columns.clone()
             },
         )?)),
@@ -870,6 +881,7 @@ fn part(
         class_count: schema.class_names.len(),
         value_scale: VALUE_SCALE_DEFAULT,
         schema: Arc::clone(schema),
+        groups: rows.groups.as_ref().map(Interned::groups),
     })
 }
 

@@ -335,6 +335,23 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_who_rows_belong_to() {
+        let grouped = Columns {
+            group: Some("who".into()),
+            ..columns()
+        };
+        let text = "who,a,state\n10,1,p\n9,2,q\n10,3,p\n";
+        // Rows that are tested on belong to nobody.
+        let test = Some("a,state\n1,p\n");
+        let data = load_bytes(text.as_bytes(), test, &grouped).unwrap();
+        let groups = data.train.groups().unwrap();
+        assert_eq!(groups.names, ["9", "10"]);
+        assert_eq!(groups.members, [1, 0, 1]);
+        assert_eq!(data.train.sample_shape(), [1]);
+        assert_eq!(data.test.groups(), None);
+    }
+
+    #[test]
     fn truth_is_a_number_and_a_number_a_class() {
         let data = read("a,state\nTrue,10\nfalse,9\ntrue,-1\n");
         assert_eq!(data.samples(), [255, 0, 255]);
