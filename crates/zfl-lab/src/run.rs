@@ -1033,8 +1033,11 @@ pub(crate) fn data_name(experiment: &Experiment) -> String {
     }
 }
 
-/// Which of so many clients holds which sample.
-pub(crate) fn partition(
+/// Which of so many clients holds which sample of `train`.
+///
+/// # Errors
+/// When the experiment's partition cannot be made of it.
+pub fn partition(
     experiment: &Experiment,
     train: &Dataset,
     client_count: u32,

@@ -24,6 +24,7 @@ mod training;
 mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -272,6 +273,16 @@ impl Partition {
             }
             Self::Natural => Scheme::Natural,
         }
+    }
+}
+
+/// The name of its table, and each key with its value: `dirichlet, alpha = 0.3`.
+impl fmt::Display for Partition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, keys) = write::partition_keys(*self);
+        formatter.write_str(name)?;
+        keys.iter()
+            .try_for_each(|(key, value)| write!(formatter, ", {key} = {value}"))
     }
 }
 
