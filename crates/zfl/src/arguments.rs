@@ -78,6 +78,17 @@ pub(crate) enum Command {
     Boards,
     /// Lists links that devices can have, or all figures of one and their sources.
     Links(LinksArguments),
+    /// Lists runs: how they stand and what they came to.
+    #[command(after_help = "Examples:\n  zfl list\n  zfl list runs/sweep-001 --json")]
+    List(ListArguments),
+    /// Compares runs: what differs in their experiments, and what came of it.
+    ///
+    /// Device time is the sum over the rounds of the longest part in each.
+    #[command(
+        after_help = "Examples:\n  zfl compare runs/digits-001 runs/digits-002\n  \
+        zfl compare runs/digits-001 runs/digits-002 --json"
+    )]
+    Compare(CompareArguments),
     /// Says what is installed, what is missing, and the command that mends it.
     Doctor(DoctorArguments),
     /// Data sets: show, fetch.
@@ -336,6 +347,26 @@ pub(crate) struct FleetArguments {
 pub(crate) struct LinksArguments {
     /// One link, with the sources of its figures.
     pub(crate) name: Option<String>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ListArguments {
+    /// The folder that holds runs, itself or in folders below; else runs.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Prints JSON, a line a run.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareArguments {
+    /// Folders of runs, or folders that hold some.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,

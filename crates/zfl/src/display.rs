@@ -261,3 +261,59 @@ pub(crate) fn print_summary(summary: &Summary) {
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
+
+/// Bytes in the unit that fits.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+pub(crate) fn amount(bytes: u64) -> String {
+    let number = bytes as f64;
+    match bytes {
+        0..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{:.1} kB", number / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", number / 1e6),
+        _ => format!("{:.1} GB", number / 1e9),
+    }
+}
+
+/// Seconds in the units that people use.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds.round()).map_or(0, |whole| whole.as_secs());
+    match whole {
+        0..10 => format!("{seconds:.2} s"),
+        10..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_the_unit_that_fits() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1500, "1.5 kB"),
+            (2_000_000, "2.0 MB"),
+            (3_210_000_000, "3.2 GB"),
+        ] {
+            assert_eq!(amount(bytes), text);
+        }
+    }
+
+    #[test]
+    fn times_have_the_units_that_fit() {
+        for (seconds, text) in [
+            (0.0, "0.00 s"),
+            (1.234, "1.23 s"),
+            (59.4, "59.4 s"),
+            (59.6, "1 min 00 s"),
+            (3599.6, "1 h 00 min"),
+            (90_061.0, "25 h 01 min"),
+            (f64::NAN, "NaN s"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -44,6 +44,8 @@ fn main() -> ExitCode {
         Command::Console(console) => commands::console::console(&console),
         Command::Boards => commands::boards(),
         Command::Links(links) => commands::links::links(&links),
+        Command::List(list) => commands::list::list(&list),
+        Command::Compare(compare) => commands::compare::compare(&compare),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),
         Command::Data(DataCommand::Fetch(fetch)) => commands::data::fetch(&fetch),

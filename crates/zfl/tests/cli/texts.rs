@@ -137,6 +137,8 @@ fn help() {
       console    Attaches to the console of a running device
       boards     Lists boards that can be emulated, and microcontrollers that they stand for
       links      Lists links that devices can have, or all figures of one and their sources
+      list       Lists runs: how they stand and what they came to
+      compare    Compares runs: what differs in their experiments, and what came of it
       doctor     Says what is installed, what is missing, and the command that mends it
       data       Data sets: show, fetch
       help       Print this message or the help of the given subcommand(s)
