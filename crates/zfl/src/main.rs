@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Links(links) => commands::links::links(&links),
         Command::List(list) => commands::list::list(&list),
         Command::Compare(compare) => commands::compare::compare(&compare),
+        Command::Completions(shell) => commands::completions::completions(&shell),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),
         Command::Data(DataCommand::Fetch(fetch)) => commands::data::fetch(&fetch),

@@ -19,5 +19,6 @@ mod resumes;
 mod runs;
 mod sizes;
 mod support;
+mod terminal;
 mod texts;
 mod traffic;
