@@ -97,6 +97,14 @@ pub(crate) enum Command {
         zfl compare runs/digits-001 runs/digits-002 --json"
     )]
     Compare(CompareArguments),
+    /// Writes the records of runs as Parquet, and for TensorBoard.
+    ///
+    /// `zfl run` does so at its end; this is for runs that were cut off, or came
+    /// before. The files go into the runs' own folders (docs/notebooks.md).
+    #[command(
+        after_help = "Examples:\n  zfl export runs/digits-001\n  zfl export runs --tensorboard"
+    )]
+    Export(ExportArguments),
     /// Writes a script for a shell, which then completes commands and options.
     #[command(after_help = "Examples:\n  \
         zfl completions bash > ~/.local/share/bash-completion/completions/zfl\n  \
@@ -163,7 +171,7 @@ pub(crate) struct PlayArguments {
     pub(crate) output: OutputArguments,
 }
 
-/// How a run is shown.
+/// How a run is shown, and what is made of it.
 #[derive(Args)]
 pub(crate) struct OutputArguments {
     /// Prints warnings alone and, at the end, the run's folder.
@@ -172,6 +180,9 @@ pub(crate) struct OutputArguments {
     /// Prints progress and result as JSON, an object a line (docs/terminal.md).
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,
+    /// Writes an event file for TensorBoard into the run's folder, at the end.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
 }
 
 #[derive(Args)]
@@ -401,6 +412,16 @@ pub(crate) struct CompareArguments {
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ExportArguments {
+    /// Folders of runs, or folders that hold some.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Writes an event file for TensorBoard, too.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
 }
 
 #[derive(Args)]

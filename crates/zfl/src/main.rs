@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Links(links) => commands::links::links(&links),
         Command::List(list) => commands::list::list(&list),
         Command::Compare(compare) => commands::compare::compare(&compare),
+        Command::Export(export) => commands::export::export(&export),
         Command::Completions(shell) => commands::completions::completions(&shell),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),

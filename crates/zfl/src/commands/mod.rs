@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod console;
 pub(crate) mod data;
+pub(crate) mod export;
 pub(crate) mod fleet;
 pub(crate) mod links;
 pub(crate) mod list;

@@ -10,6 +10,7 @@ mod archives;
 mod campaign;
 mod debugging;
 mod endings;
+mod exports;
 mod faults;
 mod links;
 mod native;
