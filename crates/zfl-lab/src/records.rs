@@ -13,6 +13,7 @@
 //! | `checkpoints/` | the global model after each round, safetensors |
 //! | `firmware/` | the images that ran |
 //! | `state.json`, `state.synced.json` | what it takes to go on ([`crate::state`]) |
+//! | `rounds.parquet`, `clients.parquet`, `events.out.tfevents.zfl` | the records for others ([`crate::export`]) |
 //! | `interrupted.jsonl` | events of rounds that were cut off and played again |
 //! | `attempt-N/` | what devices printed before the run was resumed for the Nth time |
 //!
