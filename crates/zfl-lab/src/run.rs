@@ -1033,6 +1033,10 @@ pub(crate) fn partition(
             samples_per_client: Some(samples_per_client),
         } => Scheme::IidSubset { samples_per_client },
         experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
+        experiment::Partition::Dirichlet { alpha, samples_min } => {
+            Scheme::Dirichlet { alpha, samples_min }
+        }
+        experiment::Partition::Natural => Scheme::Natural,
     };
     let dealt = scheme.partition(train, clients, experiment.seed)?;
     if experiment

@@ -168,7 +168,7 @@ pub struct IdxData {
 }
 
 /// Which client holds which sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Partition {
     /// Shuffled and cut into shares of equal size.
     Iid {
@@ -181,6 +181,16 @@ pub enum Partition {
         /// Shards of a client, at least 1.
         per_client: u32,
     },
+    /// Of each class, the clients hold parts drawn from a symmetric Dirichlet
+    /// distribution.
+    Dirichlet {
+        /// Its concentration, within [`zfl_data::partition::ALPHA_RANGE`].
+        alpha: f64,
+        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
+        samples_min: u32,
+    },
+    /// A client holds what belongs together by nature.
+    Natural,
 }
 
 /// How the coordinator aggregates.

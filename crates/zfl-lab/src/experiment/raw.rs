@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::Spanned;
+use zfl_data::partition::ALPHA_RANGE;
 use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
@@ -166,6 +167,15 @@ pub(super) struct RawEmpty {}
 struct RawPartition {
     iid: Option<Spanned<RawIid>>,
     shards: Option<Spanned<RawShards>>,
+    dirichlet: Option<Spanned<RawDirichlet>>,
+    natural: Option<Spanned<RawEmpty>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawDirichlet {
+    alpha: Option<Spanned<Number>>,
+    samples_min: Option<Spanned<Whole>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -553,16 +563,26 @@ fn check_partition(
     enum Raw {
         Iid(RawIid),
         Shards(RawShards),
+        Dirichlet(RawDirichlet),
+        Natural,
     }
     let span = table.span();
-    let RawPartition { iid, shards } = table.into_inner();
-    let mut variants = Vec::new();
-    if let Some(table) = iid {
-        variants.push(("iid", table.span(), Raw::Iid(table.into_inner())));
-    }
-    if let Some(table) = shards {
-        variants.push(("shards", table.span(), Raw::Shards(table.into_inner())));
-    }
+    let RawPartition {
+        iid,
+        shards,
+        dirichlet,
+        natural,
+    } = table.into_inner();
+    let variants = [
+        iid.map(|table| ("iid", table.span(), Raw::Iid(table.into_inner()))),
+        shards.map(|table| ("shards", table.span(), Raw::Shards(table.into_inner()))),
+        dirichlet.map(|table| {
+            let span = table.span();
+            ("dirichlet", span, Raw::Dirichlet(table.into_inner()))
+        }),
+        natural.map(|table| ("natural", table.span(), Raw::Natural)),
+    ];
+    let variants = variants.into_iter().flatten().collect();
     match context.one_of("partition", span, variants)? {
         Raw::Iid(iid) => Ok(Partition::Iid {
             samples_per_client: match &iid.samples_per_client {
@@ -579,6 +599,16 @@ fn check_partition(
             let per_client = context.whole(path, count, 1..=SHARE_SAMPLES_MAX, 2)?;
             Ok(Partition::Shards { per_client })
         }
+        Raw::Dirichlet(dirichlet) => {
+            let alpha = dirichlet.alpha.as_ref();
+            let least = dirichlet.samples_min.as_ref();
+            let path = "partition.dirichlet.samples-min";
+            Ok(Partition::Dirichlet {
+                alpha: context.number("partition.dirichlet.alpha", alpha, ALPHA_RANGE, 0.5)?,
+                samples_min: context.whole(path, least, 1..=SHARE_SAMPLES_MAX, 1)?,
+            })
+        }
+        Raw::Natural => Ok(Partition::Natural),
     }
 }
 

@@ -1107,8 +1107,37 @@ fn shards_are_dealt_to_clients() {
     trial.toml:3:1: `partition.iid` beside `partition.shards`
     | [partition.iid]
     | ^^^^^^^^^^^^^^^
-    help: `partition`: exactly one of the tables partition.iid, partition.shards
+    help: `partition`: exactly one of the tables partition.iid, partition.shards, partition.dirichlet, partition.natural
     ");
+}
+
+#[test]
+fn labels_can_be_dealt_in_parts_of_a_dirichlet_distribution() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    let dirichlet = |alpha, samples_min| Partition::Dirichlet { alpha, samples_min };
+    assert_eq!(partition("[partition.dirichlet]\n"), dirichlet(0.5, 1));
+    let text = "[partition.dirichlet]\nalpha = 1\nsamples-min = 10\n";
+    assert_eq!(partition(text), dirichlet(1.0, 10));
+    assert_snapshot!(refused("[partition.dirichlet]\nalpha = 0\n"), @r"
+    trial.toml:2:9: `partition.dirichlet.alpha` is 0
+    | alpha = 0
+    |         ^
+    help: `partition.dirichlet.alpha`: a number from 0.001 to 1000000
+    ");
+    assert_snapshot!(refused("[partition.dirichlet]\nsamples-min = 0\n"), @r"
+    trial.toml:2:15: `partition.dirichlet.samples-min` is 0
+    | samples-min = 0
+    |               ^
+    help: `partition.dirichlet.samples-min`: a whole number from 1 to 65535
+    ");
+}
+
+#[test]
+fn groups_can_be_dealt_whole() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    assert_eq!(partition("[partition.natural]\n"), Partition::Natural);
+    let set = experiment("", &["partition.natural={}"]);
+    assert_eq!(set.partition, Partition::Natural);
 }
 
 #[test]
@@ -1942,6 +1971,7 @@ fn the_reference_tells_the_defaults() {
     let cnn = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { flatten = {} }, { dense = { outputs = 3 } }]\n[training.schedule.cosine]\n";
     let fixed = "[training]\narithmetic = \"fixed\"\n";
     let shards = "[partition.shards]";
+    let dirichlet = "[partition.dirichlet]";
     let link = "[link.x.burst-loss]\nbegin = 0\nend = 1\n";
     let patient = "[coordinator]\non-failed-round = \"continue\"\nstaleness-rounds-max = 1\n[deadlines]\nround-quantile = 0.9\n";
     let texts = [
@@ -1950,6 +1980,7 @@ fn the_reference_tells_the_defaults() {
         cnn,
         fixed,
         shards,
+        dirichlet,
         link,
         "[faults.some]",
         patient,
@@ -1976,7 +2007,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 79);
+    assert_eq!(checked, 81);
 }
 
 #[test]
@@ -2092,6 +2123,8 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[data.mnist]\nfolder = \"a\"\n",
         "[partition.iid]\nsamples-per-client = 3\n",
         "[partition.shards]\n",
+        "[partition.dirichlet]\n",
+        "[partition.natural]\n",
         "[model.softmax-regression]\ninitial-weights = \"a\"\n",
         "[model.mlp]\ninitial-weights = \"a\"\n",
         every_layer,
@@ -2507,8 +2540,13 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                         Network::Switch
                     },
                     data,
-                    partition: match rounds % 2 {
+                    partition: match rounds % 4 {
                         0 => Partition::Iid { samples_per_client },
+                        1 => Partition::Natural,
+                        2 => Partition::Dirichlet {
+                            alpha: f64::from(rounds) / 7.0,
+                            samples_min: samples_per_client.unwrap_or(1),
+                        },
                         _ => Partition::Shards {
                             per_client: samples_per_client.unwrap_or(2),
                         },

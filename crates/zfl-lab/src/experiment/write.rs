@@ -93,6 +93,12 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
             writeln!(out, "\n[partition.shards]")?;
             write!(out, "{}", Line("per-client", &per_client))?;
         }
+        Partition::Dirichlet { alpha, samples_min } => {
+            writeln!(out, "\n[partition.dirichlet]")?;
+            write!(out, "{}", Line("alpha", &toml::Value::from(alpha)))?;
+            write!(out, "{}", Line("samples-min", &samples_min))?;
+        }
+        Partition::Natural => writeln!(out, "\n[partition.natural]")?,
     }
 
     write_model(&experiment.model, out)?;
