@@ -8,6 +8,7 @@ pub(crate) mod links;
 pub(crate) mod platforms;
 pub(crate) mod run;
 pub(crate) mod size;
+pub(crate) mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
