@@ -31,8 +31,8 @@ use zfl_server::{
     Staleness, checkpoint,
 };
 
-use crate::cpu::CpuTime;
 use crate::capture::{CaptureRequest, CaptureRequestError};
+use crate::cpu::CpuTime;
 use crate::data::{PartitionedShares, saturate, test_set};
 use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
 use crate::faults::book::{self, FaultBook};

@@ -174,6 +174,9 @@ pub(crate) struct SweepArguments {
     /// Plays every trial to its end, whatever the file says.
     #[arg(long)]
     pub(crate) no_early_stopping: bool,
+    /// Runs so many of the best again, emulated, whatever the file says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) confirm: Option<u32>,
     /// Trials at a time, each on a thread; else one per processor.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) workers: Option<u32>,

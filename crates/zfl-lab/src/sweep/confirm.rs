@@ -57,8 +57,7 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
     let models = |rows: &[Round]| -> Vec<String> {
         rows.iter().map(|row| row.model_sha256.clone()).collect()
     };
-    let is_identical =
-        !native_rows.is_empty() && models(&native_rows) == models(&emulated_rows);
+    let is_identical = !native_rows.is_empty() && models(&native_rows) == models(&emulated_rows);
     let costs = match emulated_rows.is_empty() {
         true => None,
         false => {
@@ -147,4 +146,3 @@ fn compared(rows: &[Round]) -> ConfirmedRun {
         device_seconds: None,
     }
 }
-

@@ -336,13 +336,15 @@ fn number(node: &Node<'_>, key: &str) -> Result<f64, Fault> {
         #[expect(clippy::cast_precision_loss, reason = "the nearest number is meant")]
         _ => as_integer(node).map(|value| value as f64),
     };
-    value.filter(|value: &f64| value.is_finite()).ok_or_else(|| {
-        fault(
-            node.span(),
-            format!("`{key}` is not a number"),
-            format!("`{key}`: a number"),
-        )
-    })
+    value
+        .filter(|value: &f64| value.is_finite())
+        .ok_or_else(|| {
+            fault(
+                node.span(),
+                format!("`{key}` is not a number"),
+                format!("`{key}`: a number"),
+            )
+        })
 }
 
 /// A value as it would stand in an experiment.
@@ -444,10 +446,7 @@ fn early_stopping(node: &Node<'_>, rounds: u32) -> Result<Option<Asha>, Fault> {
     }
 }
 
-fn objectives(
-    node: Option<&Node<'_>>,
-    experiment: &Experiment,
-) -> Result<Vec<Objective>, Fault> {
+fn objectives(node: Option<&Node<'_>>, experiment: &Experiment) -> Result<Vec<Objective>, Fault> {
     let Some(node) = node else {
         return Ok(vec![
             Objective::plain(Measure::Accuracy),
@@ -588,7 +587,10 @@ fn entries<'n, 't>(table: &'n DeTable<'t>, above: &str, found: &mut Vec<Entry<'n
 
 /// Whether a table says which values a key has, rather than holding more keys.
 fn is_values(table: &DeTable<'_>) -> bool {
-    table.is_empty() || table.iter().any(|(key, _)| SPEC.contains(&key.get_ref().as_ref()))
+    table.is_empty()
+        || table
+            .iter()
+            .any(|(key, _)| SPEC.contains(&key.get_ref().as_ref()))
 }
 
 const SPEC: &[&str] = &["list", "range", "log-range", "step", "points", "when"];
@@ -761,13 +763,15 @@ fn values(
                     },
                 ));
             }
-            Some(super::space::stepped(from, to, step, VALUES_MAX).ok_or_else(|| {
-                fault(
-                    node.span(),
-                    format!("`{key}`: so small a step makes too many values"),
-                    format!("at most {VALUES_MAX} are allowed"),
-                )
-            })?)
+            Some(
+                super::space::stepped(from, to, step, VALUES_MAX).ok_or_else(|| {
+                    fault(
+                        node.span(),
+                        format!("`{key}`: so small a step makes too many values"),
+                        format!("at most {VALUES_MAX} are allowed"),
+                    )
+                })?,
+            )
         }
         (None, Some(node)) => {
             let most = u32::try_from(VALUES_MAX).unwrap_or(u32::MAX);

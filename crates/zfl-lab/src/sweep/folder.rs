@@ -291,10 +291,11 @@ impl SweepFolder {
         })
     }
 
-    /// Opens the folder of a sweep that was cut off, with what was carried out.
-    pub(super) fn resume(path: &Path) -> Result<(Self, PastJobs), FolderError> {
+    /// Opens the folder of a sweep that was cut off, or that is complete but for
+    /// confirming so many trials, with what was carried out.
+    pub(super) fn resume(path: &Path, confirm: u32) -> Result<(Self, PastJobs), FolderError> {
         let lock = lock(path)?;
-        if is_complete(path) {
+        if is_complete(path, confirm) {
             return Err(FolderError::Complete {
                 path: path.to_owned(),
             });
@@ -316,7 +317,10 @@ impl SweepFolder {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |last| last + 1);
         let mut past = PastJobs::new();
-        let lines = text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+        let lines = text
+            .get(..whole)
+            .unwrap_or_default()
+            .split(|byte| *byte == b'\n');
         for (line, text) in lines.enumerate().filter(|(_, text)| !text.is_empty()) {
             let damaged = |reason: String| FolderError::Damaged {
                 path: file.clone(),
@@ -356,12 +360,11 @@ impl SweepFolder {
 
     /// Where the sweep of a folder is written, and its experiment.
     pub(super) fn texts(path: &Path) -> Result<(PathBuf, String), FolderError> {
-        let base = std::fs::read_to_string(path.join(BASE)).map_err(|source| {
-            FolderError::NoSweep {
+        let base =
+            std::fs::read_to_string(path.join(BASE)).map_err(|source| FolderError::NoSweep {
                 path: path.to_owned(),
                 source,
-            }
-        })?;
+            })?;
         Ok((path.join(SWEEP), base))
     }
 
@@ -404,7 +407,12 @@ impl SweepFolder {
         let mut head: Vec<String> = ["trial", "status", "rung", "rounds"]
             .map(str::to_owned)
             .to_vec();
-        head.extend(sweep.parameters.iter().map(|parameter| parameter.key.clone()));
+        head.extend(
+            sweep
+                .parameters
+                .iter()
+                .map(|parameter| parameter.key.clone()),
+        );
         for objective in &sweep.objectives {
             let name = objective.name();
             head.extend([name.clone(), format!("{name}_low"), format!("{name}_high")]);
@@ -440,7 +448,12 @@ impl SweepFolder {
         cells: impl Fn(u32) -> Vec<String>,
     ) -> Result<(), FolderError> {
         let mut head = vec!["trial".to_owned(), "round".to_owned()];
-        head.extend(sweep.parameters.iter().map(|parameter| parameter.key.clone()));
+        head.extend(
+            sweep
+                .parameters
+                .iter()
+                .map(|parameter| parameter.key.clone()),
+        );
         head.extend(sweep.objectives.iter().map(Objective::name));
         let row = |candidate: &Candidate| {
             let mut row = vec![candidate.trial.to_string(), candidate.round.to_string()];
@@ -487,7 +500,10 @@ impl SweepFolder {
 
     /// Puts a file in the place of the one before, whole or not at all.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
-        let (path, partial) = (self.path.join(name), self.path.join(format!("{name}.partial")));
+        let (path, partial) = (
+            self.path.join(name),
+            self.path.join(format!("{name}.partial")),
+        );
         std::fs::write(&partial, bytes)
             .and_then(|()| std::fs::rename(&partial, &path))
             .map_err(write_error(&path))
@@ -509,10 +525,14 @@ fn lock(path: &Path) -> Result<File, FolderError> {
     }
 }
 
-/// Whether a sweep has come to its end.
-fn is_complete(folder: &Path) -> bool {
+/// Whether a sweep has come to its end, with so many trials confirmed.
+fn is_complete(folder: &Path, confirm: u32) -> bool {
+    let confirm = usize::try_from(confirm).unwrap_or(usize::MAX);
     let summary = std::fs::read(folder.join(SUMMARY)).unwrap_or_default();
-    serde_json::from_slice(&summary).is_ok_and(|ended: Summary| ended.outcome == COMPLETED)
+    serde_json::from_slice(&summary).is_ok_and(|ended: Summary| {
+        let enough = confirm.min(ended.trials.all);
+        ended.outcome == COMPLETED && ended.confirmed.len() >= enough
+    })
 }
 
 fn seconds(time: Duration) -> String {
@@ -549,7 +569,10 @@ fn list(values: &[toml::Value]) -> String {
 fn write_sweep(sweep: &Sweep, out: &mut String) -> std::fmt::Result {
     let path = std::path::absolute(&sweep.base.path).unwrap_or_else(|_| sweep.base.path.clone());
     writeln!(out, "name = {}", quoted(&sweep.name))?;
-    writeln!(out, "# As it was: base.toml. Its relative paths count from here.")?;
+    writeln!(
+        out,
+        "# As it was: base.toml. Its relative paths count from here."
+    )?;
     writeln!(out, "experiment = {}", quoted(&path.to_string_lossy()))?;
     writeln!(out, "seed = {}", sweep.seed)?;
     writeln!(out, "repeats = {}", sweep.repeats)?;
@@ -599,16 +622,10 @@ fn objective(objective: &Objective) -> String {
     format!("{{ {} = {inside} }}", objective.measure().key())
 }
 
-fn write_parameter(
-    parameter: &Parameter,
-    all: &[Parameter],
-    out: &mut String,
-) -> std::fmt::Result {
+fn write_parameter(parameter: &Parameter, all: &[Parameter], out: &mut String) -> std::fmt::Result {
     let mut inside = match &parameter.values {
         Values::List(values) => format!("list = {}", list(values)),
-        Values::Range {
-            is_log, ..
-        } => {
+        Values::Range { is_log, .. } => {
             let name = if *is_log { "log-range" } else { "range" };
             format!("{name} = {}", list(&parameter.values.examples()))
         }
@@ -618,7 +635,11 @@ fn write_parameter(
         .iter()
         .filter_map(|condition| {
             let other = all.get(condition.parameter)?;
-            Some(format!("{} = {}", quoted(&other.key), list(&condition.values)))
+            Some(format!(
+                "{} = {}",
+                quoted(&other.key),
+                list(&condition.values)
+            ))
         })
         .collect();
     if !conditions.is_empty() {

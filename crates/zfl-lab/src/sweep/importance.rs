@@ -115,7 +115,10 @@ mod tests {
     fn what_two_decide_is_divided_as_their_variances() {
         // Sums of squares: a 12 × 2/3 = 8, b 12 × 5/4 = 15. The correction takes
         // (k − 1) × within ÷ (n − k) of each: 2 × 15/9 and 3 × 8/8.
-        check(|one, other| one + other, [(8.0 - 30.0 / 9.0) / 23.0, (15.0 - 3.0) / 23.0]);
+        check(
+            |one, other| one + other,
+            [(8.0 - 30.0 / 9.0) / 23.0, (15.0 - 3.0) / 23.0],
+        );
     }
 
     #[test]

@@ -184,9 +184,8 @@ impl Objective {
 
     /// Whether it needs device time, or the energy that follows from it.
     pub fn needs_device_time(&self) -> bool {
-        let needs = |measure| {
-            matches!(measure, Measure::DeviceSeconds | Measure::EnergyMillijoules)
-        };
+        let needs =
+            |measure| matches!(measure, Measure::DeviceSeconds | Measure::EnergyMillijoules);
         match self {
             Self::Quality { within, .. } => within.is_some_and(|budget| needs(budget.cost)),
             Self::Cost { cost, .. } => needs(*cost),

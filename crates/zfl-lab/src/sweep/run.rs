@@ -185,8 +185,11 @@ pub fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<Summary, SweepError> {
     let (folder, past) = match context.is_resumed {
-        true => SweepFolder::resume(&context.folder)?,
-        false => (SweepFolder::create(&context.folder, sweep)?, PastJobs::new()),
+        true => SweepFolder::resume(&context.folder, sweep.confirm)?,
+        false => (
+            SweepFolder::create(&context.folder, sweep)?,
+            PastJobs::new(),
+        ),
     };
     let parts = (&context.search_path, &context.firmware, &context.launcher);
     let workshop = Workshop::new(sweep, &context.folder, parts, stop);
@@ -248,7 +251,9 @@ fn search(book: &mut Book<'_>, progress: &mut impl FnMut(Progress)) -> Result<()
                 loop {
                     // Whoever holds the lock waits; the others wait for the lock.
                     let next = order.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Order { job, choice }) = next else { return };
+                    let Ok(Order { job, choice }) = next else {
+                        return;
+                    };
                     let done = workshop.play(job.trial, &choice, job.rounds_until);
                     if answers.send((job, done)).is_err() {
                         return;
@@ -410,7 +415,9 @@ impl Book<'_> {
             Figure::new(&repeats.iter().map(value).collect::<Vec<_>>())
         };
         let last_round = |rounds: usize| {
-            let point = repeats.first().and_then(|points| points.get(..rounds)?.last());
+            let point = repeats
+                .first()
+                .and_then(|points| points.get(..rounds)?.last());
             point.map_or(0, |point| point.round)
         };
         for count in 1..=rounds {
@@ -492,7 +499,11 @@ impl Book<'_> {
 
     /// The trials that came to something, the best first.
     fn best(&self) -> Vec<&Trial> {
-        let mut best: Vec<&Trial> = self.trials.values().filter(|trial| trial.counts()).collect();
+        let mut best: Vec<&Trial> = self
+            .trials
+            .values()
+            .filter(|trial| trial.counts())
+            .collect();
         best.sort_by(|one, other| one.compare(other));
         best
     }
@@ -525,7 +536,10 @@ impl Book<'_> {
         };
         let names: Vec<String> = sweep.objectives.iter().map(Objective::name).collect();
         let best = self.best().first().map(|trial| {
-            let keys = sweep.parameters.iter().map(|parameter| parameter.key.clone());
+            let keys = sweep
+                .parameters
+                .iter()
+                .map(|parameter| parameter.key.clone());
             let cells = keys.zip(trial.choice.cells());
             let means = trial.figures.iter().map(|figure| Some((*figure)?.mean));
             Winner {

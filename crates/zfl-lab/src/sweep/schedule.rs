@@ -143,7 +143,9 @@ impl<'s> Scheduler<'s> {
             let best = entries.len() / self.reduction_factor.max(1);
             let trials = &self.trials;
             let found = entries.iter_mut().take(best).find(|entry| {
-                let has_failed = trials.get(&entry.trial).is_none_or(|trial| trial.has_failed);
+                let has_failed = trials
+                    .get(&entry.trial)
+                    .is_none_or(|trial| trial.has_failed);
                 !entry.has_gone_on && !has_failed
             });
             if let Some(entry) = found {

@@ -54,7 +54,11 @@ impl Choice {
             let value = value.as_ref()?;
             Some(format!("{}={value}", parameter.key))
         };
-        parameters.iter().zip(&self.values).filter_map(set).collect()
+        parameters
+            .iter()
+            .zip(&self.values)
+            .filter_map(set)
+            .collect()
     }
 
     /// The values as a table has them: text without quotes, nothing for none.
@@ -99,10 +103,7 @@ impl Values {
             Self::List(values) => values.clone(),
             Self::Range {
                 from, to, is_whole, ..
-            } => vec![
-                Self::number(*from, *is_whole),
-                Self::number(*to, *is_whole),
-            ],
+            } => vec![Self::number(*from, *is_whole), Self::number(*to, *is_whole)],
         }
     }
 

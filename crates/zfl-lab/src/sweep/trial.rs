@@ -389,7 +389,11 @@ impl<'s> Workshop<'s> {
     /// The rounds of a run, up to one.
     pub(super) fn points(&self, folder: &Path, until: u32) -> Result<Vec<Point>, ArchiveError> {
         let archive = Archive::open(folder)?;
-        let needs_cost = self.sweep.objectives.iter().any(Objective::needs_device_time);
+        let needs_cost = self
+            .sweep
+            .objectives
+            .iter()
+            .any(Objective::needs_device_time);
         let costs = match needs_cost {
             true => archive.costs()?,
             false => Default::default(),

@@ -26,6 +26,7 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Done {
     if arguments.no_early_stopping {
         sweep.early_stopping = None;
     }
+    sweep.confirm = arguments.confirm.unwrap_or(sweep.confirm);
     let folder = arguments.resume.as_ref().or(arguments.out.as_ref());
     let context = Context {
         folder: folder.cloned().unwrap_or_else(|| next_folder(&sweep.name)),
@@ -238,10 +239,7 @@ fn print_summary(sweep: &Sweep, context: &Context, summary: &Summary, trials: &[
 
 /// Rows of the front, spread over all of it.
 fn print_front(text: &str) {
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .map(|line| line.split(',').collect())
-        .collect();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
     let Some((head, rows)) = rows.split_first() else {
         return;
     };
@@ -280,7 +278,8 @@ fn print_confirmed(summary: &Summary) {
         "on the wire",
         "device s"
     );
-    let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
     for one in &summary.confirmed {
         say!(
             "  {:>5}  {:>6}  {:>9}  {:>9}  {:<9}  {:>12}  {:>12}  {:>10}",
@@ -288,7 +287,11 @@ fn print_confirmed(summary: &Summary) {
             one.rounds,
             number(one.native.accuracy),
             number(one.emulated.accuracy),
-            if one.is_identical { "identical" } else { "differ" },
+            if one.is_identical {
+                "identical"
+            } else {
+                "differ"
+            },
             one.emulated.bytes,
             one.emulated
                 .wire_bytes
