@@ -32,6 +32,15 @@ pub(crate) enum Command {
         zfl run examples/digits.toml --json | tail -n 1\n  \
         zfl run --resume runs/digits-001")]
     Run(RunArguments),
+    /// Finds the best parameters: many trials of an experiment, in parallel.
+    ///
+    /// Plays trials natively, stops early those that are not worth more, and says which
+    /// is best, what accuracy costs and which key mattered most (docs/sweeps.md).
+    #[command(after_help = "Examples:\n  zfl sweep examples/sweep-digits.toml\n  \
+        zfl sweep examples/sweep-digits.toml --no-early-stopping --workers 4\n  \
+        zfl sweep --resume runs/sweep-digits-001\n  \
+        zfl run runs/sweep-digits-001/best.toml")]
+    Sweep(SweepArguments),
     /// The coordinator alone: others bring the devices.
     #[command(
         after_help = "Example:\n  zfl serve examples/digits.toml --listen 127.0.0.1:8080 \
@@ -202,6 +211,33 @@ pub(crate) struct RunArguments {
     pub(crate) capture: CaptureArguments,
     #[command(flatten)]
     pub(crate) threads: Threads,
+}
+
+#[derive(Args)]
+pub(crate) struct SweepArguments {
+    /// The sweep file (docs/sweeps.md).
+    #[arg(required_unless_present = "resume")]
+    pub(crate) file: Option<PathBuf>,
+    /// The sweep's folder; else the next free runs/NAME-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Goes on with the sweep in this folder, which was cut off.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "out", "no_early_stopping"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Plays every trial to its end, whatever the file says.
+    #[arg(long)]
+    pub(crate) no_early_stopping: bool,
+    /// Runs so many of the best again, emulated, whatever the file says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) confirm: Option<u32>,
+    /// Trials at a time, each on a thread; else one per processor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) workers: Option<u32>,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
 }
 
 #[derive(Args)]

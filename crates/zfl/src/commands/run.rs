@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
             debugged: arguments.gdb,
         }),
         threads: arguments.threads.count(),
+        trial: None,
     };
     play(&experiment, context, &arguments.play.output)
 }
@@ -73,6 +74,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         listen: Some(arguments.listen),
         fleet: None,
         threads: arguments.threads.count(),
+        trial: None,
     };
     play(&experiment, context, &arguments.play.output)
 }
