@@ -381,6 +381,22 @@ impl Dataset {
         &self.0.parts.labels
     }
 
+    /// The same with other samples, as many and of the same shape.
+    pub(crate) fn with_samples(&self, samples: Vec<u8>) -> Result<Self, DatasetError> {
+        let parts = &self.0.parts;
+        Self::new(DatasetParts {
+            name: parts.name.clone(),
+            origin: parts.origin.clone(),
+            sample_shape: parts.sample_shape.clone(),
+            samples,
+            labels: parts.labels.clone(),
+            class_count: parts.class_count,
+            value_scale: parts.value_scale,
+            groups: parts.groups.clone(),
+            schema: Arc::clone(&parts.schema),
+        })
+    }
+
     /// The inputs of one sample; `None` beyond the last.
     pub fn sample(&self, index: usize) -> Option<&[u8]> {
         let start = index.checked_mul(self.0.input_count)?;

@@ -470,6 +470,7 @@ pub async fn run(
         mut events,
         misfits,
         parts,
+        shares,
     } = prepare(
         experiment,
         client_count,
@@ -518,6 +519,8 @@ pub async fn run(
             (folder, None)
         }
     };
+    opened.0.partition(&shares)?;
+    drop(shares);
     let mut recorder = Recorder::new(
         experiment,
         parts,
@@ -825,6 +828,7 @@ struct Prepared {
     events: mpsc::UnboundedReceiver<Event>,
     misfits: Vec<Misfit>,
     parts: Vec<Part>,
+    shares: PartitionedShares,
 }
 
 /// Loads and shares out the data, finds who can take part, builds the
@@ -881,7 +885,12 @@ fn prepare(
         threads: context.threads,
     };
     let test = test_set(&data.test);
-    let shares = PartitionedShares::new(data.train, partition);
+    let train = match experiment.feature_noise_sigma {
+        0.0 => data.train,
+        sigma => zfl_data::noise::add(&data.train, &partition, sigma, experiment.seed)
+            .map_err(LoadError::from)?,
+    };
+    let shares = PartitionedShares::new(train, partition);
     let local = match native.is_empty() {
         true => None,
         false => Some(LocalPart {
@@ -889,12 +898,13 @@ fn prepare(
             clients: Box::new(native_clients(shares.clone(), context.threads, injector)?),
         }),
     };
-    let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
+    let (coordinator, events) = Coordinator::with_local(options, shares.clone(), test, local)?;
     Ok(Prepared {
         coordinator,
         events,
         misfits,
         parts,
+        shares,
     })
 }
 
@@ -1023,8 +1033,11 @@ pub(crate) fn data_name(experiment: &Experiment) -> String {
     }
 }
 
-/// Which of so many clients holds which sample.
-pub(crate) fn partition(
+/// Which of so many clients holds which sample of `train`.
+///
+/// # Errors
+/// When the experiment's partition cannot be made of it.
+pub fn partition(
     experiment: &Experiment,
     train: &Dataset,
     client_count: u32,

@@ -351,6 +351,9 @@ pub(crate) struct DoctorArguments {
 #[derive(Subcommand)]
 pub(crate) enum DataCommand {
     /// Shows a data set: shapes, classes, a few samples, its partition.
+    #[command(after_help = "Examples:\n  zfl data show digits --clients 10\n  \
+        zfl data show digits --clients 20 --partition dirichlet,alpha=0.3 --svg dealt.svg\n  \
+        zfl data show examples/digits.toml")]
     Show(ShowArguments),
     /// Downloads a data set to the cache folder and checks it.
     Fetch(FetchArguments),
@@ -373,12 +376,21 @@ pub(crate) struct ShowArguments {
     /// Of arrays: the array of samples.
     #[arg(long, value_name = "ARRAY")]
     pub(crate) samples: Option<String>,
-    /// Shows how it is shared out among so many clients.
-    #[arg(long, value_name = "N")]
-    pub(crate) clients: Option<usize>,
-    /// Seed of the split and the partition.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Shows how it is shared out among so many clients; else those of the
+    /// experiment file.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) clients: Option<u32>,
+    /// How it is shared out: the name of a table `partition.NAME` of an experiment
+    /// file, and its keys, e.g. `dirichlet,alpha=0.3`; else that of the experiment
+    /// file, or `iid`.
+    #[arg(long, value_name = "NAME[,KEY=VALUE…]")]
+    pub(crate) partition: Option<String>,
+    /// Writes a picture of the partition, clients × classes, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Seed of the split and the partition; else that of the experiment file, or 1.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) data: DataDir,
 }

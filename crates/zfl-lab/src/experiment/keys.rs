@@ -182,6 +182,8 @@ pub(super) const KEYS: &[Key] = &[
     key("partition.quantity-skew.dirichlet.alpha", ALPHA),
     key("partition.quantity-skew.dirichlet.samples-min", SAMPLES_MIN),
     table("partition.natural", "a table without keys"),
+    table("feature-noise", "a table with the key sigma"),
+    key("feature-noise.sigma", "a number from 0 to 10"),
     table(
         "model",
         "exactly one of the tables model.softmax-regression, model.mlp, model.cnn",

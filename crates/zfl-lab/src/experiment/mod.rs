@@ -24,6 +24,7 @@ mod training;
 mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -64,6 +65,8 @@ pub const EPOCHS_MAX: u32 = 10_000;
 pub const BATCH_SIZE_MAX: u32 = 65_535;
 /// Most samples of a client.
 pub const SHARE_SAMPLES_MAX: u32 = 65_535;
+/// Most noise on inputs.
+pub const FEATURE_NOISE_MAX: f64 = 10.0;
 /// Most rounds after which a late update is used: the coordinator keeps the
 /// models of so many.
 pub const STALENESS_ROUNDS_MAX: u32 = 100;
@@ -95,6 +98,10 @@ pub struct Experiment {
     pub data: Data,
     /// Which client holds which sample.
     pub partition: Partition,
+    /// Standard deviation of the noise on the inputs of the last client, in
+    /// ranges of their values, 0 to [`FEATURE_NOISE_MAX`]; the others have less
+    /// ([`zfl_data::noise`]).
+    pub feature_noise_sigma: f64,
     /// What is trained.
     pub model: Model,
     /// How a client trains.
@@ -266,6 +273,16 @@ impl Partition {
             }
             Self::Natural => Scheme::Natural,
         }
+    }
+}
+
+/// The name of its table, and each key with its value: `dirichlet, alpha = 0.3`.
+impl fmt::Display for Partition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, keys) = write::partition_keys(*self);
+        formatter.write_str(name)?;
+        keys.iter()
+            .try_for_each(|(key, value)| write!(formatter, ", {key} = {value}"))
     }
 }
 

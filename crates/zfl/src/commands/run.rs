@@ -110,6 +110,13 @@ pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Fail
     Ok(Experiment::from_file(file, sets, &names)?)
 }
 
+/// Reads an experiment that is no file; errors call it `name`.
+pub(super) fn read_text(text: &str, name: &str) -> Result<Experiment, Failure> {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    Ok(Experiment::parse(text, name, &[], &names)?)
+}
+
 fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::PathBuf {
     match arguments.resume.as_ref().or(arguments.out.as_ref()) {
         Some(folder) => folder.clone(),

@@ -12,6 +12,7 @@ mod endings;
 mod faults;
 mod links;
 mod native;
+mod partitions;
 mod platforms;
 mod refusals;
 mod resumes;
