@@ -622,7 +622,7 @@ pub(super) fn path_at(tree: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Str
 }
 
 /// Refuses a key that is none. The first one of the text, whatever its depth.
-pub(super) fn check_known(tree: &DeTable<'_>) -> Result<(), Fault> {
+pub(crate) fn check_known(tree: &DeTable<'_>) -> Result<(), Fault> {
     let unknown = nodes(tree)
         .into_iter()
         .filter_map(|node| {

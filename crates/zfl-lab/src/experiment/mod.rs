@@ -10,13 +10,13 @@
 //! for the fleet, whether a model fits a board. Those come out when the run is
 //! set up.
 
-mod error;
+pub(crate) mod error;
 mod faults;
-mod keys;
+pub(crate) mod keys;
 mod link;
 mod model;
 pub(crate) mod nearest;
-mod overrides;
+pub(crate) mod overrides;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -601,28 +601,22 @@ impl Experiment {
         sets: &[String],
         known_boards: &[&str],
     ) -> Result<Self, ExperimentError> {
+        Self::parse_at(&read_text(path)?, path, sets, known_boards)
+    }
+
+    /// Checks the experiment in `text` as if it were the file at `path`.
+    ///
+    /// # Errors
+    /// As those of [`Experiment::from_file`].
+    pub(crate) fn parse_at(
+        text: &str,
+        path: &Path,
+        sets: &[String],
+        known_boards: &[&str],
+    ) -> Result<Self, ExperimentError> {
         let name = path.display().to_string();
-        let bytes = read_bounded(path)
-            .map_err(|(message, help)| ExperimentError::without_text(&name, message, Some(help)))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let start = error.utf8_error().valid_up_to();
-            // What is before `start` is unchanged, so the position holds.
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let fault = Fault {
-                span: start..start,
-                message: "the file is not UTF-8 text".into(),
-                help: Some("save it as UTF-8; TOML allows nothing else".into()),
-            };
-            Sources::new(&name, &text, &[]).error(fault)
-        })?;
-        let folders = absolute_folders(path).map_err(|error| {
-            ExperimentError::without_text(
-                &name,
-                format!("failed to find the working directory: {error}"),
-                Some("change to a folder that exists".into()),
-            )
-        })?;
-        parse(&text, &name, sets, known_boards, Some(&folders))
+        let folders = absolute_folders(path).map_err(|error| no_folder(&name, &error))?;
+        parse(text, &name, sets, known_boards, Some(&folders))
     }
 
     /// Checks the experiment in `text`, as [`Experiment::from_file`] does;
@@ -754,6 +748,35 @@ fn parse(
         })
     };
     checked().map_err(|fault| sources.error(fault))
+}
+
+fn no_folder(name: &str, error: &std::io::Error) -> ExperimentError {
+    ExperimentError::without_text(
+        name,
+        format!("failed to find the working directory: {error}"),
+        Some("change to a folder that exists".into()),
+    )
+}
+
+/// The text of an experiment file, or of another of its kind.
+///
+/// # Errors
+/// When it cannot be read, is too long, or no text.
+pub(crate) fn read_text(path: &Path) -> Result<String, ExperimentError> {
+    let name = path.display().to_string();
+    let bytes = read_bounded(path)
+        .map_err(|(message, help)| ExperimentError::without_text(&name, message, Some(help)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let start = error.utf8_error().valid_up_to();
+        // What is before `start` is unchanged, so the position holds.
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let fault = Fault {
+            span: start..start,
+            message: "the file is not UTF-8 text".into(),
+            help: Some("save it as UTF-8; TOML allows nothing else".into()),
+        };
+        Sources::new(&name, &text, &[]).error(fault)
+    })
 }
 
 fn too_long(bytes: u64) -> (String, String) {
