@@ -461,7 +461,7 @@ mod tests {
         );
         assert_eq!(
             unusual("text"),
-            "row 0 (counted from 0), column `text`: `high` is not a number; an input is a number, and a column of something else is left out with `ignore = [\"text\"]`"
+            "row 0 (counted from 0), column `text`: `high` is not a number; an input is a number, and a column of something else is left out with `ignore = [\"text\"]`, or is the `group`"
         );
         assert_eq!(
             unusual("bytes"),
