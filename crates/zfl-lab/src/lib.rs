@@ -14,7 +14,7 @@
 //! - [`size`] says what it takes on each board, without running it.
 //! - [`probe`] lets one device do one client-round; [`platforms`] compares boards and
 //!   microcontrollers by it, [`calibrate`] learns from it.
-//! - [`archive`] reads the folders of runs.
+//! - [`archive`] reads the folders of runs, [`export`] writes their records for others.
 //! - [`firmware`] is where images come from.
 
 pub mod archive;
@@ -27,6 +27,7 @@ mod crashes;
 mod data;
 mod director;
 pub mod experiment;
+pub mod export;
 pub mod faults;
 pub mod firmware;
 pub mod host;

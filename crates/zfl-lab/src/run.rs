@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, Scheme, SearchPath};
+use zfl_data::table::{self, TableFormat, TestPart};
+use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
 use zfl_machine::launch::find_program;
@@ -34,7 +35,9 @@ use zfl_server::{
 use crate::capture::{CaptureRequest, CaptureRequestError};
 use crate::cpu::CpuTime;
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
+use crate::experiment::{
+    self, Data, Experiment, Fidelity, FleetGroup, OnMisfit, TableData, TestRows,
+};
 use crate::faults::book::{self, FaultBook};
 use crate::faults::{FaultPlan, FaultsError, Injected, Injector, device};
 use crate::firmware::FirmwareSource;
@@ -356,6 +359,7 @@ fn finite_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f6
 /// What has become of the devices of a fleet when its run ended, before they
 /// were stopped. Each device is counted once, besides in `fleet`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DeviceCounts {
     /// All emulated devices of the experiment: the sum of those below.
     pub fleet: usize,
@@ -413,6 +417,7 @@ pub struct Misfit {
 
 /// What the emulators of a fleet used, in host time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EmulatorUsage {
     /// Processor time of all, from boot to stop.
     pub cpu_seconds: f64,
@@ -481,6 +486,7 @@ pub async fn run(
         mut events,
         misfits,
         parts,
+        shares,
     } = prepare(
         experiment,
         client_count,
@@ -530,6 +536,8 @@ pub async fn run(
             (folder, None)
         }
     };
+    opened.0.partition(&shares)?;
+    drop(shares);
     let mut recorder = Recorder::new(
         experiment,
         parts,
@@ -841,6 +849,7 @@ struct Prepared {
     events: mpsc::UnboundedReceiver<Event>,
     misfits: Vec<Misfit>,
     parts: Vec<Part>,
+    shares: PartitionedShares,
 }
 
 /// Loads and shares out the data, finds who can take part, builds the
@@ -903,7 +912,12 @@ fn prepare(
         threads: context.threads,
     };
     let test = test_set(&data.test);
-    let shares = PartitionedShares::new(data.train, partition);
+    let train = match experiment.feature_noise_sigma {
+        0.0 => data.train,
+        sigma => zfl_data::noise::add(&data.train, &partition, sigma, experiment.seed)
+            .map_err(LoadError::from)?,
+    };
+    let shares = PartitionedShares::new(train, partition);
     let local = match native.is_empty() {
         true => None,
         false => Some(LocalPart {
@@ -911,12 +925,13 @@ fn prepare(
             clients: Box::new(native_clients(shares.clone(), context, injector)?),
         }),
     };
-    let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
+    let (coordinator, events) = Coordinator::with_local(options, shares.clone(), test, local)?;
     Ok(Prepared {
         coordinator,
         events,
         misfits,
         parts,
+        shares,
     })
 }
 
@@ -1040,29 +1055,22 @@ pub(crate) fn data_name(experiment: &Experiment) -> String {
         Data::Digits { .. } => "digits".to_owned(),
         Data::Mnist { .. } => "mnist".to_owned(),
         Data::Idx(idx) => idx.train_images.display().to_string(),
+        Data::Csv(table) | Data::Parquet(table) => table.file.display().to_string(),
+        Data::Npz(npz) => npz.file.display().to_string(),
     }
 }
 
-/// Which of so many clients holds which sample.
-pub(crate) fn partition(
+/// Which of so many clients holds which sample of `train`.
+///
+/// # Errors
+/// When the experiment's partition cannot be made of it.
+pub fn partition(
     experiment: &Experiment,
     train: &Dataset,
     client_count: u32,
 ) -> Result<Partition, PartitionError> {
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
-    let scheme = match experiment.partition {
-        experiment::Partition::Iid {
-            samples_per_client: None,
-        } => Scheme::Iid,
-        experiment::Partition::Iid {
-            samples_per_client: Some(samples_per_client),
-        } => Scheme::IidSubset { samples_per_client },
-        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
-        experiment::Partition::Dirichlet { alpha, samples_min } => {
-            Scheme::Dirichlet { alpha, samples_min }
-        }
-        experiment::Partition::Natural => Scheme::Natural,
-    };
+    let scheme = experiment.partition.scheme();
     let dealt = scheme.partition(train, clients, experiment.seed)?;
     if experiment
         .fleet
@@ -1120,7 +1128,38 @@ pub fn load(
             },
             zfl_data::idx::Limits::default(),
         ),
+        Data::Csv(table) => load_table(experiment, TableFormat::Csv, table),
+        Data::Parquet(table) => load_table(experiment, TableFormat::Parquet, table),
+        Data::Npz(npz) => table::arrays::load(
+            &experiment.name,
+            &npz.file,
+            &npz.arrays,
+            (npz.test_share, experiment.seed),
+            table::Limits::default(),
+        ),
     }
+}
+
+fn load_table(
+    experiment: &Experiment,
+    format: TableFormat,
+    data: &TableData,
+) -> Result<zfl_data::TrainTest, LoadError> {
+    let test = match &data.test {
+        TestRows::File(file) => TestPart::File(file.clone()),
+        TestRows::Share(fraction) => TestPart::Share {
+            fraction: *fraction,
+            seed: experiment.seed,
+        },
+    };
+    table::load(
+        &experiment.name,
+        format,
+        &data.file,
+        &data.columns,
+        &test,
+        table::Limits::default(),
+    )
 }
 
 /// Host time since the run began at which a device said something.

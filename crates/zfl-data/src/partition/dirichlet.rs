@@ -16,7 +16,7 @@
 
 use zfl_seed::{Purpose, Stream};
 
-use super::{ALPHA_RANGE, Partition, PartitionError, gathered};
+use super::{ALPHA_RANGE, Partition, PartitionError, by_class, gathered};
 use crate::dataset::{Dataset, indices};
 use crate::variates;
 
@@ -34,19 +34,12 @@ pub(super) fn by_label(
     seed: u64,
 ) -> Result<Partition, PartitionError> {
     let sample_count = dataset.sample_count();
-    check(client_count, alpha, samples_min, sample_count)?;
+    check_alpha(alpha)?;
+    check_samples_min(client_count, samples_min, sample_count)?;
     let mut stream = Stream::new(seed, Purpose::Partition, 0);
     let mut order = indices(sample_count);
     stream.shuffle(&mut order);
-    let mut classes = vec![Vec::new(); dataset.class_count()];
-    for sample in &order {
-        let label = dataset.label(*sample as usize).map(usize::from);
-        if let Some(class) = label.and_then(|label| classes.get_mut(label)) {
-            class.push(*sample);
-        }
-    }
-    classes.retain(|class| !class.is_empty());
-
+    let classes = by_class(dataset, &order);
     let mut holders = vec![0; sample_count];
     draw_until(
         client_count,
@@ -75,16 +68,20 @@ pub(super) fn by_label(
     gathered(&order, &holders, client_count)
 }
 
-/// Whether shares can be drawn at all.
-pub(super) fn check(
+/// Whether it can be drawn from.
+pub(super) fn check_alpha(alpha: f64) -> Result<(), PartitionError> {
+    match ALPHA_RANGE.contains(&alpha) {
+        true => Ok(()),
+        false => Err(PartitionError::Alpha { alpha }),
+    }
+}
+
+/// Whether each client can have so many samples.
+pub(super) fn check_samples_min(
     client_count: usize,
-    alpha: f64,
     samples_min: u32,
     sample_count: usize,
 ) -> Result<(), PartitionError> {
-    if !ALPHA_RANGE.contains(&alpha) {
-        return Err(PartitionError::Alpha { alpha });
-    }
     if samples_min == 0 {
         return Err(PartitionError::NoSamplesPerClient);
     }
