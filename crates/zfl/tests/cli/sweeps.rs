@@ -6,7 +6,7 @@ use std::process::Command;
 use insta::assert_snapshot;
 use rustix::process::Signal;
 
-use crate::support::{Place, Records, Row, Running, check_none_left, finish};
+use crate::support::{Place, Records, Row, Running, SMALL, check_none_left, finish};
 
 /// Twenty-four trials of the small experiment.
 const SWEEP: &str = r#"
@@ -45,6 +45,11 @@ fn rows(folder: &Path, table: &str) -> Vec<Row> {
 fn killed_a_sweep_goes_on() {
     let place = Place::new();
     place.write("sweep.toml", SWEEP);
+    // Long enough to be killed four times, and then interrupted.
+    place.write(
+        "experiment.toml",
+        SMALL.replace("rounds = 3", "rounds = 30"),
+    );
     let said = finish(sweep(&place, "whole", &[])).succeeded();
     assert!(said.contains("\nThe best:\n"), "{said}");
     assert!(said.contains("\nWhat mattered: "), "{said}");
