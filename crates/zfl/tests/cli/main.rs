@@ -21,6 +21,7 @@ mod resumes;
 mod runs;
 mod sizes;
 mod support;
+mod sweeps;
 mod terminal;
 mod texts;
 mod traffic;
