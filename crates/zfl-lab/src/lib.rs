@@ -22,6 +22,7 @@ pub mod attach;
 pub mod calibrate;
 pub mod campaign;
 pub mod capture;
+mod cpu;
 mod crashes;
 mod data;
 mod director;
@@ -40,7 +41,9 @@ mod records;
 pub mod run;
 pub mod size;
 mod state;
+pub mod sweep;
 pub mod task;
 pub mod traffic;
 
+pub use cpu::CpuTime;
 pub use records::RecordError;

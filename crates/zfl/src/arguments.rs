@@ -32,6 +32,15 @@ pub(crate) enum Command {
         zfl run examples/digits.toml --json | tail -n 1\n  \
         zfl run --resume runs/digits-001")]
     Run(RunArguments),
+    /// Finds the best parameters: many trials of an experiment, in parallel.
+    ///
+    /// Plays trials natively, stops early those that are not worth more, and says which
+    /// is best, what accuracy costs and which key mattered most (docs/sweeps.md).
+    #[command(after_help = "Examples:\n  zfl sweep examples/sweep-digits.toml\n  \
+        zfl sweep examples/sweep-digits.toml --no-early-stopping --workers 4\n  \
+        zfl sweep --resume runs/sweep-digits-001\n  \
+        zfl run runs/sweep-digits-001/best.toml")]
+    Sweep(SweepArguments),
     /// The coordinator alone: others bring the devices.
     #[command(
         after_help = "Example:\n  zfl serve examples/digits.toml --listen 127.0.0.1:8080 \
@@ -202,6 +211,33 @@ pub(crate) struct RunArguments {
     pub(crate) capture: CaptureArguments,
     #[command(flatten)]
     pub(crate) threads: Threads,
+}
+
+#[derive(Args)]
+pub(crate) struct SweepArguments {
+    /// The sweep file (docs/sweeps.md).
+    #[arg(required_unless_present = "resume")]
+    pub(crate) file: Option<PathBuf>,
+    /// The sweep's folder; else the next free runs/NAME-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Goes on with the sweep in this folder, which was cut off.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "out", "no_early_stopping"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Plays every trial to its end, whatever the file says.
+    #[arg(long)]
+    pub(crate) no_early_stopping: bool,
+    /// Runs so many of the best again, emulated, whatever the file says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) confirm: Option<u32>,
+    /// Trials at a time, each on a thread; else one per processor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) workers: Option<u32>,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
 }
 
 #[derive(Args)]
@@ -440,9 +476,9 @@ pub(crate) struct DoctorArguments {
 #[derive(Subcommand)]
 pub(crate) enum DataCommand {
     /// Shows a data set: shapes, classes, a few samples, its partition.
-    #[command(
-        after_help = "Examples:\n  zfl data show digits\n  zfl data show digits --clients 10"
-    )]
+    #[command(after_help = "Examples:\n  zfl data show digits --clients 10\n  \
+        zfl data show digits --clients 20 --partition dirichlet,alpha=0.3 --svg dealt.svg\n  \
+        zfl data show examples/digits.toml")]
     Show(ShowArguments),
     /// Downloads a data set to the cache folder and checks it.
     #[command(after_help = "Examples:\n  zfl data fetch mnist\n  \
@@ -452,14 +488,36 @@ pub(crate) enum DataCommand {
 
 #[derive(Args)]
 pub(crate) struct ShowArguments {
-    /// `digits`, `mnist`, or a folder of IDX files below the data folder.
+    /// `digits`, `mnist`, a folder of IDX files below the data folder; a table
+    /// (.csv, .csv.gz, .parquet), arrays (.npz), or an experiment file (.toml).
     pub(crate) name: String,
-    /// Shows how it is shared out among so many clients.
-    #[arg(long, value_name = "N")]
-    pub(crate) clients: Option<usize>,
-    /// Seed of the split and the partition.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Of a table or arrays: the column or the array that says the class.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// The column that says to which machine, person or place a row belongs.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) group: Option<String>,
+    /// A column that is no input; may be given several times.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) ignore: Vec<String>,
+    /// Of arrays: the array of samples.
+    #[arg(long, value_name = "ARRAY")]
+    pub(crate) samples: Option<String>,
+    /// Shows how it is shared out among so many clients; else those of the
+    /// experiment file.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) clients: Option<u32>,
+    /// How it is shared out: the name of a table `partition.NAME` of an experiment
+    /// file, and its keys, e.g. `dirichlet,alpha=0.3`; else that of the experiment
+    /// file, or `iid`.
+    #[arg(long, value_name = "NAME[,KEY=VALUE…]")]
+    pub(crate) partition: Option<String>,
+    /// Writes a picture of the partition, clients × classes, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Seed of the split and the partition; else that of the experiment file, or 1.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) data: DataDir,
 }

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(run) => commands::run::run(&run),
+        Command::Sweep(sweep) => commands::sweep::sweep(&sweep),
         Command::Serve(serve) => commands::run::serve(&serve),
         Command::Fleet(fleet) => commands::fleet::fleet(&fleet),
         Command::Size(size) => commands::size::size(&size),

@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod platforms;
 pub(crate) mod run;
 pub(crate) mod size;
+pub(crate) mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

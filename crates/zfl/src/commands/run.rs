@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
             debugged: arguments.gdb,
         }),
         threads: arguments.threads.count(),
+        trial: None,
     };
     play(&experiment, context, &arguments.play.output)
 }
@@ -73,6 +74,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         listen: Some(arguments.listen),
         fleet: None,
         threads: arguments.threads.count(),
+        trial: None,
     };
     play(&experiment, context, &arguments.play.output)
 }
@@ -110,6 +112,13 @@ pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Fail
     let boards = Board::all().map_err(|error| Failure::run(&error))?;
     let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
     Ok(Experiment::from_file(file, sets, &names)?)
+}
+
+/// Reads an experiment that is no file; errors call it `name`.
+pub(super) fn read_text(text: &str, name: &str) -> Result<Experiment, Failure> {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    Ok(Experiment::parse(text, name, &[], &names)?)
 }
 
 fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::PathBuf {

@@ -14,6 +14,7 @@ mod exports;
 mod faults;
 mod links;
 mod native;
+mod partitions;
 mod platforms;
 mod refusals;
 mod resumes;
