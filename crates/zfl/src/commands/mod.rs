@@ -6,6 +6,7 @@ pub(crate) mod data;
 pub(crate) mod fleet;
 pub(crate) mod links;
 pub(crate) mod platforms;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod size;
 

@@ -11,7 +11,7 @@ use zfl_lab::run::{Context, FleetContext, RunError, Summary};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
-use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
+use super::{Done, Failure, firmware, launcher, next_folder, report, runtime, search_path};
 use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
 use crate::display::Display;
 
@@ -137,6 +137,7 @@ fn play(experiment: &Experiment, context: Context) -> Done {
     let summary = played.map_err(|error| {
         let (can_go_on, mut failure) = (error.can_go_on(), Failure::from(error));
         if can_go_on {
+            report::leave(&path);
             let command = if is_serving { "serve" } else { "run" };
             failure.add(&format!(
                 "go on with: zfl {command} --resume {}",
@@ -146,6 +147,7 @@ fn play(experiment: &Experiment, context: Context) -> Done {
         failure
     })?;
     crate::display::print_summary(&summary);
+    report::leave(&path);
     Ok(())
 }
 

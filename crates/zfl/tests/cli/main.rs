@@ -14,6 +14,7 @@ mod links;
 mod native;
 mod platforms;
 mod refusals;
+mod reports;
 mod resumes;
 mod runs;
 mod sizes;

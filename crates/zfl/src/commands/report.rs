@@ -1,0 +1,22 @@
+//! `zfl report`, and the report that every run leaves.
+
+use std::path::Path;
+
+use super::{Done, Failure};
+use crate::arguments::ReportArguments;
+
+/// `zfl report`
+pub(crate) fn report(arguments: &ReportArguments) -> Done {
+    let written = zfl_report::write_run(&arguments.folder, arguments.out.as_deref())
+        .map_err(|error| Failure::run(&error))?;
+    say!("{}", written.display());
+    Ok(())
+}
+
+/// The report at the end of a run. That there is none is no failure of the run.
+pub(crate) fn leave(folder: &Path) {
+    match zfl_report::write_run(folder, None) {
+        Ok(path) => say!("{:<10} {}", "report", path.display()),
+        Err(error) => complain!("warning: no report: {error}"),
+    }
+}
