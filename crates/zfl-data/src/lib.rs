@@ -14,6 +14,7 @@
 //! | [`folder`] | finding and loading IDX files |
 //! | [`fetch`](mod@fetch) | downloading into the cache folder, with checksums |
 //! | [`partition`] | which client holds which sample |
+//! | [`noise`] | noise on the inputs of each client |
 //! | [`show`] | text about a data set and its partition |
 //!
 //! Samples stay the bytes they are in the file: what one unit means is
@@ -25,13 +26,15 @@ pub mod digits;
 pub mod fetch;
 pub mod folder;
 pub mod idx;
+pub mod noise;
 pub mod partition;
 pub mod show;
 mod unpack;
+mod variates;
 
-pub use dataset::{Dataset, DatasetError, DatasetParts, TrainTest, View};
+pub use dataset::{Dataset, DatasetError, DatasetParts, Groups, TrainTest, View};
 pub use folder::{LoadError, LoadOptions, SearchPath, load};
-pub use partition::{Partition, PartitionError, Scheme};
+pub use partition::{Partition, PartitionError, Scheme, ShareSizes};
 
 #[cfg(test)]
 mod testing;

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `experiment.toml` | the experiment, every default written |
+//! | `partition.csv` | a row a client: the samples that it holds, by class |
 //! | `rounds.csv` | a row a round |
 //! | `clients.csv` | a row a round and client |
 //! | `devices.csv` | a row a device: until it was ready |
@@ -31,6 +32,7 @@ use zfl_server::Secrets;
 use zfl_server::checkpoint::{self, CheckpointError};
 
 use crate::capture;
+use crate::data::PartitionedShares;
 use crate::run::RunError;
 use crate::state::{self, Extent, ResumeError, State, StateKeeper};
 use crate::traffic::{FleetRow, ReportRow, TrafficRow};
@@ -425,6 +427,16 @@ impl RunFolder {
         rows: impl IntoIterator<Item = (DeviceRow<'a>, TrafficRow)>,
     ) -> Result<(), RecordError> {
         append(&mut self.devices, rows, || self.path.join(DEVICES))
+    }
+
+    /// Writes who holds what. A run that goes on writes the same again: it may
+    /// have been cut off before it was all there.
+    pub(crate) fn partition(&self, shares: &PartitionedShares) -> Result<(), RecordError> {
+        let path = self.path.join(PARTITION);
+        let file = File::create(&path).map_err(write_error(&path))?;
+        shares
+            .write_csv(file)
+            .map_err(|source| RecordError::Row { path, source })
     }
 
     /// Writes the clients' secrets, readable by the owner alone.

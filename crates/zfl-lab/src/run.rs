@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, Scheme, SearchPath};
+use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
 use zfl_machine::launch::find_program;
@@ -467,6 +467,7 @@ pub async fn run(
         mut events,
         misfits,
         parts,
+        shares,
     } = prepare(
         experiment,
         client_count,
@@ -515,6 +516,8 @@ pub async fn run(
             (folder, None)
         }
     };
+    opened.0.partition(&shares)?;
+    drop(shares);
     let mut recorder = Recorder::new(
         experiment,
         parts,
@@ -822,6 +825,7 @@ struct Prepared {
     events: mpsc::UnboundedReceiver<Event>,
     misfits: Vec<Misfit>,
     parts: Vec<Part>,
+    shares: PartitionedShares,
 }
 
 /// Loads and shares out the data, finds who can take part, builds the
@@ -878,7 +882,12 @@ fn prepare(
         threads: context.threads,
     };
     let test = test_set(&data.test);
-    let shares = PartitionedShares::new(data.train, partition);
+    let train = match experiment.feature_noise_sigma {
+        0.0 => data.train,
+        sigma => zfl_data::noise::add(&data.train, &partition, sigma, experiment.seed)
+            .map_err(LoadError::from)?,
+    };
+    let shares = PartitionedShares::new(train, partition);
     let local = match native.is_empty() {
         true => None,
         false => Some(LocalPart {
@@ -886,12 +895,13 @@ fn prepare(
             clients: Box::new(native_clients(shares.clone(), context.threads, injector)?),
         }),
     };
-    let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
+    let (coordinator, events) = Coordinator::with_local(options, shares.clone(), test, local)?;
     Ok(Prepared {
         coordinator,
         events,
         misfits,
         parts,
+        shares,
     })
 }
 
@@ -1025,15 +1035,7 @@ pub(crate) fn partition(
     client_count: u32,
 ) -> Result<Partition, PartitionError> {
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
-    let scheme = match experiment.partition {
-        experiment::Partition::Iid {
-            samples_per_client: None,
-        } => Scheme::Iid,
-        experiment::Partition::Iid {
-            samples_per_client: Some(samples_per_client),
-        } => Scheme::IidSubset { samples_per_client },
-        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
-    };
+    let scheme = experiment.partition.scheme();
     let dealt = scheme.partition(train, clients, experiment.seed)?;
     if experiment
         .fleet

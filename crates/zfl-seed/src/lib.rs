@@ -31,6 +31,8 @@ pub enum Purpose {
     Rounding = 7,
     /// What a link does to the frames of a device.
     Link = 8,
+    /// Noise on the inputs of a client.
+    FeatureNoise = 9,
     /// Where in its duty cycle a client begins.
     FaultAvailability = 32,
     /// Whether a client drops out before a round; the following likewise.
