@@ -125,6 +125,15 @@ pub(crate) fn significant(value: f64, digits: i32) -> String {
     signed(text)
 }
 
+/// The same without zeros at its end: for values that somebody has chosen.
+pub(crate) fn compact(value: f64, digits: i32) -> String {
+    let text = significant(value, digits);
+    match text.contains('.') && !text.contains('e') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// A whole number in groups of three digits, as `12 345`.
 pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
@@ -242,6 +251,14 @@ mod tests {
             (0.0, 3, "0"),
         ] {
             assert_eq!(significant(value, digits), text);
+        }
+        for (value, text) in [
+            (20.0, "20"),
+            (0.316_23, "0.3162"),
+            (0.1, "0.1"),
+            (600.0, "600"),
+        ] {
+            assert_eq!(compact(value, 4), text);
         }
     }
 

@@ -73,11 +73,11 @@ pub(crate) fn key_values(run: &Run) -> Vec<(&'static str, String, String)> {
     if let Some((round, value)) = points.last() {
         let first = points.first().filter(|(round, _)| *round == 0.0);
         let before =
-            first.map(|(_, first)| format!("before training {}, ", quality.unit().show(*first)));
+            first.map(|(_, first)| format!("{} before training; ", quality.unit().show(*first)));
         values.push((
             quality.name(),
             quality.unit().show(*value),
-            format!("{}after round {round}", before.unwrap_or_default()),
+            format!("{}this after round {round}", before.unwrap_or_default()),
         ));
     }
     let failed = run.rounds.iter().filter(|round| is_failed(round)).count();
@@ -191,7 +191,7 @@ fn what_was_run(run: &Run) -> Markup {
     })
     .collect::<Vec<_>>()
     .join(", ");
-    let mut table = Table::new("What was run; all settings are at the end", &["", ""]);
+    let mut table = Table::new("All settings are at the end", &["", ""]);
     let mut row = |name: &str, value: String| table.rows.push(vec![name.to_owned(), value]);
     row("data", chosen(run, "data"));
     row("partition", chosen(run, "partition"));
@@ -213,8 +213,10 @@ fn what_was_run(run: &Run) -> Markup {
             .or_else(|| of("board"))
             .unwrap_or_else(|| "no board".to_owned());
         let mut text = format!("{count} × {what}");
+        let is_native = of("fidelity").as_deref() == Some("native");
         for key in ["fidelity", "link", "faults"] {
-            if let Some(value) = of(key) {
+            // A native client has no link.
+            if let Some(value) = of(key).filter(|_| key != "link" || !is_native) {
                 text.push_str(&format!(", {key} {value}"));
             }
         }
@@ -503,7 +505,7 @@ fn traffic(run: &Run, page: &mut Page) -> Markup {
         if again > 0.0 {
             charts.push(chart(
                 "Retransmissions",
-                Axis::new("sent again a round", Unit::Named("segments".to_owned())),
+                Axis::new("sent again a round", Unit::Count("segments")),
                 vec![
                     stack("down", "link-down", bins.means(&run.rounds, |round| number(round.retransmissions_down))),
                     stack("up", "link-up", bins.means(&run.rounds, |round| number(round.retransmissions_up))),
@@ -513,8 +515,8 @@ fn traffic(run: &Run, page: &mut Page) -> Markup {
         if drops > 0.0 {
             charts.push(chart(
                 "Dropped frames",
-                Axis::new("dropped a round", Unit::Named("frames".to_owned())),
-                vec![stack("dropped", "s1", bins.means(&run.rounds, |round| number(round.drops)))],
+                Axis::new("dropped a round", Unit::Count("frames")),
+                vec![stack("", "s1", bins.means(&run.rounds, |round| number(round.drops)))],
             ));
         }
         page.figure(
@@ -532,7 +534,7 @@ fn traffic(run: &Run, page: &mut Page) -> Markup {
         @if segments > 0.0 {
             p {
                 (grouped(again)) " of " (grouped(segments)) " TCP segments were sent again ("
-                (significant(again / segments * 100.0, 2)) "\u{a0}%), and " (grouped(drops)) " frames were dropped."
+                (significant(again / segments * 100.0, 2)) "\u{a0}%), and " (grouped(drops)) @if drops == 1.0 { " frame was dropped." } @else { " frames were dropped." }
             }
         }
         @if run.readiness.nic_bytes_in > 0 {
@@ -684,9 +686,11 @@ fn time(run: &Run, page: &mut Page) -> Markup {
             },
             &html! {
                 @if let Some((round, times)) = &run.last_round {
-                    "Left: " (times.len()) " clients of round " (round) ". Right: "
+                    "Left: " (times.len()) " clients of round " (round) ". Right: wall time of"
+                } @else {
+                    "Wall time of"
                 }
-                "wall time of the machine that ran zfl, from the first start message to the evaluation; it says nothing about devices."
+                " the machine that ran zfl, from the first start message to the evaluation; it says nothing about devices."
             },
             &charts,
             &[],
@@ -849,7 +853,6 @@ fn memory_bar(name: String, used: u64, limit: Option<u64>) -> HorizontalBar {
     HorizontalBar {
         name,
         share,
-        interval: None,
         text,
         class: if share > 1.0 { "over" } else { "device" }.to_owned(),
     }

@@ -68,7 +68,7 @@ impl StackedBars {
         let y = y.between(room.bottom, room.top);
         let first = self.spans.first().map_or(0.0, |span| span.0);
         let last = self.spans.last().map_or(1.0, |span| span.1);
-        let tick_count = (((room.right - room.left) / 75.0) as usize).clamp(2, 10);
+        let tick_count = (((room.right - room.left) / 60.0) as usize).clamp(2, 10);
         let x = Scale::new(&self.x, first, last, tick_count).between(room.left, room.right);
         let wide = self.spans.len().max(1) as f64;
         let gap = ((room.right - room.left) / wide * 0.16).min(3.0);
@@ -143,8 +143,6 @@ pub(crate) struct HorizontalBar {
     pub(crate) name: String,
     /// From 0 to 1, of the whole width.
     pub(crate) share: f64,
-    /// From 0 to 1: an interval around its end.
-    pub(crate) interval: Option<(f64, f64)>,
     /// Written at its end.
     pub(crate) text: String,
     /// The class of its colour.
@@ -193,10 +191,6 @@ impl HorizontalBars {
                 }
                 rect class=(format!("area {}", bar.class)) x=(px(left)) y=(px(top + 1.5))
                     width=(px((x(bar.share) - left).max(1.0))) height="15" {}
-                @if let Some((low, high)) = bar.interval {
-                    line class="interval" x1=(px(x(low))) x2=(px(x(high))) y1=(px(top + 9.0))
-                        y2=(px(top + 9.0)) {}
-                }
                 text class="value" x=(px(right + 8.0)) y=(px(top + 9.0)) dy="0.34em" { (bar.text) }
             }
         };

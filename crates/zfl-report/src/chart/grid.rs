@@ -49,7 +49,7 @@ impl Grid {
             bottom: 50.0 + row_height * self.rows.len() as f64,
         };
         let y = y_scale.between(room.top, room.bottom);
-        let tick_count = (((room.right - room.left) / 75.0) as usize).clamp(2, 10);
+        let tick_count = (((room.right - room.left) / 60.0) as usize).clamp(2, 10);
         let x = Scale::new(&self.x, self.x_range.0, self.x_range.1, tick_count)
             .between(room.left, room.right);
         let gap = |size: f64| if size >= 6.0 { 1.0 } else { 0.0 };
@@ -150,7 +150,7 @@ impl Intensities {
             top: 50.0,
             bottom: 50.0 + row_height * self.rows.len() as f64,
         };
-        let tick_count = (((room.right - room.left) / 75.0) as usize).clamp(2, 10);
+        let tick_count = (((room.right - room.left) / 60.0) as usize).clamp(2, 10);
         let x = Scale::new(&self.x, self.x_range.0, self.x_range.1, tick_count)
             .between(room.left, room.right);
         let high = self.rows.iter().flatten().copied().fold(0.0, f64::max);

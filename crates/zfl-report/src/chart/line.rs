@@ -93,7 +93,7 @@ impl LineChart {
             bottom: self.height - 46.0,
         };
         let y = y.between(room.bottom, room.top);
-        let tick_count = (((room.right - room.left) / 75.0) as usize).clamp(2, 10);
+        let tick_count = (((room.right - room.left) / 60.0) as usize).clamp(2, 10);
         let x = Scale::new(&self.x, x_low, x_high, tick_count).between(room.left, room.right);
         let heights: Vec<f64> = ends
             .iter()
@@ -156,7 +156,7 @@ impl LineChart {
         let last = self.y.show_bare(last, magnitude);
         match (name.is_empty(), self.shows_last) {
             (true, _) => last,
-            (false, true) => format!("{name} {last}"),
+            (false, true) => format!("{name}: {last}"),
             (false, false) => name,
         }
     }

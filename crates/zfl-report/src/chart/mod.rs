@@ -8,10 +8,14 @@
 mod bars;
 mod grid;
 mod line;
+mod parallel;
+mod scatter;
 
 pub(crate) use bars::{HorizontalBar, HorizontalBars, Stack, StackedBars};
 pub(crate) use grid::{Category, Grid, Intensities};
 pub(crate) use line::{Line, LineChart, Reference};
+pub(crate) use parallel::{Coordinate, ParallelCoordinates, Polyline};
+pub(crate) use scatter::{Dot, Scatter};
 
 use std::fmt::Write;
 
@@ -80,6 +84,13 @@ impl Axis {
         }
     }
 
+    pub(crate) fn logarithmic(self) -> Self {
+        Self {
+            is_logarithmic: true,
+            ..self
+        }
+    }
+
     /// A value in the unit that the axis has for values up to `magnitude`, without
     /// it: it is beside the axis.
     fn show_bare(&self, value: f64, magnitude: f64) -> String {
@@ -136,12 +147,12 @@ impl Scale {
                 .collect()
         } else {
             let (mut places, decimals) = ticks(low / divisor, high / divisor, tick_count);
-            if matches!(axis.unit, Unit::Count(_)) {
+            if matches!(axis.unit, Unit::Count(_)) && high - low >= 2.0 {
                 // There is no half of a thing.
                 places.retain(|place| place.fract() == 0.0);
             }
             let decimals = match axis.unit {
-                Unit::Count(_) => 0,
+                Unit::Count(_) if high - low >= 2.0 => 0,
                 _ => decimals,
             };
             places
@@ -358,5 +369,11 @@ mod tests {
     fn values_have_their_place() {
         let scale = Scale::new(&Axis::new("x", Unit::Plain), 0.0, 10.0, 5).between(100.0, 0.0);
         assert_eq!(scale.place(2.5), 75.0);
+        let axis = Axis::new("x", Unit::Bytes).logarithmic();
+        let scale = Scale::new(&axis, 1.0, 10_000.0, 5).between(0.0, 4.0);
+        assert!((scale.place(100.0) - 2.0).abs() < 1e-9);
+        // A logarithm of what is not positive is none.
+        let scale = Scale::new(&axis, 0.0, 10_000.0, 5).between(0.0, 4.0);
+        assert!(!scale.is_logarithmic);
     }
 }

@@ -7,7 +7,7 @@ use crate::arguments::ReportArguments;
 
 /// `zfl report`
 pub(crate) fn report(arguments: &ReportArguments) -> Done {
-    let written = zfl_report::write_run(&arguments.folder, arguments.out.as_deref())
+    let written = zfl_report::write(&arguments.folders, arguments.out.as_deref())
         .map_err(|error| Failure::run(&error))?;
     say!("{}", written.display());
     Ok(())

@@ -117,3 +117,88 @@ fn names_in_records_are_text_in_a_report() {
     let page = read(&place.path("out").join("report.html"));
     assert!(page.contains("&lt;script&gt;alert(1)"));
 }
+
+#[test]
+fn runs_are_compared() {
+    let place = Place::new();
+    run(&place, "one", &[]);
+    run(&place, "two", &["training.epochs=2"]);
+    let said = finish(place.zfl(["report", "one", "two"])).succeeded();
+    assert_eq!(said, "report.html\n");
+    let page = read(&place.path("report.html"));
+    for text in [
+        "2 runs, which differ in <code>training.epochs</code>",
+        "<th scope=\"col\">epochs 1</th><th scope=\"col\">epochs 2</th>",
+        "<th scope=\"row\">training.epochs</th><td>1</td><td>2</td>",
+        "messages, both directions (kB)",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    let last = |out: &str| -> f64 {
+        let records = crate::support::Records::new(&place.path(out));
+        records.round_column("accuracy")[2].parse().unwrap()
+    };
+    for (label, out) in [("epochs 1", "one"), ("epochs 2", "two")] {
+        let text = format!("{label}: {:.4}</text>", last(out));
+        assert!(page.contains(&text), "{text}");
+    }
+    let said = finish(place.zfl([vec!["report"], vec!["one"; 25]].concat())).failed(1);
+    assert!(said.contains("25 runs are to be compared"), "{said}");
+}
+
+/// A sweep as docs/sweeps.md describes it.
+fn write_sweep(place: &Place) {
+    place.write(
+        "sweep/trials.csv",
+        "trial,status,rung,rounds,training.epochs,training.arithmetic,accuracy,accuracy_low,\
+         accuracy_high,bytes,bytes_low,bytes_high,cpu_seconds,host_seconds,folder,detail\n\
+         1,completed,1,4,1,f32,0.8125,0.75,0.875,400,,,2,2,trials/0001,\n\
+         2,stopped,0,1,5,fixed,0.5,,,100,,,1,1,trials/0002,\n\
+         3,failed,0,0,20,f32,,,,,,,0.5,0.5,trials/0003,without a quorum\n\
+         4,running,0,1,2",
+    );
+    place.write(
+        "sweep/front.csv",
+        "trial,round,training.epochs,training.arithmetic,accuracy,bytes\n\
+         1,4,1,f32,0.8125,400\n1,1,1,f32,0.6,100\n",
+    );
+    place.write(
+        "sweep/summary.json",
+        r#"{"kind": "sweep", "name": "small-sweep", "outcome": "completed", "search": "grid",
+            "early_stopping": {"rounds_min": 1}, "workers": 2, "host_seconds": 2.5,
+            "importance": {"rounds": 1, "trials": 2, "parameters":
+                [{"parameter": "training.epochs", "share": 0.625}]},
+            "confirmed": [{"trial": 1, "rounds": 4, "is_identical": true, "outcome": "completed",
+                "native": {"accuracy": 0.8125}, "emulated": {"accuracy": 0.8125}}]}"#,
+    );
+    place.write("sweep/sweep.toml", "experiment = \"small.toml\"\n");
+}
+
+#[test]
+fn a_sweep_has_a_report() {
+    let place = Place::new();
+    write_sweep(&place);
+    finish(place.zfl(["report", "sweep"])).succeeded();
+    let page = read(&place.path("sweep").join("report.html"));
+    for text in [
+        "<h1>small-sweep</h1>",
+        "by grid search with early stopping (ASHA); it is completed",
+        "1 completed, 1 stopped early, 1 failed",
+        "0.8125 [0.7500, 0.8750]",
+        "without a quorum",
+        "62\u{a0}%",
+        "<td>identical</td>",
+        "messages, both directions (B)",
+        "trial 1, 4 rounds: training.epochs 1, training.arithmetic f32",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    // A sweep is not compared with runs.
+    run(&place, "one", &[]);
+    let said = finish(place.zfl(["report", "one", "sweep"])).failed(1);
+    assert!(said.contains("sweep is a sweep's folder"), "{said}");
+    // While it goes on there is no summary.
+    fs::remove_file(place.path("sweep").join("summary.json")).unwrap();
+    finish(place.zfl(["report", "sweep"])).succeeded();
+    assert!(read(&place.path("sweep").join("report.html")).contains("it is not over"));
+}
