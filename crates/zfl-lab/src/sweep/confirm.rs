@@ -1,6 +1,6 @@
 //! The best trials again, on emulated devices: the same models, and what it costs there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::sync::mpsc;
 
@@ -83,7 +83,7 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
 /// Plays the emulated run, from where it stands; what came of it.
 fn play(
     experiment: &Experiment,
-    folder: &PathBuf,
+    folder: &Path,
     rounds: u32,
     workshop: &Workshop<'_>,
 ) -> Result<String, SweepError> {
@@ -95,7 +95,7 @@ fn play(
         }
     }
     let context = run::Context {
-        folder: folder.clone(),
+        folder: folder.to_owned(),
         is_resumed,
         search_path: workshop.search_path.clone(),
         clients: None,
