@@ -17,6 +17,7 @@ mod native;
 mod partitions;
 mod platforms;
 mod refusals;
+mod reports;
 mod resumes;
 mod runs;
 mod sizes;
