@@ -70,6 +70,7 @@ mod tests {
             class_count: 1,
             value_scale: 1.0 / 255.0,
             groups: None,
+            schema: Default::default(),
         })
         .unwrap()
     }

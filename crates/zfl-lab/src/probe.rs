@@ -154,6 +154,7 @@ pub async fn probe(
             debugged: None,
         }),
         threads: 1,
+        trial: None,
     };
     // What there is to show is in the records.
     let (progress, _) = mpsc::unbounded_channel();

@@ -1,9 +1,10 @@
 //! `zfl report`, and the report that every run leaves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Done, Failure};
 use crate::arguments::ReportArguments;
+use crate::display::Manner;
 
 /// `zfl report`
 pub(crate) fn report(arguments: &ReportArguments) -> Done {
@@ -13,10 +14,14 @@ pub(crate) fn report(arguments: &ReportArguments) -> Done {
     Ok(())
 }
 
-/// The report at the end of a run. That there is none is no failure of the run.
-pub(crate) fn leave(folder: &Path) {
+/// Reports a run that has just ended: where. That there is no report is no fault of the
+/// run.
+pub(super) fn at_the_end(folder: &Path, manner: Manner) -> Option<PathBuf> {
     match zfl_report::write_run(folder, None) {
-        Ok(path) => say!("{:<10} {}", "report", path.display()),
-        Err(error) => complain!("warning: no report: {error}"),
+        Ok(path) => Some(path),
+        Err(error) => {
+            manner.warn(&format!("no report: {error}"));
+            None
+        }
     }
 }

@@ -11,9 +11,11 @@ use zfl_lab::run::{Context, FleetContext, RunError, Summary};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
-use super::{Done, Failure, firmware, launcher, next_folder, report, runtime, search_path};
-use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
-use crate::display::Display;
+use super::{Done, Failure, export, firmware, launcher, next_folder, report, runtime, search_path};
+use crate::arguments::{
+    self, ExperimentArguments, OutputArguments, PlayArguments, RunArguments, ServeArguments,
+};
+use crate::display::{Display, Manner};
 
 /// `zfl run`
 pub(crate) fn run(arguments: &RunArguments) -> Done {
@@ -44,8 +46,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
             debugged: arguments.gdb,
         }),
         threads: arguments.threads.count(),
+        trial: None,
     };
-    play(&experiment, context)
+    play(&experiment, context, &arguments.play.output)
 }
 
 /// `zfl serve`
@@ -71,8 +74,9 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         listen: Some(arguments.listen),
         fleet: None,
         threads: arguments.threads.count(),
+        trial: None,
     };
-    play(&experiment, context)
+    play(&experiment, context, &arguments.play.output)
 }
 
 /// Reads the experiment that is played, with changes and more; that of a run
@@ -110,6 +114,13 @@ pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Fail
     Ok(Experiment::from_file(file, sets, &names)?)
 }
 
+/// Reads an experiment that is no file; errors call it `name`.
+pub(super) fn read_text(text: &str, name: &str) -> Result<Experiment, Failure> {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    Ok(Experiment::parse(text, name, &[], &names)?)
+}
+
 fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::PathBuf {
     match arguments.resume.as_ref().or(arguments.out.as_ref()) {
         Some(folder) => folder.clone(),
@@ -117,13 +128,14 @@ fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::Path
     }
 }
 
-fn play(experiment: &Experiment, context: Context) -> Done {
+fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> Done {
+    let manner = Manner::from(output);
     let (is_serving, path) = (context.fleet.is_none(), context.folder.clone());
     let runtime = runtime()?;
     let played: Result<Summary, RunError> = runtime.block_on(async {
         let (progress, receiver) = mpsc::unbounded_channel();
         let clients = context.clients.unwrap_or(experiment.fleet_size());
-        let mut display = Display::new(experiment, clients, is_serving);
+        let mut display = Display::new(manner, experiment, clients, is_serving);
         let shown = tokio::spawn(async move {
             display.follow(receiver).await;
             display
@@ -134,10 +146,16 @@ fn play(experiment: &Experiment, context: Context) -> Done {
         }
         played
     });
+    // A folder in which this run did not begin may be another's.
+    let mut report = None;
+    if played.as_ref().err().is_none_or(RunError::can_go_on) {
+        export::at_the_end(&path, output.tensorboard, manner);
+        report = report::at_the_end(&path, manner);
+    }
     let summary = played.map_err(|error| {
+        manner.fail(&path, &error.to_string());
         let (can_go_on, mut failure) = (error.can_go_on(), Failure::from(error));
         if can_go_on {
-            report::leave(&path);
             let command = if is_serving { "serve" } else { "run" };
             failure.add(&format!(
                 "go on with: zfl {command} --resume {}",
@@ -146,8 +164,10 @@ fn play(experiment: &Experiment, context: Context) -> Done {
         }
         failure
     })?;
-    crate::display::print_summary(&summary);
-    report::leave(&path);
+    manner.end(&summary);
+    if let Some(report) = report {
+        manner.report(&report);
+    }
     Ok(())
 }
 
