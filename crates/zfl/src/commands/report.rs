@@ -14,10 +14,10 @@ pub(crate) fn report(arguments: &ReportArguments) -> Done {
     Ok(())
 }
 
-/// Reports a run that has just ended: where. That there is no report is no fault of the
-/// run.
+/// Reports a run, or a sweep, that has just ended: where. That there is no report is no
+/// fault of it.
 pub(super) fn at_the_end(folder: &Path, manner: Manner) -> Option<PathBuf> {
-    match zfl_report::write_run(folder, None) {
+    match zfl_report::write(&[folder.to_owned()], None) {
         Ok(path) => Some(path),
         Err(error) => {
             manner.warn(&format!("no report: {error}"));

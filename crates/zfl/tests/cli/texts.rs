@@ -129,6 +129,7 @@ fn help() {
 
     Commands:
       run          Boots a fleet, plays the rounds of an experiment, writes the records
+      sweep        Finds the best parameters: many trials of an experiment, in parallel
       serve        The coordinator alone: others bring the devices
       fleet        The devices alone, for a coordinator that `zfl serve` started
       size         Says how much memory an experiment takes on each board, before it is run
