@@ -263,7 +263,9 @@ impl RunError {
 
 /// The end of a run, `summary.json`. All times are host time unless a name
 /// says otherwise.
+// Of another version of zfl some fields may be missing.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// The experiment's name.
     pub name: String,
