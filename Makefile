@@ -48,6 +48,7 @@ test-browser:
 	cargo build --package zfl
 	npm --prefix browser ci --no-audit --no-fund
 	npm --prefix browser test
+	scripts/check-dashboard
 
 .PHONY: bench
 bench: ## measures

@@ -121,6 +121,11 @@ export class Running {
     assert.equal(code, 0, this.#text);
   }
 
+  /** Sends it a signal. */
+  signal(name) {
+    this.#child.kill(name);
+  }
+
   /** Ends it at once. */
   async kill() {
     this.#child.kill("SIGKILL");

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Platforms(platforms) => commands::platforms::platforms(&platforms),
         Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
         Command::Console(console) => commands::console::console(&console),
+        Command::Dashboard(dashboard) => commands::dashboard::dashboard(&dashboard),
         Command::Boards => commands::boards(),
         Command::Links(links) => commands::links::links(&links),
         Command::Doctor(doctor) => commands::doctor(&doctor),

@@ -2,6 +2,7 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod console;
+pub(crate) mod dashboard;
 pub(crate) mod data;
 pub(crate) mod fleet;
 pub(crate) mod links;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +12,7 @@ use zfl_lab::run::{Context, FleetContext, RunError, Summary};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
+use super::dashboard::RunDashboard;
 use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
 use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
 use crate::display::Display;
@@ -45,7 +47,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
         }),
         threads: arguments.threads.count(),
     };
-    play(&experiment, context)
+    play(&experiment, context, play_arguments.dashboard)
 }
 
 /// `zfl serve`
@@ -72,7 +74,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         fleet: None,
         threads: arguments.threads.count(),
     };
-    play(&experiment, context)
+    play(&experiment, context, arguments.play.dashboard)
 }
 
 /// Reads the experiment that is played, with changes and more; that of a run
@@ -117,9 +119,18 @@ fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::Path
     }
 }
 
-fn play(experiment: &Experiment, context: Context) -> Done {
+/// `dashboard`: with one, at this address if there is one.
+fn play(experiment: &Experiment, context: Context, dashboard: Option<Option<SocketAddr>>) -> Done {
     let (is_serving, path) = (context.fleet.is_none(), context.folder.clone());
     let runtime = runtime()?;
+    let dashboard = match dashboard {
+        Some(address) => Some(
+            runtime
+                .block_on(RunDashboard::start(address, &path))
+                .map_err(|error| Failure::run(&error))?,
+        ),
+        None => None,
+    };
     let played: Result<Summary, RunError> = runtime.block_on(async {
         let (progress, receiver) = mpsc::unbounded_channel();
         let clients = context.clients.unwrap_or(experiment.fleet_size());
@@ -131,6 +142,9 @@ fn play(experiment: &Experiment, context: Context) -> Done {
         let played = zfl_lab::run::run(experiment, context, progress, interruption()).await;
         if let Ok(mut display) = shown.await {
             display.end();
+        }
+        if let Some(dashboard) = dashboard {
+            dashboard.end().await;
         }
         played
     });

@@ -135,6 +135,7 @@ fn help() {
       platforms  Compares boards and microcontrollers: what an experiment takes on each
       calibrate  Scales a part's profile to a measurement; counts for native clients
       console    Attaches to the console of a running device
+      dashboard  Shows runs in a browser: follows those that go on, compares those that are over
       boards     Lists boards that can be emulated, and microcontrollers that they stand for
       links      Lists links that devices can have, or all figures of one and their sources
       doctor     Says what is installed, what is missing, and the command that mends it
@@ -157,6 +158,7 @@ fn help() {
           --set <KEY=VALUE>      Changes a key of the experiment, e.g. `training.epochs=1`
           --out <DIR>            The run's folder; else the next free runs/NAME-NNN
           --resume <DIR>         Goes on with the run in this folder, which was cut off
+          --dashboard [<ADDR>]   Shows the run in a browser, at 127.0.0.1:8090 unless told otherwise
           --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
           --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
@@ -173,6 +175,7 @@ fn help() {
       zfl run examples/mnist.toml --data-dir data --out runs/first
       zfl run examples/mnist.toml --data-dir data --fidelity native
       zfl run examples/digits.toml --capture 0
+      zfl run examples/mnist.toml --dashboard
       zfl run --resume runs/digits-001
     "#);
     let boards = shown(&["boards"]);
