@@ -42,7 +42,7 @@ export function Chart(props: Props) {
     const host = box.current;
     if (!host) return;
     let plot: uPlot | null = null;
-    const job = {};
+    const [job, legend] = [{}, {}];
     const summarise = () => {
       const { title, x, curves, data, formatX } = latest.current;
       const [xs, ...columns] = data();
@@ -61,6 +61,8 @@ export function Chart(props: Props) {
     const build = () => {
       plot?.destroy();
       plot = new uPlot(options(latest.current, host.clientWidth), latest.current.data(), host);
+      // It sets the legend itself, once this is over.
+      soon(legend, showLast);
       summarise();
     };
     // Where nobody points at a place, the legend shows the last values.
@@ -69,13 +71,14 @@ export function Chart(props: Props) {
     };
     const refresh = () => {
       soon(job, () => {
-        plot?.setData(latest.current.data());
+        if (!plot) return build();
+        plot.setData(latest.current.data());
         showLast();
         summarise();
       });
     };
-    build();
-    showLast();
+    // A frame for each: to build all at once would keep the page from answering.
+    soon(job, build);
     const ends = [props.onData(refresh), onScheme(() => soon(job, build))];
     const resize = new ResizeObserver(() => {
       if (plot && host.clientWidth > 0 && plot.width !== host.clientWidth) {
@@ -87,6 +90,7 @@ export function Chart(props: Props) {
       resize.disconnect();
       ends.forEach((end) => end());
       forget(job);
+      forget(legend);
       plot?.destroy();
     };
   }, [shape, props.onData, props.data]);
@@ -97,6 +101,9 @@ export function Chart(props: Props) {
     </figure>
   );
 }
+
+/** Between the marks of an axis on which there are no parts. */
+const WHOLE = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((step) => step * 10 ** power));
 
 function options(props: Props, width: number): uPlot.Options {
   const axis = {
@@ -126,6 +133,7 @@ function options(props: Props, width: number): uPlot.Options {
         ...axis,
         label: props.y,
         size: 58,
+        incrs: props.isCount ? WHOLE : undefined,
         values: (_plot, at) => at.map((value) => tick(value, props.curves[0])),
       },
     ],

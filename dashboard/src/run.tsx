@@ -115,8 +115,8 @@ export function RunPage({ id }: { id: string }) {
               isCount
               names={[
                 ["clients_selected", "selected", "--soft"],
-                ["clients_ok", "used", "--look-ok"],
-                ["faults", "faults on purpose", "--look-crashed"],
+                ["clients_ok", "used", "--curve-3"],
+                ["faults", "faults on purpose", "--bad"],
               ]}
               format={count}
             />
@@ -130,7 +130,7 @@ export function RunPage({ id }: { id: string }) {
                 names={[
                   ["retransmissions_down", "sent again, down", "--down"],
                   ["retransmissions_up", "sent again, up", "--up"],
-                  ["drops", "frames dropped", "--look-crashed"],
+                  ["drops", "frames dropped", "--bad"],
                 ]}
                 format={count}
               />
@@ -199,8 +199,8 @@ function Figures({ state }: { state: RunState }) {
     ["loss", share(last(rounds.loss))],
     ["clients", count(run.clients)],
     [
-      "last round",
-      updates == null ? "–" : `${updates} of ${last(rounds.clients_selected)} updates used`,
+      "updates of the last round",
+      updates == null ? "–" : `${updates} of ${last(rounds.clients_selected)}`,
     ],
     ["messages", sum == null ? "–" : bytes(sum)],
     ["host time", seconds(run.host_seconds)],

@@ -82,17 +82,18 @@ pub(crate) fn round(folder: &Path, round: u32, place: Option<Place>) -> io::Resu
         events_of(folder, place, &mut detail, &mut parts)?;
     }
     let mut rows = 0;
-    client_rows(folder, Begin::Round(round), |cells| {
-        if number(cells, "round") != Some(f64::from(round)) {
-            return false;
-        }
+    let of_round = |found, _: &str| match found == round {
+        true => Wanted::Yes,
+        false => Wanted::NoMore,
+    };
+    client_rows(folder, Begin::Round(round), of_round, |cells| {
         rows += 1;
         if rows > ROWS_MAX {
             detail.is_cut = true;
-            return false;
+            return;
         }
         let Some(client) = cells.get("client").and_then(|client| client.parse().ok()) else {
-            return true;
+            return;
         };
         let part = parts.entry(client).or_default();
         let both = |name: &str| {
@@ -118,7 +119,6 @@ pub(crate) fn round(folder: &Path, round: u32, place: Option<Place>) -> io::Resu
             faults: text("faults"),
             detail: text("detail"),
         };
-        true
     })?;
     detail.is_cut |= parts.len() > ROWS_MAX;
     detail.parts = parts.into_values().take(ROWS_MAX).collect();
@@ -191,9 +191,22 @@ enum Begin {
     End(u64),
 }
 
-/// Gives rows of `clients.csv` until `take` wants no more. Those of rounds before the
-/// one asked for are left out.
-fn client_rows(folder: &Path, from: Begin, mut take: impl FnMut(&Cells) -> bool) -> io::Result<()> {
+/// Whether a row is wanted.
+enum Wanted {
+    Yes,
+    No,
+    /// Nor any that follows.
+    NoMore,
+}
+
+/// Gives the rows of `clients.csv` that are wanted, by round and client. Those of rounds
+/// before the one asked for are left out.
+fn client_rows(
+    folder: &Path,
+    from: Begin,
+    wanted: impl Fn(u32, &str) -> Wanted,
+    mut take: impl FnMut(&Cells),
+) -> io::Result<()> {
     let mut file = match File::open(folder.join("clients.csv")) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -243,17 +256,20 @@ fn client_rows(folder: &Path, from: Begin, mut take: impl FnMut(&Cells) -> bool)
             continue;
         }
         let round = record.get(0).and_then(|round| round.parse::<u32>().ok());
-        if round.is_none_or(|round| round < first_round) {
+        let Some(round) = round.filter(|round| *round >= first_round) else {
             continue;
+        };
+        match wanted(round, record.get(1).unwrap_or_default()) {
+            Wanted::Yes => {}
+            Wanted::No => continue,
+            Wanted::NoMore => break,
         }
         let cells = header
             .iter()
             .zip(&record)
             .filter(|(_, cell)| !cell.is_empty());
         let cells = cells.map(|(name, cell)| (name.to_owned(), cell.to_owned()));
-        if !take(&cells.collect()) {
-            break;
-        }
+        take(&cells.collect());
     }
     Ok(())
 }
@@ -314,15 +330,19 @@ pub(crate) fn client(folder: &Path, client: u32, device: Option<u32>) -> io::Res
         device,
         ..ClientDetail::default()
     };
-    client_rows(folder, Begin::End(END_BYTES), |cells| {
-        if cells
-            .get("client")
-            .is_some_and(|id| *id == client.to_string())
-        {
-            detail.row.clone_from(cells);
+    let id = client.to_string();
+    let of_client = |_, found: &str| match found == id {
+        true => Wanted::Yes,
+        false => Wanted::No,
+    };
+    // Mostly it is near.
+    for bytes in [END_BYTES / 8, END_BYTES] {
+        if detail.row.is_empty() {
+            client_rows(folder, Begin::End(bytes), of_client, |cells| {
+                detail.row.clone_from(cells);
+            })?;
         }
-        true
-    })?;
+    }
     let Some(device) = device else {
         return Ok(detail);
     };
