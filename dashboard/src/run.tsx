@@ -199,7 +199,7 @@ function Figures({ state }: { state: RunState }) {
     ["loss", share(last(rounds.loss))],
     ["clients", count(run.clients)],
     [
-      "updates of the last round",
+      "updates, last round",
       updates == null ? "–" : `${updates} of ${last(rounds.clients_selected)}`,
     ],
     ["messages", sum == null ? "–" : bytes(sum)],

@@ -1,5 +1,7 @@
 //! The server, as others than browsers may ask it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 //! samples lie in one array, `[sample][input]`, as the bytes they were stored
 //! as; an input's value is its byte times [`Dataset::value_scale`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,6 +32,82 @@ pub struct DatasetParts {
     pub class_count: usize,
     /// What one unit of a sample's byte means: 1/255 where 255 stands for 1.
     pub value_scale: f32,
+    /// What inputs and classes are called, where the data say so.
+    pub schema: Arc<Schema>,
+    /// Who each sample belongs to by nature, where that is known.
+    pub groups: Option<Groups>,
+}
+
+/// What the inputs and the classes of a data set are called, and what an
+/// input's bytes stand for. Empty for images and numbered classes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Schema {
+    /// Empty, or one for each input of a sample.
+    pub inputs: Vec<Input>,
+    /// Empty, or one for each class.
+    pub class_names: Vec<String>,
+}
+
+/// An input whose values were mapped onto bytes: 0 is `minimum`, 255 is
+/// `maximum`, and the steps between are equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Name of the column, or place in the array: `2` or `0,2`.
+    pub name: String,
+    /// In the unit of the column.
+    pub minimum: f64,
+    /// At least `minimum`; equal where the column is constant.
+    pub maximum: f64,
+}
+
+impl Input {
+    /// The byte of `value`: the nearest of the 256 steps, and the first or the
+    /// last beyond the range. 0 for all of a constant column.
+    pub fn byte(&self, value: f64) -> u8 {
+        let span = self.maximum - self.minimum;
+        let part = if span > 0.0 {
+            (value - self.minimum) / span
+        } else {
+            0.0
+        };
+        (part * 255.0).round().clamp(0.0, 255.0) as u8
+    }
+
+    /// What one step is, in the unit of the column.
+    pub fn resolution(&self) -> f64 {
+        (self.maximum - self.minimum) / 255.0
+    }
+}
+
+/// Who samples belong to by nature: the machine that measured them, the person
+/// who wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Groups {
+    /// What people call the groups. There may be one that no sample belongs to.
+    pub names: Vec<String>,
+    /// One group per sample, as an index of `names`.
+    pub members: Vec<u32>,
+}
+
+impl Groups {
+    /// Groups from the name that stands at each sample. They are in the order
+    /// of their names: whole numbers by value and before other names, so that
+    /// 10 comes after 9.
+    pub fn from_names<N: AsRef<str>>(names: &[N]) -> Self {
+        let key = |name: &'_ str| (name.parse::<u64>().unwrap_or(u64::MAX), name.to_owned());
+        let mut numbers: BTreeMap<(u64, String), u32> =
+            names.iter().map(|name| (key(name.as_ref()), 0)).collect();
+        for (number, group) in (0..).zip(numbers.values_mut()) {
+            *group = number;
+        }
+        Self {
+            members: names
+                .iter()
+                .filter_map(|name| numbers.get(&key(name.as_ref())).copied())
+                .collect(),
+            names: numbers.into_keys().map(|(_, name)| name).collect(),
+        }
+    }
 }
 
 /// Parts that do not make a data set.
@@ -96,6 +173,30 @@ pub enum DatasetError {
         /// How many classes there are.
         class_count: usize,
     },
+    /// Samples and groups do not pair up.
+    #[error("data set `{name}`: {member_count} groups of samples for {sample_count} samples")]
+    GroupCount {
+        /// The data set.
+        name: String,
+        /// How many samples have a group.
+        member_count: usize,
+        /// How many samples there are.
+        sample_count: usize,
+    },
+    /// A sample of a group that does not exist.
+    #[error(
+        "data set `{name}`: sample {sample} belongs to group {group}, but there are {group_count}"
+    )]
+    NoSuchGroup {
+        /// The data set.
+        name: String,
+        /// Index of the sample.
+        sample: usize,
+        /// Its group.
+        group: u32,
+        /// How many groups there are.
+        group_count: usize,
+    },
     /// A scale that is not a positive number.
     #[error("data set `{name}`: value scale {value_scale} is not a positive number")]
     ValueScale {
@@ -103,6 +204,22 @@ pub enum DatasetError {
         name: String,
         /// The scale given.
         value_scale: f32,
+    },
+    /// Names that do not fit what they name.
+    #[error(
+        "data set `{name}`: {input_names} names for {input_count} inputs and {class_names} names for {class_count} classes"
+    )]
+    Schema {
+        /// The data set.
+        name: String,
+        /// How many inputs are named.
+        input_names: usize,
+        /// How many there are.
+        input_count: usize,
+        /// How many classes are named.
+        class_names: usize,
+        /// How many there are.
+        class_count: usize,
     },
     /// An index beyond the samples.
     #[error("data set `{name}`: no sample {index}, there are {sample_count}")]
@@ -191,6 +308,21 @@ impl Dataset {
                 value_scale: parts.value_scale,
             });
         }
+        let fits = |names: usize, count: usize| names == 0 || names == count;
+        let (input_names, class_names) =
+            (parts.schema.inputs.len(), parts.schema.class_names.len());
+        if !(fits(input_names, input_count) && fits(class_names, parts.class_count)) {
+            return Err(DatasetError::Schema {
+                name: name(),
+                input_names,
+                input_count,
+                class_names,
+                class_count: parts.class_count,
+            });
+        }
+        if let Some(groups) = &parts.groups {
+            check_groups(&parts.name, groups, sample_count)?;
+        }
         Ok(Self(Arc::new(Checked { parts, input_count })))
     }
 
@@ -229,6 +361,16 @@ impl Dataset {
         self.0.parts.value_scale
     }
 
+    /// What inputs and classes are called, where the data say so.
+    pub fn schema(&self) -> &Schema {
+        &self.0.parts.schema
+    }
+
+    /// Who its samples belong to by nature, where that is known.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.0.parts.groups.as_ref()
+    }
+
     /// All samples, `[sample][input]`.
     pub fn samples(&self) -> &[u8] {
         &self.0.parts.samples
@@ -237,6 +379,22 @@ impl Dataset {
     /// All labels.
     pub fn labels(&self) -> &[u8] {
         &self.0.parts.labels
+    }
+
+    /// The same with other samples, as many and of the same shape.
+    pub(crate) fn with_samples(&self, samples: Vec<u8>) -> Result<Self, DatasetError> {
+        let parts = &self.0.parts;
+        Self::new(DatasetParts {
+            name: parts.name.clone(),
+            origin: parts.origin.clone(),
+            sample_shape: parts.sample_shape.clone(),
+            samples,
+            labels: parts.labels.clone(),
+            class_count: parts.class_count,
+            value_scale: parts.value_scale,
+            groups: parts.groups.clone(),
+            schema: Arc::clone(&parts.schema),
+        })
     }
 
     /// The inputs of one sample; `None` beyond the last.
@@ -296,24 +454,16 @@ impl Dataset {
     /// [`DatasetError::TestFraction`] if either part would be empty.
     pub fn split_test(&self, seed: u64, test_fraction: f64) -> Result<TrainTest, DatasetError> {
         let sample_count = self.sample_count();
-        let test_count = if (0.0..=1.0).contains(&test_fraction) {
-            (sample_count as f64 * test_fraction).round() as usize
-        } else {
-            0
-        };
-        let mut order = indices(sample_count);
-        Stream::new(seed, Purpose::TestSplit, 0).shuffle(&mut order);
-        match order.split_at_checked(test_count) {
-            Some((test, train)) if !test.is_empty() && !train.is_empty() => Ok(TrainTest {
-                train: self.view(train)?.to_dataset()?,
-                test: self.view(test)?.to_dataset()?,
-            }),
-            _ => Err(DatasetError::TestFraction {
-                name: self.name().to_owned(),
-                test_fraction,
-                sample_count,
-            }),
-        }
+        let split = test_split(seed, test_fraction, sample_count);
+        let (test, train) = split.ok_or_else(|| DatasetError::TestFraction {
+            name: self.name().to_owned(),
+            test_fraction,
+            sample_count,
+        })?;
+        Ok(TrainTest {
+            train: self.view(train)?.to_dataset()?,
+            test: self.view(test)?.to_dataset()?,
+        })
     }
 }
 
@@ -400,6 +550,16 @@ impl View {
         )
     }
 
+    /// Who the samples in view belong to; the numbers of the groups stay.
+    fn to_groups(&self) -> Option<Groups> {
+        let groups = self.dataset.groups()?;
+        let member = |index: &u32| groups.members.get(*index as usize).copied();
+        Some(Groups {
+            names: groups.names.clone(),
+            members: self.indices.iter().filter_map(member).collect(),
+        })
+    }
+
     /// A data set of its own: a copy of what is in view.
     ///
     /// # Errors
@@ -414,6 +574,8 @@ impl View {
             labels: self.to_labels(),
             class_count: parts.class_count,
             value_scale: parts.value_scale,
+            schema: Arc::clone(&parts.schema),
+            groups: self.to_groups(),
         })
     }
 }
@@ -428,10 +590,50 @@ impl fmt::Debug for View {
     }
 }
 
+/// The indices of the test and of the training part, as
+/// [`Dataset::split_test`] has them; `None` if either is empty.
+pub(crate) fn test_split(
+    seed: u64,
+    test_fraction: f64,
+    sample_count: usize,
+) -> Option<(Vec<u32>, Vec<u32>)> {
+    let test_count = if (0.0..=1.0).contains(&test_fraction) {
+        (sample_count as f64 * test_fraction).round() as usize
+    } else {
+        0
+    };
+    let mut order = indices(sample_count);
+    Stream::new(seed, Purpose::TestSplit, 0).shuffle(&mut order);
+    let (test, train) = order.split_at_checked(test_count)?;
+    (!test.is_empty() && !train.is_empty()).then(|| (test.to_vec(), train.to_vec()))
+}
+
 /// The indices of `sample_count` samples, in order.
 pub(crate) fn indices(sample_count: usize) -> Vec<u32> {
     // Never more than a `u32` can name: `Dataset::new` sees to it.
     (0..u32::try_from(sample_count).unwrap_or(u32::MAX)).collect()
+}
+
+/// One group that exists for each sample.
+fn check_groups(name: &str, groups: &Groups, sample_count: usize) -> Result<(), DatasetError> {
+    if groups.members.len() != sample_count {
+        return Err(DatasetError::GroupCount {
+            name: name.to_owned(),
+            member_count: groups.members.len(),
+            sample_count,
+        });
+    }
+    let group_count = groups.names.len();
+    let mut members = groups.members.iter().copied().enumerate();
+    match members.find(|(_, group)| *group as usize >= group_count) {
+        None => Ok(()),
+        Some((sample, group)) => Err(DatasetError::NoSuchGroup {
+            name: name.to_owned(),
+            sample,
+            group,
+            group_count,
+        }),
+    }
 }
 
 /// The first label that is no class, with its position.
@@ -469,6 +671,8 @@ mod tests {
             labels: vec![2, 0, 1],
             class_count: 3,
             value_scale: 0.5,
+            schema: Default::default(),
+            groups: None,
         }
     }
 
@@ -511,6 +715,53 @@ mod tests {
         for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             let message = format!("data set `small`: value scale {scale} is not a positive number");
             check(|parts| parts.value_scale = scale, &message);
+        }
+    }
+
+    #[test]
+    fn groups_that_do_not_fit_are_refused() {
+        let groups = |members: &[u32]| {
+            Some(Groups {
+                names: vec!["a".into(), "b".into()],
+                members: members.to_vec(),
+            })
+        };
+        check(
+            |parts| parts.groups = groups(&[0, 1]),
+            "data set `small`: 2 groups of samples for 3 samples",
+        );
+        check(
+            |parts| parts.groups = groups(&[0, 2, 1]),
+            "data set `small`: sample 1 belongs to group 2, but there are 2",
+        );
+    }
+
+    #[test]
+    fn groups_are_in_the_order_of_their_names() {
+        let groups = Groups::from_names(&["10", "b", "9", "10", "", "a"]);
+        assert_eq!(groups.names, ["9", "10", "", "a", "b"]);
+        assert_eq!(groups.members, [1, 4, 0, 1, 2, 3]);
+        let none: [&str; 0] = [];
+        assert_eq!(Groups::from_names(&none).names.len(), 0);
+    }
+
+    /// Views and the split into parts keep who a sample belongs to.
+    #[test]
+    fn a_copy_keeps_the_groups() {
+        let mut parts = parts();
+        parts.groups = Some(Groups::from_names(&["x", "y", "z"]));
+        let dataset = Dataset::new(parts).unwrap();
+        let copy = dataset.view(vec![2, 0]).unwrap().to_dataset().unwrap();
+        let groups = copy.groups().unwrap();
+        assert_eq!(groups.members, [2, 0]);
+        assert_eq!(groups.names, ["x", "y", "z"]);
+        let TrainTest { train, test } = dataset.split_test(1, 0.34).unwrap();
+        for part in [train, test] {
+            let groups = part.groups().unwrap();
+            for (sample, group) in groups.members.iter().enumerate() {
+                let first_input = part.sample(sample).unwrap()[0];
+                assert_eq!(u32::from(first_input), group * 10);
+            }
         }
     }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, Scheme, SearchPath};
+use zfl_data::table::{self, TableFormat, TestPart};
+use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
 use zfl_machine::launch::find_program;
@@ -32,8 +33,11 @@ use zfl_server::{
 };
 
 use crate::capture::{CaptureRequest, CaptureRequestError};
+use crate::cpu::CpuTime;
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
+use crate::experiment::{
+    self, Data, Experiment, Fidelity, FleetGroup, OnMisfit, TableData, TestRows,
+};
 use crate::faults::book::{self, FaultBook};
 use crate::faults::{FaultPlan, FaultsError, Injected, Injector, device};
 use crate::firmware::FirmwareSource;
@@ -73,6 +77,19 @@ pub struct Context {
     /// Threads that play native clients and evaluate the model. The results
     /// do not depend on their number.
     pub threads: usize,
+    /// The run is a part of something larger, such as a trial of a sweep.
+    pub trial: Option<TrialContext>,
+}
+
+/// What a run needs that is a trial.
+pub struct TrialContext {
+    /// The run pauses after this round, as if it had been interrupted then.
+    pub rounds_until: u32,
+    /// Its data, where they are already there.
+    pub data: Option<zfl_data::TrainTest>,
+    /// Is given the processor time of the threads that the run starts for native
+    /// clients, when they end.
+    pub cpu_time: CpuTime,
 }
 
 /// What a fleet needs.
@@ -342,6 +359,7 @@ fn finite_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f6
 /// What has become of the devices of a fleet when its run ended, before they
 /// were stopped. Each device is counted once, besides in `fleet`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DeviceCounts {
     /// All emulated devices of the experiment: the sum of those below.
     pub fleet: usize,
@@ -399,6 +417,7 @@ pub struct Misfit {
 
 /// What the emulators of a fleet used, in host time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EmulatorUsage {
     /// Processor time of all, from boot to stop.
     pub cpu_seconds: f64,
@@ -467,6 +486,7 @@ pub async fn run(
         mut events,
         misfits,
         parts,
+        shares,
     } = prepare(
         experiment,
         client_count,
@@ -476,6 +496,7 @@ pub async fn run(
         resumed.as_mut(),
         &injector,
     )?;
+    let rounds_until = context.trial.as_ref().map(|trial| trial.rounds_until);
     let (devices, ports) = devices(groups, &misfits);
     if !devices.is_empty() {
         host::check_room(devices.len())?;
@@ -515,6 +536,8 @@ pub async fn run(
             (folder, None)
         }
     };
+    opened.0.partition(&shares)?;
+    drop(shares);
     let mut recorder = Recorder::new(
         experiment,
         parts,
@@ -527,6 +550,10 @@ pub async fn run(
         progress,
         (injector.clone(), FaultBook::new(injected)),
     );
+    if let Some(until) = rounds_until {
+        recorder.rounds_until = until;
+        recorder.folder.keep_last_checkpoints_only();
+    }
     let readings = recorder.readings.clone();
     coordinator.on_round_over(move |round| readings.read(round));
     if context.is_resumed {
@@ -822,6 +849,7 @@ struct Prepared {
     events: mpsc::UnboundedReceiver<Event>,
     misfits: Vec<Misfit>,
     parts: Vec<Part>,
+    shares: PartitionedShares,
 }
 
 /// Loads and shares out the data, finds who can take part, builds the
@@ -835,7 +863,11 @@ fn prepare(
     resumed: Option<&mut Resumed>,
     injector: &Injector,
 ) -> Result<Prepared, RunError> {
-    let data = load(experiment, &context.search_path)?;
+    let trial = context.trial.as_ref();
+    let data = match trial.and_then(|trial| trial.data.clone()) {
+        Some(data) => data,
+        None => load(experiment, &context.search_path)?,
+    };
     let participation = experiment.coordinator.participation(client_count)?;
     let partition = partition(experiment, &data.train, client_count)?;
     let task = task::task(experiment, &data.train)?;
@@ -861,7 +893,9 @@ fn prepare(
             seed: experiment.seed,
             task,
             initial: task::initial(experiment, &task)?,
-            rounds: experiment.rounds,
+            rounds: trial.map_or(experiment.rounds, |trial| {
+                experiment.rounds.min(trial.rounds_until)
+            }),
             client_count,
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
@@ -878,20 +912,26 @@ fn prepare(
         threads: context.threads,
     };
     let test = test_set(&data.test);
-    let shares = PartitionedShares::new(data.train, partition);
+    let train = match experiment.feature_noise_sigma {
+        0.0 => data.train,
+        sigma => zfl_data::noise::add(&data.train, &partition, sigma, experiment.seed)
+            .map_err(LoadError::from)?,
+    };
+    let shares = PartitionedShares::new(train, partition);
     let local = match native.is_empty() {
         true => None,
         false => Some(LocalPart {
             numbers: native,
-            clients: Box::new(native_clients(shares.clone(), context.threads, injector)?),
+            clients: Box::new(native_clients(shares.clone(), context, injector)?),
         }),
     };
-    let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
+    let (coordinator, events) = Coordinator::with_local(options, shares.clone(), test, local)?;
     Ok(Prepared {
         coordinator,
         events,
         misfits,
         parts,
+        shares,
     })
 }
 
@@ -1015,25 +1055,22 @@ pub(crate) fn data_name(experiment: &Experiment) -> String {
         Data::Digits { .. } => "digits".to_owned(),
         Data::Mnist { .. } => "mnist".to_owned(),
         Data::Idx(idx) => idx.train_images.display().to_string(),
+        Data::Csv(table) | Data::Parquet(table) => table.file.display().to_string(),
+        Data::Npz(npz) => npz.file.display().to_string(),
     }
 }
 
-/// Which of so many clients holds which sample.
-pub(crate) fn partition(
+/// Which of so many clients holds which sample of `train`.
+///
+/// # Errors
+/// When the experiment's partition cannot be made of it.
+pub fn partition(
     experiment: &Experiment,
     train: &Dataset,
     client_count: u32,
 ) -> Result<Partition, PartitionError> {
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
-    let scheme = match experiment.partition {
-        experiment::Partition::Iid {
-            samples_per_client: None,
-        } => Scheme::Iid,
-        experiment::Partition::Iid {
-            samples_per_client: Some(samples_per_client),
-        } => Scheme::IidSubset { samples_per_client },
-        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
-    };
+    let scheme = experiment.partition.scheme();
     let dealt = scheme.partition(train, clients, experiment.seed)?;
     if experiment
         .fleet
@@ -1050,10 +1087,13 @@ pub(crate) fn partition(
 
 fn native_clients(
     shares: PartitionedShares,
-    threads: usize,
+    context: &Context,
     injector: &Injector,
 ) -> Result<NativeClients, RunError> {
-    NativeClients::start(shares, threads, KEPT_BYTES_MAX, injector.clone())
+    let threads = context.threads;
+    let trial = context.trial.as_ref();
+    let cpu_time = trial.map(|trial| trial.cpu_time.clone());
+    NativeClients::start(shares, threads, KEPT_BYTES_MAX, injector.clone(), cpu_time)
         .map_err(|source| RunError::Threads { threads, source })
 }
 
@@ -1088,7 +1128,38 @@ pub fn load(
             },
             zfl_data::idx::Limits::default(),
         ),
+        Data::Csv(table) => load_table(experiment, TableFormat::Csv, table),
+        Data::Parquet(table) => load_table(experiment, TableFormat::Parquet, table),
+        Data::Npz(npz) => table::arrays::load(
+            &experiment.name,
+            &npz.file,
+            &npz.arrays,
+            (npz.test_share, experiment.seed),
+            table::Limits::default(),
+        ),
     }
+}
+
+fn load_table(
+    experiment: &Experiment,
+    format: TableFormat,
+    data: &TableData,
+) -> Result<zfl_data::TrainTest, LoadError> {
+    let test = match &data.test {
+        TestRows::File(file) => TestPart::File(file.clone()),
+        TestRows::Share(fraction) => TestPart::Share {
+            fraction: *fraction,
+            seed: experiment.seed,
+        },
+    };
+    table::load(
+        &experiment.name,
+        format,
+        &data.file,
+        &data.columns,
+        &test,
+        table::Limits::default(),
+    )
 }
 
 /// Host time since the run began at which a device said something.
@@ -1178,6 +1249,8 @@ struct Recorder {
     /// Clients that are not played in this process.
     remote: u32,
     rounds: u32,
+    /// The run pauses after this round.
+    rounds_until: u32,
     target_accuracy: Option<f64>,
     round: u32,
     provisioned: u32,
@@ -1248,6 +1321,7 @@ impl Recorder {
             hangs: None,
             remote,
             rounds: experiment.rounds,
+            rounds_until: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
             round,
             provisioned: 0,
@@ -1285,7 +1359,8 @@ impl Recorder {
     fn keep(&mut self, carry: Carry) -> Result<(), RecordError> {
         self.count_refusals();
         let state = State::new(self.round, self.summary.clone(), carry);
-        self.folder.keep(state, self.is_over())
+        let is_last = self.is_over() || self.round >= self.rounds_until;
+        self.folder.keep(state, is_last)
     }
 
     /// All that was refused since the run began.
@@ -1849,6 +1924,9 @@ impl Recorder {
         self.count_refusals();
         self.summary.host_seconds = self.folder.host_seconds();
         self.summary.outcome = match ended {
+            Ok(()) if !self.is_over() && self.rounds_until < self.rounds => {
+                format!("paused after round {} of {}", self.round, self.rounds)
+            }
             Ok(()) => COMPLETED.to_owned(),
             Err(error) => error.to_string(),
         };

@@ -10,7 +10,12 @@ use zfl_proto::Token;
 
 /// Federated learning on fleets of emulated microcontrollers.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  zfl doctor\n  zfl run examples/digits.toml\n  zfl list\n\n\
+        `zfl help COMMAND` has examples of each."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -25,8 +30,18 @@ pub(crate) enum Command {
         zfl run examples/mnist.toml --data-dir data --fidelity native\n  \
         zfl run examples/digits.toml --capture 0\n  \
         zfl run examples/mnist.toml --dashboard\n  \
+        zfl run examples/digits.toml --json | tail -n 1\n  \
         zfl run --resume runs/digits-001")]
     Run(RunArguments),
+    /// Finds the best parameters: many trials of an experiment, in parallel.
+    ///
+    /// Plays trials natively, stops early those that are not worth more, and says which
+    /// is best, what accuracy costs and which key mattered most (docs/sweeps.md).
+    #[command(after_help = "Examples:\n  zfl sweep examples/sweep-digits.toml\n  \
+        zfl sweep examples/sweep-digits.toml --no-early-stopping --workers 4\n  \
+        zfl sweep --resume runs/sweep-digits-001\n  \
+        zfl run runs/sweep-digits-001/best.toml")]
+    Sweep(SweepArguments),
     /// The coordinator alone: others bring the devices.
     #[command(
         after_help = "Example:\n  zfl serve examples/digits.toml --listen 127.0.0.1:8080 \
@@ -81,13 +96,44 @@ pub(crate) enum Command {
         shows itself (docs/dashboard.md).")]
     Dashboard(DashboardArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
+    #[command(after_help = "Example:\n  zfl boards")]
     Boards,
     /// Lists links that devices can have, or all figures of one and their sources.
+    #[command(after_help = "Examples:\n  zfl links\n  zfl links lte-m\n  zfl links --json")]
     Links(LinksArguments),
+    /// Lists runs: how they stand and what they came to.
+    #[command(after_help = "Examples:\n  zfl list\n  zfl list runs/sweep-001 --json")]
+    List(ListArguments),
+    /// Compares runs: what differs in their experiments, and what came of it.
+    ///
+    /// Device time is the sum over the rounds of the longest part in each.
+    #[command(
+        after_help = "Examples:\n  zfl compare runs/digits-001 runs/digits-002\n  \
+        zfl compare runs/digits-001 runs/digits-002 --json"
+    )]
+    Compare(CompareArguments),
+    /// Writes the records of runs as Parquet, and for TensorBoard.
+    ///
+    /// `zfl run` does so at its end; this is for runs that were cut off, or came
+    /// before. The files go into the runs' own folders (docs/notebooks.md).
+    #[command(
+        after_help = "Examples:\n  zfl export runs/digits-001\n  zfl export runs --tensorboard"
+    )]
+    Export(ExportArguments),
+    /// Writes a script for a shell, which then completes commands and options.
+    #[command(after_help = "Examples:\n  \
+        zfl completions bash > ~/.local/share/bash-completion/completions/zfl\n  \
+        zfl completions zsh > ~/.zfunc/_zfl\n  \
+        zfl completions fish > ~/.config/fish/completions/zfl.fish")]
+    Completions(CompletionsArguments),
     /// Says what is installed, what is missing, and the command that mends it.
+    #[command(after_help = "Examples:\n  zfl doctor\n  zfl doctor --devices 500")]
     Doctor(DoctorArguments),
     /// Data sets: show, fetch.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  zfl data show digits\n  zfl data fetch mnist"
+    )]
     Data(DataCommand),
     /// Starts an emulator that ends with zfl (internal).
     #[command(hide = true, name = "exec-machine")]
@@ -139,6 +185,22 @@ pub(crate) struct PlayArguments {
     pub(crate) dashboard: Option<Option<SocketAddr>>,
     #[command(flatten)]
     pub(crate) data: DataDir,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// How a run is shown, and what is made of it.
+#[derive(Args)]
+pub(crate) struct OutputArguments {
+    /// Prints warnings alone and, at the end, the run's folder.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Prints progress and result as JSON, an object a line (docs/terminal.md).
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) json: bool,
+    /// Writes an event file for TensorBoard into the run's folder, at the end.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
 }
 
 #[derive(Args)]
@@ -158,6 +220,33 @@ pub(crate) struct RunArguments {
     pub(crate) capture: CaptureArguments,
     #[command(flatten)]
     pub(crate) threads: Threads,
+}
+
+#[derive(Args)]
+pub(crate) struct SweepArguments {
+    /// The sweep file (docs/sweeps.md).
+    #[arg(required_unless_present = "resume")]
+    pub(crate) file: Option<PathBuf>,
+    /// The sweep's folder; else the next free runs/NAME-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Goes on with the sweep in this folder, which was cut off.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "out", "no_early_stopping"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Plays every trial to its end, whatever the file says.
+    #[arg(long)]
+    pub(crate) no_early_stopping: bool,
+    /// Runs so many of the best again, emulated, whatever the file says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) confirm: Option<u32>,
+    /// Trials at a time, each on a thread; else one per processor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) workers: Option<u32>,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
 }
 
 #[derive(Args)]
@@ -369,6 +458,42 @@ pub(crate) struct LinksArguments {
 }
 
 #[derive(Args)]
+pub(crate) struct ListArguments {
+    /// The folder that holds runs, itself or in folders below; else runs.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Prints JSON, a line a run.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareArguments {
+    /// Folders of runs, or folders that hold some.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ExportArguments {
+    /// Folders of runs, or folders that hold some.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Writes an event file for TensorBoard, too.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
 pub(crate) struct DoctorArguments {
     /// A fleet of how many devices to check for.
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -378,21 +503,48 @@ pub(crate) struct DoctorArguments {
 #[derive(Subcommand)]
 pub(crate) enum DataCommand {
     /// Shows a data set: shapes, classes, a few samples, its partition.
+    #[command(after_help = "Examples:\n  zfl data show digits --clients 10\n  \
+        zfl data show digits --clients 20 --partition dirichlet,alpha=0.3 --svg dealt.svg\n  \
+        zfl data show examples/digits.toml")]
     Show(ShowArguments),
     /// Downloads a data set to the cache folder and checks it.
+    #[command(after_help = "Examples:\n  zfl data fetch mnist\n  \
+        zfl data fetch mnist --data-dir data")]
     Fetch(FetchArguments),
 }
 
 #[derive(Args)]
 pub(crate) struct ShowArguments {
-    /// `digits`, `mnist`, or a folder of IDX files below the data folder.
+    /// `digits`, `mnist`, a folder of IDX files below the data folder; a table
+    /// (.csv, .csv.gz, .parquet), arrays (.npz), or an experiment file (.toml).
     pub(crate) name: String,
-    /// Shows how it is shared out among so many clients.
-    #[arg(long, value_name = "N")]
-    pub(crate) clients: Option<usize>,
-    /// Seed of the split and the partition.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Of a table or arrays: the column or the array that says the class.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// The column that says to which machine, person or place a row belongs.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) group: Option<String>,
+    /// A column that is no input; may be given several times.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) ignore: Vec<String>,
+    /// Of arrays: the array of samples.
+    #[arg(long, value_name = "ARRAY")]
+    pub(crate) samples: Option<String>,
+    /// Shows how it is shared out among so many clients; else those of the
+    /// experiment file.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) clients: Option<u32>,
+    /// How it is shared out: the name of a table `partition.NAME` of an experiment
+    /// file, and its keys, e.g. `dirichlet,alpha=0.3`; else that of the experiment
+    /// file, or `iid`.
+    #[arg(long, value_name = "NAME[,KEY=VALUE…]")]
+    pub(crate) partition: Option<String>,
+    /// Writes a picture of the partition, clients × classes, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Seed of the split and the partition; else that of the experiment file, or 1.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) data: DataDir,
 }

@@ -10,13 +10,13 @@
 //! for the fleet, whether a model fits a board. Those come out when the run is
 //! set up.
 
-mod error;
+pub(crate) mod error;
 mod faults;
-mod keys;
+pub(crate) mod keys;
 mod link;
 mod model;
 pub(crate) mod nearest;
-mod overrides;
+pub(crate) mod overrides;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -24,6 +24,7 @@ mod training;
 mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -32,6 +33,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
+use zfl_data::table::Columns;
+use zfl_data::table::arrays::Arrays;
+use zfl_data::{Scheme, ShareSizes};
 use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
@@ -61,9 +65,13 @@ pub const EPOCHS_MAX: u32 = 10_000;
 pub const BATCH_SIZE_MAX: u32 = 65_535;
 /// Most samples of a client.
 pub const SHARE_SAMPLES_MAX: u32 = 65_535;
+/// Most noise on inputs.
+pub const FEATURE_NOISE_MAX: f64 = 10.0;
 /// Most rounds after which a late update is used: the coordinator keeps the
 /// models of so many.
 pub const STALENESS_ROUNDS_MAX: u32 = 100;
+/// The part of a data set that is kept for testing where nothing is said.
+const TEST_SHARE_DEFAULT: f64 = 0.2;
 /// Longest name of an experiment, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Longest deadline.
@@ -90,6 +98,10 @@ pub struct Experiment {
     pub data: Data,
     /// Which client holds which sample.
     pub partition: Partition,
+    /// Standard deviation of the noise on the inputs of the last client, in
+    /// ranges of their values, 0 to [`FEATURE_NOISE_MAX`]; the others have less
+    /// ([`zfl_data::noise`]).
+    pub feature_noise_sigma: f64,
     /// What is trained.
     pub model: Model,
     /// How a client trains.
@@ -148,6 +160,44 @@ pub enum Data {
     },
     /// Any set in IDX files.
     Idx(IdxData),
+    /// A table as text.
+    Csv(TableData),
+    /// A table in Apache Parquet.
+    Parquet(TableData),
+    /// Arrays of NumPy.
+    Npz(NpzData),
+}
+
+/// A data set in a table: a sample a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableData {
+    /// Rows to train on, and to test on where there is no other file.
+    pub file: PathBuf,
+    /// Where rows to test on come from.
+    pub test: TestRows,
+    /// Which column is what.
+    pub columns: Columns,
+}
+
+/// Where rows to test on come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestRows {
+    /// A part of all, between 0 and 1, both excluded.
+    Share(f64),
+    /// A file of their own.
+    File(PathBuf),
+}
+
+/// A data set in the arrays of an archive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NpzData {
+    /// The archive.
+    pub file: PathBuf,
+    /// Which array is what.
+    pub arrays: Arrays,
+    /// The part kept for testing where no arrays are for that, between 0 and
+    /// 1, both excluded.
+    pub test_share: f64,
 }
 
 /// A data set in four IDX files, plain or gzip.
@@ -168,7 +218,7 @@ pub struct IdxData {
 }
 
 /// Which client holds which sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Partition {
     /// Shuffled and cut into shares of equal size.
     Iid {
@@ -181,6 +231,59 @@ pub enum Partition {
         /// Shards of a client, at least 1.
         per_client: u32,
     },
+    /// Of each class, the clients hold parts drawn from a symmetric Dirichlet
+    /// distribution.
+    Dirichlet {
+        /// Its concentration, within [`zfl_data::partition::ALPHA_RANGE`].
+        alpha: f64,
+        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
+        samples_min: u32,
+    },
+    /// A client has samples of a few classes.
+    LabelLimited {
+        /// How many, at least 1.
+        classes: u32,
+    },
+    /// Shares differ in size.
+    QuantitySkew {
+        /// What the sizes follow.
+        sizes: ShareSizes,
+        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
+        samples_min: u32,
+    },
+    /// A client holds what belongs together by nature.
+    Natural,
+}
+
+impl Partition {
+    /// How it is dealt.
+    pub const fn scheme(self) -> Scheme {
+        match self {
+            Self::Iid {
+                samples_per_client: None,
+            } => Scheme::Iid,
+            Self::Iid {
+                samples_per_client: Some(samples_per_client),
+            } => Scheme::IidSubset { samples_per_client },
+            Self::Shards { per_client } => Scheme::Shards { per_client },
+            Self::Dirichlet { alpha, samples_min } => Scheme::Dirichlet { alpha, samples_min },
+            Self::LabelLimited { classes } => Scheme::LabelLimited { classes },
+            Self::QuantitySkew { sizes, samples_min } => {
+                Scheme::QuantitySkew { sizes, samples_min }
+            }
+            Self::Natural => Scheme::Natural,
+        }
+    }
+}
+
+/// The name of its table, and each key with its value: `dirichlet, alpha = 0.3`.
+impl fmt::Display for Partition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, keys) = write::partition_keys(*self);
+        formatter.write_str(name)?;
+        keys.iter()
+            .try_for_each(|(key, value)| write!(formatter, ", {key} = {value}"))
+    }
 }
 
 /// How the coordinator aggregates.
@@ -498,28 +601,22 @@ impl Experiment {
         sets: &[String],
         known_boards: &[&str],
     ) -> Result<Self, ExperimentError> {
+        Self::parse_at(&read_text(path)?, path, sets, known_boards)
+    }
+
+    /// Checks the experiment in `text` as if it were the file at `path`.
+    ///
+    /// # Errors
+    /// As those of [`Experiment::from_file`].
+    pub(crate) fn parse_at(
+        text: &str,
+        path: &Path,
+        sets: &[String],
+        known_boards: &[&str],
+    ) -> Result<Self, ExperimentError> {
         let name = path.display().to_string();
-        let bytes = read_bounded(path)
-            .map_err(|(message, help)| ExperimentError::without_text(&name, message, Some(help)))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let start = error.utf8_error().valid_up_to();
-            // What is before `start` is unchanged, so the position holds.
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let fault = Fault {
-                span: start..start,
-                message: "the file is not UTF-8 text".into(),
-                help: Some("save it as UTF-8; TOML allows nothing else".into()),
-            };
-            Sources::new(&name, &text, &[]).error(fault)
-        })?;
-        let folders = absolute_folders(path).map_err(|error| {
-            ExperimentError::without_text(
-                &name,
-                format!("failed to find the working directory: {error}"),
-                Some("change to a folder that exists".into()),
-            )
-        })?;
-        parse(&text, &name, sets, known_boards, Some(&folders))
+        let folders = absolute_folders(path).map_err(|error| no_folder(&name, &error))?;
+        parse(text, &name, sets, known_boards, Some(&folders))
     }
 
     /// Checks the experiment in `text`, as [`Experiment::from_file`] does;
@@ -651,6 +748,35 @@ fn parse(
         })
     };
     checked().map_err(|fault| sources.error(fault))
+}
+
+fn no_folder(name: &str, error: &std::io::Error) -> ExperimentError {
+    ExperimentError::without_text(
+        name,
+        format!("failed to find the working directory: {error}"),
+        Some("change to a folder that exists".into()),
+    )
+}
+
+/// The text of an experiment file, or of another of its kind.
+///
+/// # Errors
+/// When it cannot be read, is too long, or no text.
+pub(crate) fn read_text(path: &Path) -> Result<String, ExperimentError> {
+    let name = path.display().to_string();
+    let bytes = read_bounded(path)
+        .map_err(|(message, help)| ExperimentError::without_text(&name, message, Some(help)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let start = error.utf8_error().valid_up_to();
+        // What is before `start` is unchanged, so the position holds.
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let fault = Fault {
+            span: start..start,
+            message: "the file is not UTF-8 text".into(),
+            help: Some("save it as UTF-8; TOML allows nothing else".into()),
+        };
+        Sources::new(&name, &text, &[]).error(fault)
+    })
 }
 
 fn too_long(bytes: u64) -> (String, String) {

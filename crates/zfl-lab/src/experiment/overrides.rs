@@ -18,9 +18,10 @@ const SEGMENTS_MAX: usize = 8;
 const BYTES_MAX: usize = 65_536;
 /// Tables of which exactly one variant may be there; `*` is the number of a
 /// table in a list.
-const VARIANT_TABLES: [&str; 6] = [
+const VARIANT_TABLES: [&str; 7] = [
     "data",
     "partition",
+    "partition.quantity-skew",
     "model",
     "model.cnn.layers.*",
     "training.schedule",
@@ -35,7 +36,7 @@ struct Segment<'s> {
 }
 
 /// Lays `set` over `tree`; its positions begin at `offset`.
-pub(super) fn apply<'s>(tree: &mut DeTable<'s>, set: &'s str, offset: usize) -> Result<(), Fault> {
+pub(crate) fn apply<'s>(tree: &mut DeTable<'s>, set: &'s str, offset: usize) -> Result<(), Fault> {
     let whole = offset..offset + set.len();
     let fault = |span: Range<usize>, message: String, help: Option<String>| Fault {
         span,

@@ -10,6 +10,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
 
+use zfl_data::table::Ranges;
+
 use super::*;
 
 const BOARDS: [&str; 3] = ["mps2-an385", "mps2-an386", "mps2-an500"];
@@ -78,6 +80,9 @@ fn an_empty_file_is_all_defaults() {
     test-share = 0.2
 
     [partition.iid]
+
+    [feature-noise]
+    sigma = 0.0
 
     [model.mlp]
     hidden = [16]
@@ -238,7 +243,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `round` at the top
     | round = 3
     | ^^^^^
-    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("[training]\nbatch_size = 3\n"), @r"
     trial.toml:2:1: unknown key `batch_size` in `training`
@@ -250,7 +255,7 @@ fn unknown_keys() {
     trial.toml:1:1: unknown key `epochs` at the top
     | epochs = 3
     | ^^^^^^
-    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
     trial.toml:2:1: unknown key `optimiser` in `training`
@@ -262,7 +267,7 @@ fn unknown_keys() {
     trial.toml:1:7: unknown key `cifar` in `data`
     | [data.cifar]
     |       ^^^^^
-    help: allowed in `data`: digits, mnist, idx
+    help: allowed in `data`: digits, mnist, idx, csv, parquet, npz
     ");
     assert_snapshot!(refused("[strategy.fed-avg]\nmu = 1\n"), @r"
     trial.toml:2:1: unknown key `mu` in `strategy.fed-avg`
@@ -280,13 +285,13 @@ fn unknown_keys() {
     trial.toml:1:2: unknown key `zzz` at the top
     | [zzz.training]
     |  ^^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("\"\" = 1\n"), @r#"
     trial.toml:1:1: unknown key `` at the top
     | "" = 1
     | ^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     "#);
 }
 
@@ -320,7 +325,7 @@ fn wrong_types() {
     trial.toml:1:8: `data`: invalid type: string "mnist", expected a table
     | data = "mnist"
     |        ^^^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     "#);
     assert_snapshot!(refused("[fleet]\nboard = \"mps2-an386\"\n"), @r"
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
@@ -1107,8 +1112,92 @@ fn shards_are_dealt_to_clients() {
     trial.toml:3:1: `partition.iid` beside `partition.shards`
     | [partition.iid]
     | ^^^^^^^^^^^^^^^
-    help: `partition`: exactly one of the tables partition.iid, partition.shards
+    help: `partition`: exactly one of the tables partition.iid, partition.shards, partition.dirichlet, partition.label-limited, partition.quantity-skew, partition.natural
     ");
+}
+
+#[test]
+fn labels_can_be_dealt_in_parts_of_a_dirichlet_distribution() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    let dirichlet = |alpha, samples_min| Partition::Dirichlet { alpha, samples_min };
+    assert_eq!(partition("[partition.dirichlet]\n"), dirichlet(0.5, 1));
+    let text = "[partition.dirichlet]\nalpha = 1\nsamples-min = 10\n";
+    assert_eq!(partition(text), dirichlet(1.0, 10));
+    assert_snapshot!(refused("[partition.dirichlet]\nalpha = 0\n"), @r"
+    trial.toml:2:9: `partition.dirichlet.alpha` is 0
+    | alpha = 0
+    |         ^
+    help: `partition.dirichlet.alpha`: a number from 0.001 to 1000000
+    ");
+    assert_snapshot!(refused("[partition.dirichlet]\nsamples-min = 0\n"), @r"
+    trial.toml:2:15: `partition.dirichlet.samples-min` is 0
+    | samples-min = 0
+    |               ^
+    help: `partition.dirichlet.samples-min`: a whole number from 1 to 65535
+    ");
+}
+
+#[test]
+fn clients_can_be_limited_to_a_few_classes() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    let limited = |classes| Partition::LabelLimited { classes };
+    assert_eq!(partition("[partition.label-limited]\n"), limited(2));
+    let text = "[partition.label-limited]\nclasses = 256\n";
+    assert_eq!(partition(text), limited(256));
+    assert_snapshot!(refused("[partition.label-limited]\nclasses = 257\n"), @r"
+    trial.toml:2:11: `partition.label-limited.classes` is 257
+    | classes = 257
+    |           ^^^
+    help: `partition.label-limited.classes`: a whole number from 1 to 256
+    ");
+}
+
+#[test]
+fn shares_can_differ_in_size() {
+    let partition = |text: &str, sets: &[&str]| experiment(text, sets).partition;
+    let skew = |sizes, samples_min| Partition::QuantitySkew { sizes, samples_min };
+    let zipf = "[partition.quantity-skew.power-law]\n";
+    let exponent = |exponent| ShareSizes::PowerLaw { exponent };
+    assert_eq!(partition(zipf, &[]), skew(exponent(1.0), 1));
+    let text = format!("{zipf}exponent = 2.5\nsamples-min = 4\n");
+    assert_eq!(partition(&text, &[]), skew(exponent(2.5), 4));
+    // One replaces the other.
+    let set = "partition.quantity-skew.dirichlet.alpha=3";
+    let alpha = ShareSizes::Dirichlet { alpha: 3.0 };
+    assert_eq!(partition(&text, &[set]), skew(alpha, 1));
+    assert_snapshot!(refused(&format!("{zipf}exponent = 11\n")), @r"
+    trial.toml:2:12: `partition.quantity-skew.power-law.exponent` is 11
+    | exponent = 11
+    |            ^^
+    help: `partition.quantity-skew.power-law.exponent`: a number from 0 to 10
+    ");
+    assert_snapshot!(refused("[partition.quantity-skew]\n"), @r"
+    trial.toml:1:1: `partition.quantity-skew` says nothing
+    | [partition.quantity-skew]
+    | ^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: `partition.quantity-skew`: exactly one of the tables partition.quantity-skew.power-law, partition.quantity-skew.dirichlet
+    ");
+}
+
+#[test]
+fn inputs_can_have_noise() {
+    let sigma = |text: &str| experiment(text, &[]).feature_noise_sigma;
+    assert_eq!(sigma("[feature-noise]\n"), 0.0);
+    assert_eq!(sigma("[feature-noise]\nsigma = 0.1\n"), 0.1);
+    assert_snapshot!(refused("[feature-noise]\nsigma = -0.1\n"), @r"
+    trial.toml:2:9: `feature-noise.sigma` is -0.1
+    | sigma = -0.1
+    |         ^^^^
+    help: `feature-noise.sigma`: a number from 0 to 10
+    ");
+}
+
+#[test]
+fn groups_can_be_dealt_whole() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    assert_eq!(partition("[partition.natural]\n"), Partition::Natural);
+    let set = experiment("", &["partition.natural={}"]);
+    assert_eq!(set.partition, Partition::Natural);
 }
 
 #[test]
@@ -1212,13 +1301,13 @@ fn variants() {
     trial.toml:3:1: `data.digits` beside `data.mnist`
     | [data.digits]
     | ^^^^^^^^^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     ");
     assert_snapshot!(refused("[data]\n"), @r"
     trial.toml:1:1: `data` says nothing
     | [data]
     | ^^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     ");
     assert_snapshot!(refused("model = {}\n"), @r"
     trial.toml:1:9: `model` says nothing
@@ -1289,6 +1378,9 @@ fn sets_change_the_file() {
     test-share = 0.3
 
     [partition.iid]
+
+    [feature-noise]
+    sigma = 0.0
 
     [model.mlp]
     hidden = [8, 4]
@@ -1545,7 +1637,7 @@ fn sets_at_fault_are_named() {
     --set data=mnist: `data`: invalid type: string "mnist", expected a table
     | data=mnist
     |      ^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     "#);
     assert_snapshot!(set_refused(FLEET, &["coordinator.quorum=11"]), @r"
     --set coordinator.quorum=11: `coordinator.quorum` is 11
@@ -1557,7 +1649,7 @@ fn sets_at_fault_are_named() {
     --set data={digits={},mnist={}}: `data.mnist` beside `data.digits`
     | data={digits={},mnist={}}
     |                       ^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     ");
 }
 
@@ -1686,6 +1778,11 @@ fn the_examples_are_experiments() {
         include_str!("../../../../examples/faults.toml"),
     );
     assert!(faults.fleet.iter().all(|group| group.faults.is_some()));
+    let sensors = example(
+        "sensors.toml",
+        include_str!("../../../../examples/sensors/sensors.toml"),
+    );
+    assert!(matches!(sensors.data, Data::Csv(_)));
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });
@@ -1898,7 +1995,7 @@ fn the_examples_of_the_reference_are_experiments() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 9);
     for block in blocks {
         experiment(block, &[]);
     }
@@ -1942,6 +2039,7 @@ fn the_reference_tells_the_defaults() {
     let cnn = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { flatten = {} }, { dense = { outputs = 3 } }]\n[training.schedule.cosine]\n";
     let fixed = "[training]\narithmetic = \"fixed\"\n";
     let shards = "[partition.shards]";
+    let dirichlet = "[partition.dirichlet]";
     let link = "[link.x.burst-loss]\nbegin = 0\nend = 1\n";
     let patient = "[coordinator]\non-failed-round = \"continue\"\nstaleness-rounds-max = 1\n[deadlines]\nround-quantile = 0.9\n";
     let texts = [
@@ -1950,9 +2048,16 @@ fn the_reference_tells_the_defaults() {
         cnn,
         fixed,
         shards,
+        dirichlet,
+        "[partition.label-limited]",
+        "[partition.quantity-skew.power-law]",
+        "[partition.quantity-skew.dirichlet]",
         link,
         "[faults.some]",
         patient,
+        "[data.csv]\nfile = \"a\"\nlabel = \"b\"",
+        "[data.parquet]\nfile = \"a\"\nlabel = \"b\"",
+        "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"",
     ];
     let written = texts.map(|text| {
         let written: toml::Table = experiment(text, &[]).to_toml().parse().unwrap();
@@ -1968,7 +2073,10 @@ fn the_reference_tells_the_defaults() {
         };
         // A word there is the key it follows.
         let Ok(default) = default.parse::<toml::Value>() else {
-            assert_eq!(default, "clients-per-round");
+            assert!(
+                ["clients-per-round", "range"].contains(&default),
+                "{path}: {default}"
+            );
             continue;
         };
         let path_segments: Vec<&str> = path.split('.').collect();
@@ -1976,7 +2084,67 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 79);
+    assert_eq!(checked, 90);
+}
+
+#[test]
+fn tables_are_checked() {
+    let csv = "[data.csv]\nfile = \"a.csv\"\nlabel = \"b\"\n";
+    let Data::Csv(table) = experiment(csv, &["data.csv.ranges.x=[-1,2]"]).data else {
+        panic!("no table");
+    };
+    assert_eq!(table.test, TestRows::Share(0.2));
+    assert_eq!(table.columns.ranges.columns["x"], (-1.0, 2.0));
+
+    assert_snapshot!(refused("[data.csv]\nfile = \"a.csv\"\n"), @r"
+    trial.toml:1:1: `data.csv`: missing key `label`
+    | [data.csv]
+    | ^^^^^^^^^^
+    help: `data.csv`: a table with file and label, and if need be test-file or test-share, features or ignore, group, range and ranges
+    ");
+    assert_snapshot!(refused(&format!("{csv}lable = 1\n")), @r"
+    trial.toml:4:1: unknown key `lable` in `data.csv`
+    | lable = 1
+    | ^^^^^
+    help: did you mean `label`? allowed in `data.csv`: file, test-file, test-share, label, features, ignore, group, range, ranges
+    ");
+    assert_snapshot!(refused(&format!("{csv}test-file = \"c\"\ntest-share = 0.1\n")), @r"
+    trial.toml:5:14: `data.csv.test-share` beside `data.csv.test-file`
+    | test-share = 0.1
+    |              ^^^
+    help: `data.csv.test-share`: a number between 0 and 1, both excluded
+    ");
+    assert_snapshot!(refused(&format!("{csv}features = [\"c\"]\nignore = [\"d\"]\n")), @r#"
+    trial.toml:5:10: `data.csv.ignore` beside `data.csv.features`
+    | ignore = ["d"]
+    |          ^^^^^
+    help: `data.csv.ignore`: a list of names of columns, such as ["temperature", "humidity"]
+    "#);
+    assert_snapshot!(refused(&format!("{csv}features = []\n")), @r#"
+    trial.toml:4:12: `data.csv.features` is []
+    | features = []
+    |            ^^
+    help: `data.csv.features`: a list of names of columns, such as ["temperature", "humidity"]
+    "#);
+    assert_snapshot!(refused(&format!("{csv}range = [1, 1]\n")), @r"
+    trial.toml:4:9: `data.csv.range` is [1, 1]
+    | range = [1, 1]
+    |         ^^^^^^
+    help: `data.csv.range`: the smallest and the largest value, such as [-40, 85]
+    ");
+    assert_snapshot!(refused(&format!("{csv}ranges = {{ x = [1] }}\n")), @r"
+    trial.toml:4:16: `data.csv.ranges.x` is [1]
+    | ranges = { x = [1] }
+    |                ^^^
+    help: `data.csv.ranges.NAME`: the smallest and the largest value, such as [-40, 85]
+    ");
+    let npz = "[data.npz]\nfile = \"a.npz\"\nsamples = \"x\"\nlabels = \"y\"\n";
+    assert_snapshot!(refused(&format!("{npz}test-samples = \"z\"\n")), @r#"
+    trial.toml:5:16: `data.npz.test-samples` without `data.npz.test-labels`
+    | test-samples = "z"
+    |                ^^^
+    help: `data.npz.test-samples`: the name of an array in the file, in quotes
+    "#);
 }
 
 #[test]
@@ -2090,8 +2258,19 @@ fn the_list_of_keys_is_that_of_the_types() {
         target,
         idx,
         "[data.mnist]\nfolder = \"a\"\n",
+        "[data.csv]\nfile = \"a\"\nlabel = \"b\"\nfeatures = [\"c\"]\ngroup = \"d\"\nrange = [0, 1]\nranges = { c = [2, 3] }\n",
+        "[data.csv]\nfile = \"a\"\nlabel = \"b\"\nignore = [\"c\"]\ntest-file = \"d\"\n",
+        "[data.parquet]\nfile = \"a\"\nlabel = \"b\"\nfeatures = [\"c\"]\ngroup = \"d\"\nrange = [0, 1]\nranges = { c = [2, 3] }\n",
+        "[data.parquet]\nfile = \"a\"\nlabel = \"b\"\nignore = [\"c\"]\ntest-file = \"d\"\n",
+        "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"\ngroups = \"d\"\nrange = [0, 1]\n",
+        "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"\ntest-samples = \"d\"\ntest-labels = \"e\"\n",
         "[partition.iid]\nsamples-per-client = 3\n",
         "[partition.shards]\n",
+        "[partition.dirichlet]\n",
+        "[partition.label-limited]\n",
+        "[partition.quantity-skew.power-law]\n",
+        "[partition.quantity-skew.dirichlet]\n",
+        "[partition.natural]\n",
         "[model.softmax-regression]\ninitial-weights = \"a\"\n",
         "[model.mlp]\ninitial-weights = \"a\"\n",
         every_layer,
@@ -2139,7 +2318,8 @@ fn collect(path: &str, value: &toml::Value, found: &mut Vec<String>) {
         toml::Value::Table(table) => {
             for (name, value) in table {
                 // Names of the file's own.
-                let name = if path == "faults" { keys::NAME } else { name };
+                let is_named = path == "faults" || path.ends_with(".ranges");
+                let name = if is_named { keys::NAME } else { name };
                 collect(&below(name), value, found);
             }
         }
@@ -2184,7 +2364,86 @@ fn any_data() -> impl Strategy<Value = Data> {
                     })
                 }
             ),
+        any_table().prop_map(Data::Csv),
+        any_table().prop_map(Data::Parquet),
+        any_npz().prop_map(Data::Npz),
     ]
+}
+
+fn any_share() -> impl Strategy<Value = f64> {
+    (0.0..1.0f64).prop_filter("inside", |share| *share > 0.0)
+}
+
+fn any_range() -> impl Strategy<Value = (f64, f64)> {
+    (-1e300..1e300f64, -1e300..1e300f64)
+        .prop_filter("a range", |(low, high)| low < high)
+        .prop_map(|(low, high)| (low + 0.0, high + 0.0))
+}
+
+fn any_table() -> impl Strategy<Value = TableData> {
+    let name = || any::<String>().prop_filter("a name", |name| !name.is_empty());
+    let names = || prop::collection::vec(name(), 1..4);
+    let test = prop_oneof![
+        any_share().prop_map(TestRows::Share),
+        any_path().prop_map(TestRows::File),
+    ];
+    let inputs = prop_oneof![
+        Just((Vec::new(), Vec::new())),
+        names().prop_map(|features| (features, Vec::new())),
+        names().prop_map(|ignore| (Vec::new(), ignore)),
+    ];
+    let ranges = (
+        prop::option::of(any_range()),
+        prop::collection::btree_map(any::<String>(), any_range(), 0..3),
+    );
+    (
+        any_path(),
+        test,
+        (name(), inputs, prop::option::of(name())),
+        ranges,
+    )
+        .prop_map(
+            |(file, test, (label, (features, ignore), group), (all, columns))| TableData {
+                file,
+                test,
+                columns: Columns {
+                    label,
+                    features,
+                    ignore,
+                    group,
+                    ranges: Ranges { all, columns },
+                },
+            },
+        )
+}
+
+fn any_npz() -> impl Strategy<Value = NpzData> {
+    let name = || any::<String>().prop_filter("a name", |name| !name.is_empty());
+    let test = prop_oneof![
+        any_share().prop_map(|share| (None, share)),
+        (name(), name()).prop_map(|both| (Some(both), 0.2)),
+    ];
+    let range = prop::option::of(any_range());
+    (
+        any_path(),
+        [name(), name()],
+        prop::option::of(name()),
+        test,
+        range,
+    )
+        .prop_map(
+            |(file, [samples, labels], groups, (test, test_share), range)| NpzData {
+                file,
+                arrays: Arrays {
+                    samples,
+                    labels,
+                    groups,
+                    test,
+                    range,
+                },
+                test_share,
+            },
+        )
 }
 
 fn any_deadline() -> impl Strategy<Value = Duration> {
@@ -2507,12 +2766,33 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                         Network::Switch
                     },
                     data,
-                    partition: match rounds % 2 {
+                    partition: match rounds % 7 {
                         0 => Partition::Iid { samples_per_client },
+                        1 => Partition::Natural,
+                        2 => Partition::Dirichlet {
+                            alpha: f64::from(rounds) / 7.0,
+                            samples_min: samples_per_client.unwrap_or(1),
+                        },
+                        3 => Partition::LabelLimited {
+                            classes: rounds % 256 + 1,
+                        },
+                        4 => Partition::QuantitySkew {
+                            sizes: ShareSizes::Dirichlet {
+                                alpha: f64::from(rounds) / 7.0,
+                            },
+                            samples_min: samples_per_client.unwrap_or(1),
+                        },
+                        5 => Partition::QuantitySkew {
+                            sizes: ShareSizes::PowerLaw {
+                                exponent: f64::from(rounds % 71) / 7.0,
+                            },
+                            samples_min: samples_per_client.unwrap_or(1),
+                        },
                         _ => Partition::Shards {
                             per_client: samples_per_client.unwrap_or(2),
                         },
                     },
+                    feature_noise_sigma: f64::from(rounds % 11),
                     model,
                     training,
                     strategy: super::Strategy::FedAvg,

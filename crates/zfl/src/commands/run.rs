@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,9 +12,9 @@ use zfl_machine::Board;
 use zfl_net::bridge;
 
 use super::dashboard::RunDashboard;
-use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
+use super::{Done, Failure, export, firmware, launcher, next_folder, runtime, search_path};
 use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
-use crate::display::Display;
+use crate::display::{Display, Manner};
 
 /// `zfl run`
 pub(crate) fn run(arguments: &RunArguments) -> Done {
@@ -46,8 +45,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
             debugged: arguments.gdb,
         }),
         threads: arguments.threads.count(),
+        trial: None,
     };
-    play(&experiment, context, play_arguments.dashboard)
+    play(&experiment, context, &arguments.play)
 }
 
 /// `zfl serve`
@@ -73,8 +73,9 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         listen: Some(arguments.listen),
         fleet: None,
         threads: arguments.threads.count(),
+        trial: None,
     };
-    play(&experiment, context, arguments.play.dashboard)
+    play(&experiment, context, &arguments.play)
 }
 
 /// Reads the experiment that is played, with changes and more; that of a run
@@ -112,6 +113,13 @@ pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Fail
     Ok(Experiment::from_file(file, sets, &names)?)
 }
 
+/// Reads an experiment that is no file; errors call it `name`.
+pub(super) fn read_text(text: &str, name: &str) -> Result<Experiment, Failure> {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    Ok(Experiment::parse(text, name, &[], &names)?)
+}
+
 fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::PathBuf {
     match arguments.resume.as_ref().or(arguments.out.as_ref()) {
         Some(folder) => folder.clone(),
@@ -119,11 +127,12 @@ fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::Path
     }
 }
 
-/// `dashboard`: with one, at this address if there is one.
-fn play(experiment: &Experiment, context: Context, dashboard: Option<Option<SocketAddr>>) -> Done {
+fn play(experiment: &Experiment, context: Context, arguments: &PlayArguments) -> Done {
+    let output = &arguments.output;
+    let manner = Manner::from(output);
     let (is_serving, path) = (context.fleet.is_none(), context.folder.clone());
     let runtime = runtime()?;
-    let dashboard = match dashboard {
+    let dashboard = match arguments.dashboard {
         Some(address) => Some(
             runtime
                 .block_on(RunDashboard::start(address, &path))
@@ -134,7 +143,7 @@ fn play(experiment: &Experiment, context: Context, dashboard: Option<Option<Sock
     let played: Result<Summary, RunError> = runtime.block_on(async {
         let (progress, receiver) = mpsc::unbounded_channel();
         let clients = context.clients.unwrap_or(experiment.fleet_size());
-        let mut display = Display::new(experiment, clients, is_serving);
+        let mut display = Display::new(manner, experiment, clients, is_serving);
         let shown = tokio::spawn(async move {
             display.follow(receiver).await;
             display
@@ -148,7 +157,12 @@ fn play(experiment: &Experiment, context: Context, dashboard: Option<Option<Sock
         }
         played
     });
+    // A folder in which this run did not begin may be another's.
+    if played.as_ref().err().is_none_or(RunError::can_go_on) {
+        export::at_the_end(&path, output.tensorboard, manner);
+    }
     let summary = played.map_err(|error| {
+        manner.fail(&path, &error.to_string());
         let (can_go_on, mut failure) = (error.can_go_on(), Failure::from(error));
         if can_go_on {
             let command = if is_serving { "serve" } else { "run" };
@@ -159,7 +173,7 @@ fn play(experiment: &Experiment, context: Context, dashboard: Option<Option<Sock
         }
         failure
     })?;
-    crate::display::print_summary(&summary);
+    manner.end(&summary);
     Ok(())
 }
 

@@ -6,17 +6,21 @@
 //! with what zfl itself says about it, which names the command that mends it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod archives;
 mod campaign;
 mod debugging;
 mod endings;
+mod exports;
 mod faults;
 mod links;
 mod native;
+mod partitions;
 mod platforms;
 mod refusals;
 mod resumes;
 mod runs;
 mod sizes;
 mod support;
+mod terminal;
 mod texts;
 mod traffic;
