@@ -40,6 +40,15 @@ test: ## installs what is missing, and passes all tests, those in QEMU included
 	cargo test --workspace
 	cargo test --manifest-path firmware/Cargo.toml --package zfl-board-build --package zfl-firmware \
 		--package zfl-bare-metal
+	@$(MAKE) --no-print-directory test-browser
+
+# Of the zfl that the tests have built.
+.PHONY: test-browser
+test-browser:
+	cargo build --package zfl
+	npm --prefix browser ci --no-audit --no-fund
+	npm --prefix browser test
+	scripts/check-dashboard
 
 .PHONY: bench
 bench: ## measures

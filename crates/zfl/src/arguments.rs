@@ -29,6 +29,7 @@ pub(crate) enum Command {
         zfl run examples/mnist.toml --data-dir data --out runs/first\n  \
         zfl run examples/mnist.toml --data-dir data --fidelity native\n  \
         zfl run examples/digits.toml --capture 0\n  \
+        zfl run examples/mnist.toml --dashboard\n  \
         zfl run examples/digits.toml --json | tail -n 1\n  \
         zfl run --resume runs/digits-001")]
     Run(RunArguments),
@@ -89,6 +90,11 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  zfl console 3\n  \
         echo stats | zfl console 3 --run runs/digits-001")]
     Console(ConsoleArguments),
+    /// Shows runs in a browser: follows those that go on, compares those that are over.
+    #[command(after_help = "Examples:\n  zfl dashboard\n  \
+        zfl dashboard runs/mnist-sweep --listen 127.0.0.1:9000\nWith `zfl run … --dashboard` a run \
+        shows itself (docs/dashboard.md).")]
+    Dashboard(DashboardArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
     #[command(after_help = "Example:\n  zfl boards")]
     Boards,
@@ -181,6 +187,9 @@ pub(crate) struct PlayArguments {
     /// Goes on with the run in this folder, which was cut off.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "sets", "out"])]
     pub(crate) resume: Option<PathBuf>,
+    /// Shows the run in a browser, at 127.0.0.1:8090 unless told otherwise.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, value_parser = dashboard_address)]
+    pub(crate) dashboard: Option<Option<SocketAddr>>,
     #[command(flatten)]
     pub(crate) data: DataDir,
     #[command(flatten)]
@@ -346,6 +355,24 @@ pub(crate) struct CalibrateArguments {
     /// Counts on one emulated device of each board, for native clients.
     #[arg(long, conflicts_with = "mcu", required_unless_present = "mcu")]
     pub(crate) emulate: bool,
+}
+
+/// Reads the address of a dashboard.
+fn dashboard_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an address such as 127.0.0.1:8090; an experiment file goes before --dashboard"
+            .to_owned()
+    })
+}
+
+#[derive(Args)]
+pub(crate) struct DashboardArguments {
+    /// The folder of the runs, or of one of them.
+    #[arg(default_value = "runs", value_name = "RUNS_DIR")]
+    pub(crate) folder: PathBuf,
+    /// Where to listen. Whoever reaches it sees the runs.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub(crate) listen: SocketAddr,
 }
 
 /// Reads `seconds=S`.

@@ -4,6 +4,7 @@ pub(crate) mod calibrate;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod console;
+pub(crate) mod dashboard;
 pub(crate) mod data;
 pub(crate) mod export;
 pub(crate) mod fleet;

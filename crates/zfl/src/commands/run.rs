@@ -11,6 +11,7 @@ use zfl_lab::run::{Context, FleetContext, RunError, Summary};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
+use super::dashboard::RunDashboard;
 use super::{Done, Failure, export, firmware, launcher, next_folder, report, runtime, search_path};
 use crate::arguments::{
     self, ExperimentArguments, OutputArguments, PlayArguments, RunArguments, ServeArguments,
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
         threads: arguments.threads.count(),
         trial: None,
     };
-    play(&experiment, context, &arguments.play.output)
+    play(&experiment, context, &arguments.play)
 }
 
 /// `zfl serve`
@@ -76,7 +77,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         threads: arguments.threads.count(),
         trial: None,
     };
-    play(&experiment, context, &arguments.play.output)
+    play(&experiment, context, &arguments.play)
 }
 
 /// Reads the experiment that is played, with changes and more; that of a run
@@ -128,10 +129,19 @@ fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::Path
     }
 }
 
-fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> Done {
+fn play(experiment: &Experiment, context: Context, arguments: &PlayArguments) -> Done {
+    let output = &arguments.output;
     let manner = Manner::from(output);
     let (is_serving, path) = (context.fleet.is_none(), context.folder.clone());
     let runtime = runtime()?;
+    let dashboard = match arguments.dashboard {
+        Some(address) => Some(
+            runtime
+                .block_on(RunDashboard::start(address, &path))
+                .map_err(|error| Failure::run(&error))?,
+        ),
+        None => None,
+    };
     let played: Result<Summary, RunError> = runtime.block_on(async {
         let (progress, receiver) = mpsc::unbounded_channel();
         let clients = context.clients.unwrap_or(experiment.fleet_size());
@@ -143,6 +153,9 @@ fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> 
         let played = zfl_lab::run::run(experiment, context, progress, interruption()).await;
         if let Ok(mut display) = shown.await {
             display.end();
+        }
+        if let Some(dashboard) = dashboard {
+            dashboard.end().await;
         }
         played
     });

@@ -207,3 +207,33 @@ fn a_download_that_is_wrong() {
         "{said}"
     );
 }
+
+#[test]
+fn a_dashboard_without_a_folder_or_a_port() {
+    let place = Place::new();
+    let said = finish(place.zfl(["dashboard"])).failed(2);
+    assert_eq!(
+        said,
+        "error: there is no folder runs; name the folder of your runs: zfl dashboard RUNS_DIR\n"
+    );
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = finish(place.zfl(["dashboard", ".", "--listen", &address])).failed(1);
+    assert!(
+        said.starts_with(&format!(
+            "error: failed to listen on {address} for the dashboard: "
+        )),
+        "{said}"
+    );
+    assert!(said.contains("port 0 takes a free one"), "{said}");
+    // Before anything of the run is there.
+    let mut command = place.run("out", &[]);
+    command.args(["--dashboard", &address]);
+    let expected = format!("failed to listen on {address} for the dashboard: ");
+    check_refused(&place, command, &[&expected]);
+    let said = finish(place.zfl(["run", "--dashboard", "experiment.toml"])).failed(2);
+    assert!(
+        said.contains("an experiment file goes before --dashboard"),
+        "{said}"
+    );
+}

@@ -137,6 +137,7 @@ fn help() {
       calibrate    Scales a part's profile to a measurement; counts for native clients
       console      Attaches to the console of a running device
       report       Writes the report of a run, of several or of a sweep as one HTML file
+      dashboard    Shows runs in a browser: follows those that go on, compares those that are over
       boards       Lists boards that can be emulated, and microcontrollers that they stand for
       links        Lists links that devices can have, or all figures of one and their sources
       list         Lists runs: how they stand and what they came to
@@ -171,6 +172,7 @@ fn help() {
           --set <KEY=VALUE>      Changes a key of the experiment, e.g. `training.epochs=1`
           --out <DIR>            The run's folder; else the next free runs/NAME-NNN
           --resume <DIR>         Goes on with the run in this folder, which was cut off
+          --dashboard [<ADDR>]   Shows the run in a browser, at 127.0.0.1:8090 unless told otherwise
           --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
       -q, --quiet                Prints warnings alone and, at the end, the run's folder
           --json                 Prints progress and result as JSON, an object a line (docs/terminal.md)
@@ -190,6 +192,7 @@ fn help() {
       zfl run examples/mnist.toml --data-dir data --out runs/first
       zfl run examples/mnist.toml --data-dir data --fidelity native
       zfl run examples/digits.toml --capture 0
+      zfl run examples/mnist.toml --dashboard
       zfl run examples/digits.toml --json | tail -n 1
       zfl run --resume runs/digits-001
     "#);

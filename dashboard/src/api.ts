@@ -1,0 +1,127 @@
+// What the server says. Times are host time unless a name says otherwise.
+
+export interface Listed {
+  id: string;
+  name: string;
+  standing: string;
+  rounds: number;
+  rounds_planned: number;
+  accuracy: number | null;
+  loss: number | null;
+  bytes_down: number;
+  bytes_up: number;
+  retransmissions: number | null;
+  host_seconds: number;
+  clients: number;
+  seed: number | null;
+  changed: number;
+  fault: string;
+}
+
+export interface List {
+  folder: string;
+  now: number;
+  runs: Listed[];
+}
+
+export interface Group {
+  first: number;
+  count: number;
+  board: string;
+  mcu: string;
+  fidelity: string;
+  link: string;
+}
+
+export interface Run {
+  name: string;
+  standing: string;
+  outcome: string;
+  rounds_planned: number;
+  rounds: number;
+  clients: number;
+  groups: Group[];
+  round: number;
+  selected: number;
+  finished: number;
+  host_seconds: number;
+  is_reading: boolean;
+  fault: string;
+}
+
+export type Column = (number | null)[];
+export type Rounds = Record<string, Column>;
+
+/** Number, condition, outcome, its round, updates used, updates not used, last line. */
+export type ClientRow = [number, string, string, number, number, number, string];
+
+export interface RunEvent {
+  number: number;
+  host_seconds: number;
+  event: string;
+  client: number | null;
+  round: number | null;
+  text: string;
+}
+
+export interface Update {
+  reset?: boolean;
+  run: Run | null;
+  rounds?: Rounds;
+  clients?: ClientRow[];
+  events?: RunEvent[];
+}
+
+export interface Part {
+  client: number;
+  outcome: string;
+  finished_host_seconds: number | null;
+  host_seconds: number | null;
+  device_clock_seconds: number | null;
+  device_seconds: number | null;
+  link_seconds_down: number | null;
+  link_seconds_up: number | null;
+  bytes_down: number | null;
+  bytes_up: number | null;
+  retransmissions: number | null;
+  drops: number | null;
+  faults: string;
+  detail: string;
+}
+
+export interface RoundDetail {
+  round: number;
+  began_host_seconds: number | null;
+  host_seconds: number | null;
+  parts: Part[];
+  is_cut: boolean;
+}
+
+export interface ClientDetail {
+  client: number;
+  device: number | null;
+  consoles: string[];
+  crashes: { name: string; text: string }[];
+  row: Record<string, string>;
+}
+
+export interface ConsolePiece {
+  from: number;
+  to: number;
+  text: string;
+}
+
+export interface RunInfo {
+  settings: Record<string, string>;
+  summary: Record<string, unknown> | null;
+}
+
+/** Asks the server; rejects with what it says where that is no success. */
+export async function ask<T>(what: string, of: Record<string, string | number> = {}): Promise<T> {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(of)) query.set(name, String(value));
+  const text = query.toString();
+  const response = await fetch(`/api/${what}${text && `?${text}`}`);
+  if (!response.ok) throw new Error((await response.text()).trim());
+  return (await response.json()) as T;
+}

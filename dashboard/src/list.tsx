@@ -1,0 +1,197 @@
+// All runs: find, sort, choose some to compare.
+
+import { useEffect, useState } from "preact/hooks";
+
+import { ask, type List, type Listed } from "./api";
+import { ago, bytes, count, seconds, share } from "./format";
+
+/** The list is read again so often. */
+const EVERY_MS = 2000;
+
+interface Heading {
+  label: string;
+  order: (run: Listed) => number | string;
+  /** The largest first. */
+  isDown?: boolean;
+}
+
+const HEADINGS: Heading[] = [
+  { label: "run", order: (run) => run.id },
+  { label: "standing", order: (run) => run.standing },
+  { label: "changed", order: (run) => run.changed, isDown: true },
+  { label: "rounds", order: (run) => run.rounds, isDown: true },
+  { label: "accuracy", order: (run) => run.accuracy ?? -1, isDown: true },
+  { label: "loss", order: (run) => run.loss ?? Infinity },
+  { label: "clients", order: (run) => run.clients, isDown: true },
+  { label: "messages", order: (run) => run.bytes_down + run.bytes_up },
+  { label: "host time in rounds", order: (run) => run.host_seconds },
+  { label: "seed", order: (run) => run.seed ?? 0 },
+];
+
+export function ListPage() {
+  const [list, setList] = useState<List | null>(null);
+  const [fault, setFault] = useState("");
+  const [wanted, setWanted] = useState("");
+  const [standing, setStanding] = useState("");
+  const [sort, setSort] = useState({ by: 2, isTurned: false });
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  useEffect(() => {
+    document.title = "runs – zfl";
+    let isOver = false;
+    let timer = 0;
+    const load = async () => {
+      try {
+        const answer = await ask<List>("runs");
+        if (isOver) return;
+        setList(answer);
+        setFault("");
+      } catch {
+        if (!isOver) setFault("the server is gone – trying again");
+      }
+      if (!isOver) timer = window.setTimeout(() => void load(), EVERY_MS);
+    };
+    void load();
+    return () => {
+      isOver = true;
+      window.clearTimeout(timer);
+    };
+  }, []);
+  useEffect(() => {
+    // The dashboard of one run: there is nothing to choose.
+    const only = list?.runs.length === 1 ? list.runs[0] : undefined;
+    if (only?.id === ".") location.replace("#/run/.");
+  }, [list]);
+  const heading = HEADINGS[sort.by] ?? HEADINGS[0]!;
+  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
+  const runs = (list?.runs ?? [])
+    .filter((run) => standing === "" || run.standing === standing)
+    .filter((run) => {
+      const text = `${run.id} ${run.name} ${run.standing} seed ${run.seed}`.toLowerCase();
+      return words.every((word) => text.includes(word));
+    })
+    .sort((one, other) => {
+      const [a, b] = [heading.order(one), heading.order(other)];
+      const order = a < b ? -1 : a > b ? 1 : 0;
+      return (heading.isDown ?? false) !== sort.isTurned ? -order : order;
+    });
+  const standings = [...new Set((list?.runs ?? []).map((run) => run.standing))].sort();
+  const toggle = (id: string) => {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    setChosen(next);
+  };
+  return (
+    <main>
+      <header class="top">
+        <h1>Runs</h1>
+        <span class="hint">{list?.folder}</span>
+        {fault && <span class="badge link-gone">{fault}</span>}
+      </header>
+      <div class="tools">
+        <label>
+          with{" "}
+          <input
+            type="search"
+            value={wanted}
+            onInput={(event) => setWanted(event.currentTarget.value)}
+          />
+        </label>
+        <label>
+          standing{" "}
+          <select value={standing} onChange={(event) => setStanding(event.currentTarget.value)}>
+            <option value="">any</option>
+            {standings.map((standing) => (
+              <option key={standing}>{standing}</option>
+            ))}
+          </select>
+        </label>
+        <span role="status">
+          {runs.length} of {list?.runs.length ?? 0} runs
+        </span>
+        <a
+          class="button"
+          role="button"
+          aria-disabled={chosen.size < 2}
+          href={
+            chosen.size < 2
+              ? undefined
+              : `#/compare/${[...chosen].map(encodeURIComponent).join("/")}`
+          }
+        >
+          compare {chosen.size < 2 ? "two or more" : `these ${chosen.size}`}
+        </a>
+      </div>
+      {list && list.runs.length === 0 && (
+        <p>There is no run here yet. `zfl run FILE` makes one in runs/; it shows up by itself.</p>
+      )}
+      {runs.length > 0 && (
+        <div class="scroll">
+          <table class="runs">
+            <thead>
+              <tr>
+                <th scope="col">compare</th>
+                {HEADINGS.map(({ label, isDown }, index) => (
+                  <th
+                    key={label}
+                    scope="col"
+                    aria-sort={
+                      index !== sort.by
+                        ? "none"
+                        : (isDown ?? false) !== sort.isTurned
+                          ? "descending"
+                          : "ascending"
+                    }
+                  >
+                    <button
+                      type="button"
+                      class="plain"
+                      onClick={() =>
+                        setSort({ by: index, isTurned: index === sort.by && !sort.isTurned })
+                      }
+                    >
+                      {label}
+                    </button>
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {runs.slice(0, 500).map((run) => (
+                <tr key={run.id}>
+                  <td>
+                    <input
+                      type="checkbox"
+                      aria-label={`compare ${run.id}`}
+                      checked={chosen.has(run.id)}
+                      onChange={() => toggle(run.id)}
+                    />
+                  </td>
+                  <td>
+                    <a href={`#/run/${encodeURIComponent(run.id)}`}>
+                      {run.id === "." ? run.name : run.id}
+                    </a>
+                    {run.fault && <span class="fault"> {run.fault}</span>}
+                  </td>
+                  <td>
+                    <span class={`badge ${run.standing.replace(" ", "-")}`}>{run.standing}</span>
+                  </td>
+                  <td>{ago(run.changed, list?.now ?? run.changed)}</td>
+                  <td>
+                    {run.rounds} of {run.rounds_planned}
+                  </td>
+                  <td>{share(run.accuracy)}</td>
+                  <td>{share(run.loss)}</td>
+                  <td>{count(run.clients)}</td>
+                  <td>{bytes(run.bytes_down + run.bytes_up)}</td>
+                  <td>{seconds(run.host_seconds)}</td>
+                  <td>{run.seed}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {runs.length > 500 && <p class="hint">The first 500 are shown; look for the others above.</p>}
+    </main>
+  );
+}
