@@ -22,6 +22,7 @@ mod resumes;
 mod runs;
 mod sizes;
 mod support;
+mod sweeps;
 mod terminal;
 mod texts;
 mod traffic;
