@@ -217,6 +217,14 @@ pub(crate) struct Readiness {
     pub(crate) nic_bytes_in: u64,
 }
 
+/// The model before training, as the first event of a run says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Initial {
+    pub(crate) accuracy: Option<f64>,
+    pub(crate) loss: Option<f64>,
+    pub(crate) rmse: Option<f64>,
+}
+
 /// All that a report shows of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -228,8 +236,7 @@ pub(crate) struct Run {
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) experiment_text: String,
     pub(crate) rounds: Vec<Round>,
-    /// Accuracy and loss before training.
-    pub(crate) initial: Option<(Option<f64>, Option<f64>)>,
+    pub(crate) initial: Initial,
     pub(crate) parts: BTreeMap<u32, RoundParts>,
     /// The parts of the last round that has any with times.
     pub(crate) last_round: Option<(u32, Vec<PartTimes>)>,
@@ -273,7 +280,7 @@ impl Run {
             summary: archive.summary()?,
             settings,
             experiment_text: archive.experiment_text()?,
-            initial: None,
+            initial: Initial::default(),
             parts: BTreeMap::new(),
             last_round: None,
             outcomes: OutcomeCounts::default(),
@@ -413,7 +420,11 @@ impl Run {
             match event.event.as_str() {
                 "initial-model" => {
                     let number = |name: &str| event.fields.get(name)?.as_f64();
-                    self.initial = Some((number("accuracy"), number("loss")));
+                    self.initial = Initial {
+                        accuracy: number("accuracy"),
+                        loss: number("loss"),
+                        rmse: number("rmse"),
+                    };
                 }
                 "device-failed" | "device-panic" | "device-fault" | "device-hung"
                 | "client-lost" | "client-back" | "request-refused" | "round-failed"
@@ -425,12 +436,6 @@ impl Run {
         }
         if events.is_cut_off() {
             self.cut_off.push("events.jsonl");
-        }
-        if self.initial.is_none() {
-            self.initial = self
-                .summary
-                .as_ref()
-                .map(|summary| (Some(summary.initial_accuracy), None));
         }
         Ok(())
     }

@@ -133,10 +133,10 @@ pub(crate) fn has(run: &Run, cost: Cost) -> bool {
 /// Points of cost, added up, and quality; the first is before training, where that
 /// is known.
 pub(crate) fn curve(run: &Run, quality: Quality, cost: Cost) -> Vec<(f64, f64)> {
-    let before = match (quality, run.initial) {
-        (Quality::Accuracy, Some((accuracy, _))) => accuracy,
-        (Quality::Loss, Some((_, loss))) => loss,
-        _ => None,
+    let before = match quality {
+        Quality::Accuracy => run.initial.accuracy,
+        Quality::RootMeanSquaredError => run.initial.rmse,
+        Quality::Loss => run.initial.loss,
     };
     let mut sum = 0.0;
     let mut points: Vec<(f64, f64)> = before.map(|value| (0.0, value)).into_iter().collect();

@@ -137,14 +137,24 @@ fn is_failed(round: &Round) -> bool {
 }
 
 fn lead(run: &Run) -> Vec<Markup> {
+    // A coordinator alone has clients that no fleet names.
+    let clients = match &run.summary {
+        Some(summary) => summary.clients,
+        None => (0..)
+            .map_while(|group| run.settings.get(&format!("fleet.{group}.count")))
+            .filter_map(|count| count.parse::<u32>().ok())
+            .fold(0, u32::saturating_add),
+    };
     let mut lead = vec![html! {
         p class="lead" {
             "This run " (standing(run)) ". "
+            (grouped(f64::from(clients))) " clients "
+            @if run.standing == Standing::Running { "learn " } @else { "learned " }
+            (run.chosen("data").unwrap_or_default())
             @if let Some(summary) = &run.summary {
-                (grouped(f64::from(summary.clients))) " clients learned "
-                (run.chosen("data").unwrap_or_default()) " with a model of "
-                (grouped(f64::from(summary.parameters))) " parameters."
+                " with a model of " (grouped(f64::from(summary.parameters))) " parameters"
             }
+            "."
         }
     }];
     if !run.cut_off.is_empty() {
@@ -310,7 +320,11 @@ fn basis(run: &Run) -> Markup {
             "Device time and energy rest on " (run.bases.iter().cloned().collect::<Vec<_>>().join("; ")) ". "
         }
         @if run.has_own_clock {
-            "Where a client stands for no microcontroller, its device time is that of training by its emulated board's own clock. "
+            "Where a client stands for no microcontroller, its device time is that of training by its emulated board’s own clock"
+            @if run.text_setting("time.counting").as_deref() != Some("instructions") {
+                ", which follows the host’s, as instructions were not counted"
+            }
+            ". "
         }
     }
 }

@@ -136,7 +136,6 @@ fn help() {
       platforms    Compares boards and microcontrollers: what an experiment takes on each
       calibrate    Scales a part's profile to a measurement; counts for native clients
       console      Attaches to the console of a running device
-      report       Writes the report of a run, of several or of a sweep as one HTML file
       dashboard    Shows runs in a browser: follows those that go on, compares those that are over
       boards       Lists boards that can be emulated, and microcontrollers that they stand for
       links        Lists links that devices can have, or all figures of one and their sources
