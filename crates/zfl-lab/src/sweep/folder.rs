@@ -140,13 +140,15 @@ pub struct Winner {
 pub struct Share {
     /// Its key.
     pub parameter: String,
-    /// Of the variance of the first objective, 0 to 1.
+    /// Of the variance of [`Importance::objective`], 0 to 1.
     pub share: f64,
 }
 
 /// Which parameter mattered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
+    /// By which objective trials are compared.
+    pub objective: String,
     /// After how many rounds trials are compared.
     pub rounds: u32,
     /// How many are.

@@ -404,7 +404,7 @@ impl Book<'_> {
             Err(detail) => {
                 trial.status = Status::Failed;
                 trial.detail.clone_from(detail);
-                trial.by_rung.push(None);
+                trial.by_rung.push([None; 2]);
                 return Ok(None);
             }
         };
@@ -466,9 +466,9 @@ impl Book<'_> {
         }
         let first = trial.figures.first().copied().flatten();
         let first = first.map(|figure| figure.mean);
-        trial.by_rung.push(first);
         let accuracy = values(&Objective::plain(super::Measure::Accuracy), rounds);
         let accuracy = accuracy.map(|figure| figure.mean);
+        trial.by_rung.push([first, accuracy]);
         if let Some(objective) = sweep.objectives.first() {
             trial.score = Score::new(objective, first, accuracy);
         }
@@ -609,11 +609,24 @@ impl Book<'_> {
     /// What mattered, after the rounds of the first rung, which all have.
     fn importance(&self) -> Importance {
         let parameters = &self.sweep.parameters;
+        // Of a target that not all have reached, accuracy says more.
+        let first: Vec<&[Option<f64>; 2]> = self
+            .trials
+            .values()
+            .filter_map(|trial| trial.by_rung.first())
+            .filter(|values| values.iter().any(Option::is_some))
+            .collect();
+        let is_reached = first.iter().all(|[objective, _]| objective.is_some());
+        let objective = match self.sweep.objectives.first() {
+            Some(objective) if is_reached => objective.name(),
+            _ => Objective::plain(super::Measure::Accuracy).name(),
+        };
         let trials: Vec<(Vec<Option<f64>>, f64)> = self
             .trials
             .values()
             .filter_map(|trial| {
-                let value = trial.by_rung.first().copied().flatten()?;
+                let [value, accuracy] = *trial.by_rung.first()?;
+                let value = if is_reached { value? } else { accuracy? };
                 let values = trial.choice.values.iter().zip(parameters);
                 let place = values
                     .map(|(value, parameter)| parameter.values.place(value.as_ref()?))
@@ -632,6 +645,7 @@ impl Book<'_> {
             .collect();
         shares.sort_by(|one, other| other.share.total_cmp(&one.share));
         Importance {
+            objective,
             rounds: self.sweep.rungs().first().copied().unwrap_or(0),
             trials: trials.len(),
             parameters: shares,

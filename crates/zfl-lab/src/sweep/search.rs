@@ -150,17 +150,20 @@ fn ask(
     };
     let mut builder = TpeOptimizerBuilder::new();
     let mut optimizer = builder.gamma(GOOD_PART).build(estimator, range).ok()?;
-    for trial in observed {
-        let Some(score) = trial.scores.get(rung) else {
-            continue;
-        };
+    // The estimator asks for the order only, and ranks have one where a target was not
+    // reached too.
+    let mut ranked: Vec<(&Score, &Observation<'_>)> = observed
+        .iter()
+        .filter_map(|trial| Some((trial.scores.get(rung)?, trial)))
+        .collect();
+    ranked.sort_by(|(one, _), (other, _)| one.compare(other));
+    for (rank, (_, trial)) in (0u32..).zip(ranked) {
         let value = trial.choice.values.get(index).and_then(Option::as_ref);
         let place = value.and_then(|value| parameter.values.place(value));
         let Some(place) = place else { continue };
         // Inside: the end of a range is not in it for the estimator.
         let place = place.clamp(from, to.next_down());
-        let cost = score.cost.unwrap_or(f64::INFINITY);
-        optimizer.tell(place, cost).ok()?;
+        optimizer.tell(place, f64::from(rank)).ok()?;
     }
     optimizer.ask(stream).ok()
 }

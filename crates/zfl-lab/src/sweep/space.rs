@@ -175,7 +175,7 @@ impl Values {
                     true => libm::exp(place),
                     false => place,
                 };
-                Some(Self::number(number.clamp(*from, *to), *is_whole))
+                Some(Self::number(tidy(number).clamp(*from, *to), *is_whole))
             }
         }
     }

@@ -98,8 +98,8 @@ pub struct Trial {
     pub figures: Vec<Option<Figure>>,
     /// How good it is.
     pub score: Score,
-    /// The values of the first objective and where, by rung.
-    pub by_rung: Vec<Option<f64>>,
+    /// The value of the first objective and the accuracy, by rung.
+    pub by_rung: Vec<[Option<f64>; 2]>,
     /// Processor time.
     pub cpu_time: Duration,
     /// Wall time.

@@ -221,11 +221,7 @@ fn print_summary(sweep: &Sweep, context: &Context, summary: &Summary, trials: &[
     let importance = &summary.importance;
     say!(
         "\nWhat mattered: share of the variance of {} after {} rounds of {} trials",
-        summary
-            .objectives
-            .first()
-            .map(|objective| objective.name.as_str())
-            .unwrap_or_default(),
+        importance.objective,
         importance.rounds,
         importance.trials
     );
