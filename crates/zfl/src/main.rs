@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
         Command::Console(console) => commands::console::console(&console),
         Command::Dashboard(dashboard) => commands::dashboard::dashboard(&dashboard),
+        Command::Report(report) => commands::report::report(&report),
         Command::Boards => commands::boards(),
         Command::Links(links) => commands::links::links(&links),
         Command::List(list) => commands::list::list(&list),

@@ -120,7 +120,7 @@ fn load_table(
         return Err(Failure::Usage(format!(
             "which column of {} says the class? name it with --label; columns: {}",
             arguments.name,
-            names.join(", ")
+            listed(&names)
         )));
     };
     let columns = Columns {
@@ -169,6 +169,13 @@ fn load_arrays(arguments: &ShowArguments, options: &LoadOptions) -> Result<Loade
         split,
         Limits::default(),
     ))
+}
+
+/// Names of columns; the index that pandas writes has none.
+fn listed(names: &[String]) -> String {
+    let names = names.iter().map(String::as_str);
+    let named: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    named.join(", ")
 }
 
 fn name_of(file: &Path) -> String {
