@@ -95,13 +95,6 @@ pub(crate) enum Command {
         zfl dashboard runs/mnist-sweep --listen 127.0.0.1:9000\nWith `zfl run … --dashboard` a run \
         shows itself (docs/dashboard.md).")]
     Dashboard(DashboardArguments),
-    /// Writes the report of a run, of several or of a sweep as one HTML file.
-    ///
-    /// A run writes its own when it ends; this makes it anew, also of a run that goes
-    /// on or was cut off. The file needs no network and no scripts, and prints.
-    #[command(after_help = "Examples:\n  zfl report runs/digits-001\n  \
-        zfl report runs/digits-001 runs/digits-002 --out comparison.html")]
-    Report(ReportArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
     #[command(after_help = "Example:\n  zfl boards")]
     Boards,
@@ -119,6 +112,13 @@ pub(crate) enum Command {
         zfl compare runs/digits-001 runs/digits-002 --json"
     )]
     Compare(CompareArguments),
+    /// Writes the report of a run, of several or of a sweep as one HTML file.
+    ///
+    /// A run writes its own when it ends; this makes it anew, also of a run that goes
+    /// on or was cut off. The file needs no network and no scripts, and prints.
+    #[command(after_help = "Examples:\n  zfl report runs/digits-001\n  \
+        zfl report runs/digits-001 runs/digits-002 --out comparison.html")]
+    Report(ReportArguments),
     /// Writes the records of runs as Parquet, and for TensorBoard.
     ///
     /// `zfl run` does so at its end; this is for runs that were cut off, or came

@@ -137,11 +137,11 @@ fn help() {
       calibrate    Scales a part's profile to a measurement; counts for native clients
       console      Attaches to the console of a running device
       dashboard    Shows runs in a browser: follows those that go on, compares those that are over
-      report       Writes the report of a run, of several or of a sweep as one HTML file
       boards       Lists boards that can be emulated, and microcontrollers that they stand for
       links        Lists links that devices can have, or all figures of one and their sources
       list         Lists runs: how they stand and what they came to
       compare      Compares runs: what differs in their experiments, and what came of it
+      report       Writes the report of a run, of several or of a sweep as one HTML file
       export       Writes the records of runs as Parquet, and for TensorBoard
       completions  Writes a script for a shell, which then completes commands and options
       doctor       Says what is installed, what is missing, and the command that mends it
