@@ -88,7 +88,7 @@ async function measure() {
     return `${(of("JSHeapUsedSize") / 1e6).toFixed(1)} MB, ${of("Nodes")} nodes, ${of("JSEventListeners")} listeners`;
   };
   const points = [0.1, 0.25, 0.5, 0.75, 1].map((part) => Math.round(part * ROUNDS));
-  let tasks = [];
+  let [tasks, steps, mean] = [[], 0, 0];
   while (run.round < ROUNDS) {
     const next = points.find((point) => point > run.round);
     // The time of each task of the page's thread, in a window before each point.
@@ -96,7 +96,9 @@ async function measure() {
     if (isWindow) {
       await browser.startTracing(watcher.page, { categories: ["toplevel", "disabled-by-default-lighthouse"] });
       tasks.isOpen = true;
+      steps = 0;
     }
+    steps += 1;
     const began = Date.now();
     await run.play(Math.min(STEP, ROUNDS - run.round), true);
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, 250 - (Date.now() - began))));
@@ -113,6 +115,10 @@ async function measure() {
         `round ${run.round}: longest task of the page's thread, processor time`,
         `${ms(found.at(-1))} (99 % below ${ms(found[Math.floor(found.length * 0.99)])}, ${found.length} tasks)`,
       ]);
+      // All that the page did in that time, the frames after it included.
+      const update = found.reduce((all, task) => all + task, 0) / steps;
+      mean = Math.max(mean, update);
+      rows.push([`round ${run.round}: processor time of an update, all its tasks`, ms(update)]);
       rows.push([`round ${run.round}: JavaScript heap after collection`, await heap()]);
     }
   }
@@ -153,6 +159,7 @@ async function measure() {
     [watcher.paint, BOUNDS.paint_ms, "first paint"],
     [late.paint, BOUNDS.paint_ms, "first paint at the end"],
     [Math.max(...tasks), BOUNDS.task_ms, "task"],
+    [mean, BOUNDS.task_ms, "update"],
     [packed, BOUNDS.script_bytes, "script"],
   ].filter(([value, most]) => !(value <= most));
   const complaints = [...watcher.complaints, ...late.complaints];

@@ -13,9 +13,7 @@ use zfl_net::bridge;
 
 use super::dashboard::RunDashboard;
 use super::{Done, Failure, export, firmware, launcher, next_folder, report, runtime, search_path};
-use crate::arguments::{
-    self, ExperimentArguments, OutputArguments, PlayArguments, RunArguments, ServeArguments,
-};
+use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
 use crate::display::{Display, Manner};
 
 /// `zfl run`
