@@ -5,6 +5,7 @@
 //! samples lie in one array, `[sample][input]`, as the bytes they were stored
 //! as; an input's value is its byte times [`Dataset::value_scale`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,6 +32,39 @@ pub struct DatasetParts {
     pub class_count: usize,
     /// What one unit of a sample's byte means: 1/255 where 255 stands for 1.
     pub value_scale: f32,
+    /// Who each sample belongs to by nature, where that is known.
+    pub groups: Option<Groups>,
+}
+
+/// Who samples belong to by nature: the machine that measured them, the person
+/// who wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Groups {
+    /// What people call the groups. There may be one that no sample belongs to.
+    pub names: Vec<String>,
+    /// One group per sample, as an index of `names`.
+    pub members: Vec<u32>,
+}
+
+impl Groups {
+    /// Groups from the name that stands at each sample. They are in the order
+    /// of their names: whole numbers by value and before other names, so that
+    /// 10 comes after 9.
+    pub fn from_names<N: AsRef<str>>(names: &[N]) -> Self {
+        let key = |name: &'_ str| (name.parse::<u64>().unwrap_or(u64::MAX), name.to_owned());
+        let mut numbers: BTreeMap<(u64, String), u32> =
+            names.iter().map(|name| (key(name.as_ref()), 0)).collect();
+        for (number, group) in (0..).zip(numbers.values_mut()) {
+            *group = number;
+        }
+        Self {
+            members: names
+                .iter()
+                .filter_map(|name| numbers.get(&key(name.as_ref())).copied())
+                .collect(),
+            names: numbers.into_keys().map(|(_, name)| name).collect(),
+        }
+    }
 }
 
 /// Parts that do not make a data set.
@@ -95,6 +129,30 @@ pub enum DatasetError {
         label: u8,
         /// How many classes there are.
         class_count: usize,
+    },
+    /// Samples and groups do not pair up.
+    #[error("data set `{name}`: {member_count} groups of samples for {sample_count} samples")]
+    GroupCount {
+        /// The data set.
+        name: String,
+        /// How many samples have a group.
+        member_count: usize,
+        /// How many samples there are.
+        sample_count: usize,
+    },
+    /// A sample of a group that does not exist.
+    #[error(
+        "data set `{name}`: sample {sample} belongs to group {group}, but there are {group_count}"
+    )]
+    NoSuchGroup {
+        /// The data set.
+        name: String,
+        /// Index of the sample.
+        sample: usize,
+        /// Its group.
+        group: u32,
+        /// How many groups there are.
+        group_count: usize,
     },
     /// A scale that is not a positive number.
     #[error("data set `{name}`: value scale {value_scale} is not a positive number")]
@@ -191,6 +249,9 @@ impl Dataset {
                 value_scale: parts.value_scale,
             });
         }
+        if let Some(groups) = &parts.groups {
+            check_groups(&parts.name, groups, sample_count)?;
+        }
         Ok(Self(Arc::new(Checked { parts, input_count })))
     }
 
@@ -227,6 +288,11 @@ impl Dataset {
     /// What one unit of a sample's byte means.
     pub fn value_scale(&self) -> f32 {
         self.0.parts.value_scale
+    }
+
+    /// Who its samples belong to by nature, where that is known.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.0.parts.groups.as_ref()
     }
 
     /// All samples, `[sample][input]`.
@@ -400,6 +466,16 @@ impl View {
         )
     }
 
+    /// Who the samples in view belong to; the numbers of the groups stay.
+    fn to_groups(&self) -> Option<Groups> {
+        let groups = self.dataset.groups()?;
+        let member = |index: &u32| groups.members.get(*index as usize).copied();
+        Some(Groups {
+            names: groups.names.clone(),
+            members: self.indices.iter().filter_map(member).collect(),
+        })
+    }
+
     /// A data set of its own: a copy of what is in view.
     ///
     /// # Errors
@@ -414,6 +490,7 @@ impl View {
             labels: self.to_labels(),
             class_count: parts.class_count,
             value_scale: parts.value_scale,
+            groups: self.to_groups(),
         })
     }
 }
@@ -432,6 +509,28 @@ impl fmt::Debug for View {
 pub(crate) fn indices(sample_count: usize) -> Vec<u32> {
     // Never more than a `u32` can name: `Dataset::new` sees to it.
     (0..u32::try_from(sample_count).unwrap_or(u32::MAX)).collect()
+}
+
+/// One group that exists for each sample.
+fn check_groups(name: &str, groups: &Groups, sample_count: usize) -> Result<(), DatasetError> {
+    if groups.members.len() != sample_count {
+        return Err(DatasetError::GroupCount {
+            name: name.to_owned(),
+            member_count: groups.members.len(),
+            sample_count,
+        });
+    }
+    let group_count = groups.names.len();
+    let mut members = groups.members.iter().copied().enumerate();
+    match members.find(|(_, group)| *group as usize >= group_count) {
+        None => Ok(()),
+        Some((sample, group)) => Err(DatasetError::NoSuchGroup {
+            name: name.to_owned(),
+            sample,
+            group,
+            group_count,
+        }),
+    }
 }
 
 /// The first label that is no class, with its position.
@@ -469,6 +568,7 @@ mod tests {
             labels: vec![2, 0, 1],
             class_count: 3,
             value_scale: 0.5,
+            groups: None,
         }
     }
 
@@ -511,6 +611,53 @@ mod tests {
         for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             let message = format!("data set `small`: value scale {scale} is not a positive number");
             check(|parts| parts.value_scale = scale, &message);
+        }
+    }
+
+    #[test]
+    fn groups_that_do_not_fit_are_refused() {
+        let groups = |members: &[u32]| {
+            Some(Groups {
+                names: vec!["a".into(), "b".into()],
+                members: members.to_vec(),
+            })
+        };
+        check(
+            |parts| parts.groups = groups(&[0, 1]),
+            "data set `small`: 2 groups of samples for 3 samples",
+        );
+        check(
+            |parts| parts.groups = groups(&[0, 2, 1]),
+            "data set `small`: sample 1 belongs to group 2, but there are 2",
+        );
+    }
+
+    #[test]
+    fn groups_are_in_the_order_of_their_names() {
+        let groups = Groups::from_names(&["10", "b", "9", "10", "", "a"]);
+        assert_eq!(groups.names, ["9", "10", "", "a", "b"]);
+        assert_eq!(groups.members, [1, 4, 0, 1, 2, 3]);
+        let none: [&str; 0] = [];
+        assert_eq!(Groups::from_names(&none).names.len(), 0);
+    }
+
+    /// Views and the split into parts keep who a sample belongs to.
+    #[test]
+    fn a_copy_keeps_the_groups() {
+        let mut parts = parts();
+        parts.groups = Some(Groups::from_names(&["x", "y", "z"]));
+        let dataset = Dataset::new(parts).unwrap();
+        let copy = dataset.view(vec![2, 0]).unwrap().to_dataset().unwrap();
+        let groups = copy.groups().unwrap();
+        assert_eq!(groups.members, [2, 0]);
+        assert_eq!(groups.names, ["x", "y", "z"]);
+        let TrainTest { train, test } = dataset.split_test(1, 0.34).unwrap();
+        for part in [train, test] {
+            let groups = part.groups().unwrap();
+            for (sample, group) in groups.members.iter().enumerate() {
+                let first_input = part.sample(sample).unwrap()[0];
+                assert_eq!(u32::from(first_input), group * 10);
+            }
         }
     }
 

@@ -484,6 +484,7 @@ pub(crate) fn join(
         labels: labels.into_values(),
         class_count: joined.class_count,
         value_scale: joined.value_scale,
+        groups: None,
     })?)
 }
 

@@ -28,10 +28,11 @@ pub mod idx;
 pub mod partition;
 pub mod show;
 mod unpack;
+mod variates;
 
-pub use dataset::{Dataset, DatasetError, DatasetParts, TrainTest, View};
+pub use dataset::{Dataset, DatasetError, DatasetParts, Groups, TrainTest, View};
 pub use folder::{LoadError, LoadOptions, SearchPath, load};
-pub use partition::{Partition, PartitionError, Scheme};
+pub use partition::{Partition, PartitionError, Scheme, ShareSizes};
 
 #[cfg(test)]
 mod testing;

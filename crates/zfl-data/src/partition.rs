@@ -2,18 +2,31 @@
 //!
 //! A [`Scheme`] deals the samples of a training part out to clients; the
 //! result is a [`Partition`], index lists in one array. Every choice comes
-//! from the stream [`Purpose::Partition`] of the run's seed. Schemes that skew
-//! labels or sizes are further variants of [`Scheme`]: whatever makes a
-//! partition goes through [`Partition::from_shares`], which holds each sample
-//! to one client.
+//! from the stream [`Purpose::Partition`] of the run's seed. Whatever makes a
+//! partition that is not cut from one order goes through
+//! [`Partition::from_shares`], which holds each sample to one client.
+
+mod dirichlet;
+mod label_limited;
+mod natural;
+mod quantity_skew;
+
+use std::ops::RangeInclusive;
 
 use thiserror::Error;
 use zfl_seed::{Purpose, Stream};
 
 use crate::dataset::{Dataset, DatasetError, View, count_labels, indices};
 
+/// The smallest and the largest concentration of a Dirichlet distribution that
+/// is drawn from: below, one client holds all; above, all parts are equal.
+pub const ALPHA_RANGE: RangeInclusive<f64> = 1e-3..=1e6;
+/// The smallest and the largest exponent of a power law of sizes: at 0 all are
+/// equal, above the largest one client holds nearly all.
+pub const EXPONENT_RANGE: RangeInclusive<f64> = 0.0..=10.0;
+
 /// A partition that cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum PartitionError {
     /// Nobody to deal to.
@@ -61,6 +74,104 @@ pub enum PartitionError {
         /// The samples there are.
         sample_count: usize,
     },
+    /// A concentration that is not drawn from.
+    #[error(
+        "alpha is {alpha}; allowed are {} to {}",
+        ALPHA_RANGE.start(),
+        ALPHA_RANGE.end()
+    )]
+    Alpha {
+        /// The concentration given.
+        alpha: f64,
+    },
+    /// An exponent that no sizes are made of.
+    #[error(
+        "the exponent is {exponent}; allowed are {} to {}",
+        EXPONENT_RANGE.start(),
+        EXPONENT_RANGE.end()
+    )]
+    Exponent {
+        /// The exponent given.
+        exponent: f64,
+    },
+    /// The smallest shares together are larger than the whole.
+    #[error(
+        "{client_count} clients with at least {samples_min} samples each need {}, but there are {sample_count}: at least {} each is possible",
+        u64::try_from(*client_count).unwrap_or(u64::MAX).saturating_mul((*samples_min).into()),
+        sample_count / (*client_count).max(1)
+    )]
+    SamplesMin {
+        /// The clients asked for.
+        client_count: usize,
+        /// What each should hold at least.
+        samples_min: u32,
+        /// The samples there are.
+        sample_count: usize,
+    },
+    /// Drawn until patience ran out.
+    #[error(
+        "none of {draw_count} draws gave each of {client_count} clients at least {samples_min} samples; in the best one the smallest share was {smallest_max}: raise alpha, or lower the least samples or the number of clients"
+    )]
+    Draws {
+        /// How often was drawn.
+        draw_count: usize,
+        /// The clients asked for.
+        client_count: usize,
+        /// What each should hold at least.
+        samples_min: u32,
+        /// The largest of the draws' smallest shares.
+        smallest_max: usize,
+    },
+    /// More classes than there are, or none.
+    #[error(
+        "{classes} classes per client; allowed are 1 to {class_count}, the classes that have samples"
+    )]
+    Classes {
+        /// What each client should hold.
+        classes: u32,
+        /// The classes that have samples.
+        class_count: usize,
+    },
+    /// Some classes would be held by nobody.
+    #[error(
+        "{client_count} clients with {classes} classes each cannot hold all {class_count}: raise either of them"
+    )]
+    TooFewHolders {
+        /// The clients asked for.
+        client_count: usize,
+        /// What each should hold.
+        classes: u32,
+        /// The classes that have samples.
+        class_count: usize,
+    },
+    /// A client whose classes went to others.
+    #[error(
+        "client {client} is left without samples: each of its {classes} classes has more clients than samples; lower the number of clients"
+    )]
+    LeftWithout {
+        /// The client.
+        client: usize,
+        /// How many classes it was to hold.
+        classes: u32,
+    },
+    /// Nobody knows who the samples belong to.
+    #[error(
+        "data set `{name}` does not say who its samples belong to: choose another partition, or a data set with groups"
+    )]
+    NoGroups {
+        /// The data set.
+        name: String,
+    },
+    /// Some clients would be given no group.
+    #[error(
+        "{client_count} clients for {group_count} groups of samples: each needs at least one; lower the number of clients"
+    )]
+    TooFewGroups {
+        /// The clients asked for.
+        client_count: usize,
+        /// The groups that have samples.
+        group_count: usize,
+    },
     /// A sample that does not exist.
     #[error("client {client} holds sample {sample}, but there are {sample_count}")]
     NoSuchSample {
@@ -82,7 +193,7 @@ pub enum PartitionError {
 }
 
 /// How samples are dealt out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Scheme {
     /// Independent and identically distributed: shuffled and cut into shares
@@ -101,6 +212,56 @@ pub enum Scheme {
     Shards {
         /// Shards of each client; at least 1.
         per_client: u32,
+    },
+    /// Labels in unequal parts: of each class, the clients are given parts
+    /// drawn from a symmetric Dirichlet distribution. Shares differ in labels
+    /// and in size. Every sample is held by exactly one client.
+    Dirichlet {
+        /// The concentration, within [`ALPHA_RANGE`]: near 0 a class goes to
+        /// few clients, far above 1 to all alike.
+        alpha: f64,
+        /// The fewest samples of a client; at least 1. It is drawn anew until
+        /// all have as many.
+        samples_min: u32,
+    },
+    /// A few classes a client: each is given as many as said, drawn at random so
+    /// that each class has somebody; those that have the same class share it
+    /// equally. Every sample is held by exactly one client.
+    LabelLimited {
+        /// Classes of each client; at least 1. A client may have fewer where a
+        /// class has more clients than samples.
+        classes: u32,
+    },
+    /// As [`Scheme::Iid`] but for the sizes of the shares. Every sample is held
+    /// by exactly one client.
+    QuantitySkew {
+        /// What the sizes follow.
+        sizes: ShareSizes,
+        /// The fewest samples of a client; at least 1.
+        samples_min: u32,
+    },
+    /// Whole groups, who a sample belongs to by nature: with as many clients
+    /// as groups, client `i` is the `i`-th group that has samples; with fewer
+    /// the groups are shuffled and dealt in turn, so that their numbers differ
+    /// by at most one. Every sample is held by exactly one client.
+    Natural,
+}
+
+/// What sizes of shares follow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ShareSizes {
+    /// After the fewest samples of all, the client of rank `r` (from 1, drawn at
+    /// random) is given a part of the rest in proportion to `r` to the power of
+    /// minus `exponent`.
+    PowerLaw {
+        /// Within [`EXPONENT_RANGE`].
+        exponent: f64,
+    },
+    /// Parts of all samples are drawn from a symmetric Dirichlet distribution,
+    /// anew until each is large enough.
+    Dirichlet {
+        /// The concentration, within [`ALPHA_RANGE`].
+        alpha: f64,
     },
 }
 
@@ -132,6 +293,16 @@ impl Scheme {
                 iid_subset(sample_count, client_count, samples_per_client, seed)
             }
             Self::Shards { per_client } => shards(dataset, client_count, per_client, seed),
+            Self::Dirichlet { alpha, samples_min } => {
+                dirichlet::by_label(dataset, client_count, alpha, samples_min, seed)
+            }
+            Self::LabelLimited { classes } => {
+                label_limited::by_classes(dataset, client_count, classes, seed)
+            }
+            Self::QuantitySkew { sizes, samples_min } => {
+                quantity_skew::by_size(sample_count, client_count, sizes, samples_min, seed)
+            }
+            Self::Natural => natural::by_group(dataset, client_count, seed),
         }
     }
 }
@@ -215,6 +386,36 @@ fn shards(
         ends.push(order.len());
     }
     Ok(Partition { order, ends })
+}
+
+/// The samples of each class that has any, in the order of `order`.
+fn by_class(dataset: &Dataset, order: &[u32]) -> Vec<Vec<u32>> {
+    let mut classes = vec![Vec::new(); dataset.class_count()];
+    for sample in order {
+        let label = dataset.label(*sample as usize).map(usize::from);
+        if let Some(class) = label.and_then(|label| classes.get_mut(label)) {
+            class.push(*sample);
+        }
+    }
+    classes.retain(|class| !class.is_empty());
+    classes
+}
+
+/// A partition in which each sample of `order` goes to the client that
+/// `holders` has for it; shares keep the order.
+fn gathered(
+    order: &[u32],
+    holders: &[u32],
+    client_count: usize,
+) -> Result<Partition, PartitionError> {
+    let mut shares = vec![Vec::new(); client_count];
+    for sample in order {
+        let holder = holders.get(*sample as usize);
+        if let Some(share) = holder.and_then(|holder| shares.get_mut(*holder as usize)) {
+            share.push(*sample);
+        }
+    }
+    Partition::from_shares(shares, order.len())
 }
 
 /// The samples of each client: index lists into one data set.

@@ -325,6 +325,7 @@ mod tests {
             labels: vec![0; count],
             class_count: 1,
             value_scale: 1.0,
+            groups: None,
         })
         .unwrap()
     }

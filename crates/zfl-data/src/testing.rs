@@ -17,6 +17,22 @@ pub(crate) fn small_dataset(sample_count: usize) -> Dataset {
         labels: (0..sample_count).map(|index| (index % 3) as u8).collect(),
         class_count: 3,
         value_scale: 1.0,
+        groups: None,
+    })
+    .unwrap()
+}
+
+/// Samples of one input, with these labels.
+pub(crate) fn labelled_dataset(labels: Vec<u8>, class_count: usize) -> Dataset {
+    Dataset::new(DatasetParts {
+        name: "labelled".into(),
+        origin: "test".into(),
+        sample_shape: vec![1],
+        samples: vec![0; labels.len()],
+        labels,
+        class_count,
+        value_scale: 1.0,
+        groups: None,
     })
     .unwrap()
 }

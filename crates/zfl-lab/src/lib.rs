@@ -14,8 +14,10 @@
 //! - [`size`] says what it takes on each board, without running it.
 //! - [`probe`] lets one device do one client-round; [`platforms`] compares boards and
 //!   microcontrollers by it, [`calibrate`] learns from it.
+//! - [`archive`] reads the folders of runs.
 //! - [`firmware`] is where images come from.
 
+pub mod archive;
 pub mod attach;
 pub mod calibrate;
 pub mod campaign;

@@ -22,7 +22,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use zfl_nn::Model;
@@ -35,16 +35,18 @@ use crate::run::RunError;
 use crate::state::{self, Extent, ResumeError, State, StateKeeper};
 use crate::traffic::{FleetRow, ReportRow, TrafficRow};
 
-const ROUNDS: &str = "rounds.csv";
+pub(crate) const ROUNDS: &str = "rounds.csv";
 const CLIENTS: &str = "clients.csv";
 const DEVICES: &str = "devices.csv";
-const EVENTS: &str = "events.jsonl";
+pub(crate) const EVENTS: &str = "events.jsonl";
 const CONSOLE: &str = "console";
 /// The outcome of a run with all its rounds.
 pub(crate) const COMPLETED: &str = "completed";
-const EXPERIMENT: &str = "experiment.toml";
+pub(crate) const EXPERIMENT: &str = "experiment.toml";
 const INTERRUPTED: &str = "interrupted.jsonl";
-const SUMMARY: &str = "summary.json";
+pub(crate) const SUMMARY: &str = "summary.json";
+/// How many samples of each class a client holds.
+pub(crate) const PARTITION: &str = "partition.csv";
 const TOKENS: &str = "tokens.csv";
 
 /// Why a run's folder cannot be had.
@@ -277,8 +279,8 @@ impl RunFolder {
             Record::create(&path).map_err(write_error(&path))
         };
         let lock = File::open(&experiment).map_err(write_error(&experiment))?;
-        // It is new: nobody else can hold it.
-        let _ = lock.try_lock();
+        // It is new: nobody else can hold it for long.
+        let _ = lock_for_writing(&lock);
         Ok(Self {
             path: path.to_owned(),
             began: Instant::now(),
@@ -309,7 +311,7 @@ impl RunFolder {
             path: path.to_owned(),
             source,
         })?;
-        match lock.try_lock() {
+        match lock_for_writing(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(ResumeError::Busy {
@@ -544,6 +546,20 @@ impl RunFolder {
     }
 }
 
+/// Takes the lock of whoever plays the run. Readers hold it for a moment, to see
+/// whether somebody does.
+fn lock_for_writing(file: &File) -> Result<(), TryLockError> {
+    const ATTEMPTS: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 1..ATTEMPTS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    file.try_lock()
+}
+
 /// Where the model after a round is in the folder.
 fn checkpoint_name(round: u32) -> String {
     format!("checkpoints/round-{round:04}.safetensors")
@@ -621,6 +637,7 @@ fn append(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::{Client, Device, Round, Row};
 
     const DOCUMENT: &str = include_str!("../../../docs/records.md");
 
@@ -703,5 +720,18 @@ mod tests {
         let place = |name| all.iter().position(|column| *column == name).unwrap();
         let of_traffic = &all[place("nic_bytes_in")..=place("link_airtime_seconds_up")];
         check("devices.csv", (device, traffic), of_traffic);
+    }
+
+    #[test]
+    fn every_column_is_read() {
+        fn names<R: Row>() -> Vec<&'static str> {
+            R::COLUMNS.iter().map(|column| column.name).collect()
+        }
+        assert_eq!(names::<Round>(), documented("rounds.csv"));
+        assert_eq!(names::<Client>(), documented("clients.csv"));
+        let all = [documented("devices.csv"), documented("clients.csv")].concat();
+        for name in names::<Device>() {
+            assert!(all.contains(&name), "devices.csv has no column {name}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, Scheme, SearchPath};
+use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
 use zfl_machine::launch::find_program;
@@ -263,7 +263,9 @@ impl RunError {
 
 /// The end of a run, `summary.json`. All times are host time unless a name
 /// says otherwise.
+// Of another version of zfl some fields may be missing.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// The experiment's name.
     pub name: String,
@@ -1023,15 +1025,7 @@ pub(crate) fn partition(
     client_count: u32,
 ) -> Result<Partition, PartitionError> {
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
-    let scheme = match experiment.partition {
-        experiment::Partition::Iid {
-            samples_per_client: None,
-        } => Scheme::Iid,
-        experiment::Partition::Iid {
-            samples_per_client: Some(samples_per_client),
-        } => Scheme::IidSubset { samples_per_client },
-        experiment::Partition::Shards { per_client } => Scheme::Shards { per_client },
-    };
+    let scheme = experiment.partition.scheme();
     let dealt = scheme.partition(train, clients, experiment.seed)?;
     if experiment
         .fleet

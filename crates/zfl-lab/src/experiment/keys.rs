@@ -48,6 +48,10 @@ const FAULT_TIME: &str = "seconds from 0.001 to 86400";
 const RATE: &str = "kilobits a second from 0 to 10000000; 0 is without limit";
 const FACTOR: &str = "a number above 0, at most 1";
 
+/// [`zfl_data::partition::ALPHA_RANGE`].
+const ALPHA: &str = "a number from 0.001 to 1000000";
+const SAMPLES_MIN: &str = "a whole number from 1 to 65535";
+
 /// In the order of the reference.
 pub(super) const KEYS: &[Key] = &[
     key(
@@ -96,7 +100,7 @@ pub(super) const KEYS: &[Key] = &[
     key("data.idx.classes", "a whole number from 2 to 256"),
     table(
         "partition",
-        "exactly one of the tables partition.iid, partition.shards",
+        "exactly one of the tables partition.iid, partition.shards, partition.dirichlet, partition.label-limited, partition.quantity-skew, partition.natural",
     ),
     table("partition.iid", "a table with the key samples-per-client"),
     key(
@@ -108,6 +112,34 @@ pub(super) const KEYS: &[Key] = &[
         "partition.shards.per-client",
         "a whole number from 1 to 65535",
     ),
+    table("partition.dirichlet", "a table with alpha and samples-min"),
+    key("partition.dirichlet.alpha", ALPHA),
+    key("partition.dirichlet.samples-min", SAMPLES_MIN),
+    table("partition.label-limited", "a table with the key classes"),
+    key(
+        "partition.label-limited.classes",
+        "a whole number from 1 to 256",
+    ),
+    table(
+        "partition.quantity-skew",
+        "exactly one of the tables partition.quantity-skew.power-law, partition.quantity-skew.dirichlet",
+    ),
+    table(
+        "partition.quantity-skew.power-law",
+        "a table with exponent and samples-min",
+    ),
+    key(
+        "partition.quantity-skew.power-law.exponent",
+        "a number from 0 to 10",
+    ),
+    key("partition.quantity-skew.power-law.samples-min", SAMPLES_MIN),
+    table(
+        "partition.quantity-skew.dirichlet",
+        "a table with alpha and samples-min",
+    ),
+    key("partition.quantity-skew.dirichlet.alpha", ALPHA),
+    key("partition.quantity-skew.dirichlet.samples-min", SAMPLES_MIN),
+    table("partition.natural", "a table without keys"),
     table(
         "model",
         "exactly one of the tables model.softmax-regression, model.mlp, model.cnn",

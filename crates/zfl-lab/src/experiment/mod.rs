@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
+use zfl_data::{Scheme, ShareSizes};
 use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
@@ -168,7 +169,7 @@ pub struct IdxData {
 }
 
 /// Which client holds which sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Partition {
     /// Shuffled and cut into shares of equal size.
     Iid {
@@ -181,6 +182,49 @@ pub enum Partition {
         /// Shards of a client, at least 1.
         per_client: u32,
     },
+    /// Of each class, the clients hold parts drawn from a symmetric Dirichlet
+    /// distribution.
+    Dirichlet {
+        /// Its concentration, within [`zfl_data::partition::ALPHA_RANGE`].
+        alpha: f64,
+        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
+        samples_min: u32,
+    },
+    /// A client has samples of a few classes.
+    LabelLimited {
+        /// How many, at least 1.
+        classes: u32,
+    },
+    /// Shares differ in size.
+    QuantitySkew {
+        /// What the sizes follow.
+        sizes: ShareSizes,
+        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
+        samples_min: u32,
+    },
+    /// A client holds what belongs together by nature.
+    Natural,
+}
+
+impl Partition {
+    /// How it is dealt.
+    pub const fn scheme(self) -> Scheme {
+        match self {
+            Self::Iid {
+                samples_per_client: None,
+            } => Scheme::Iid,
+            Self::Iid {
+                samples_per_client: Some(samples_per_client),
+            } => Scheme::IidSubset { samples_per_client },
+            Self::Shards { per_client } => Scheme::Shards { per_client },
+            Self::Dirichlet { alpha, samples_min } => Scheme::Dirichlet { alpha, samples_min },
+            Self::LabelLimited { classes } => Scheme::LabelLimited { classes },
+            Self::QuantitySkew { sizes, samples_min } => {
+                Scheme::QuantitySkew { sizes, samples_min }
+            }
+            Self::Natural => Scheme::Natural,
+        }
+    }
 }
 
 /// How the coordinator aggregates.

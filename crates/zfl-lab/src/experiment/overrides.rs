@@ -18,9 +18,10 @@ const SEGMENTS_MAX: usize = 8;
 const BYTES_MAX: usize = 65_536;
 /// Tables of which exactly one variant may be there; `*` is the number of a
 /// table in a list.
-const VARIANT_TABLES: [&str; 6] = [
+const VARIANT_TABLES: [&str; 7] = [
     "data",
     "partition",
+    "partition.quantity-skew",
     "model",
     "model.cnn.layers.*",
     "training.schedule",

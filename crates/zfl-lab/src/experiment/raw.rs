@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::Spanned;
+use zfl_data::ShareSizes;
+use zfl_data::partition::{ALPHA_RANGE, EXPONENT_RANGE};
 use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
@@ -166,6 +168,37 @@ pub(super) struct RawEmpty {}
 struct RawPartition {
     iid: Option<Spanned<RawIid>>,
     shards: Option<Spanned<RawShards>>,
+    dirichlet: Option<Spanned<RawDirichlet>>,
+    label_limited: Option<Spanned<RawLabelLimited>>,
+    quantity_skew: Option<Spanned<RawQuantitySkew>>,
+    natural: Option<Spanned<RawEmpty>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawLabelLimited {
+    classes: Option<Spanned<Whole>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawQuantitySkew {
+    power_law: Option<Spanned<RawPowerLaw>>,
+    dirichlet: Option<Spanned<RawDirichlet>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawPowerLaw {
+    exponent: Option<Spanned<Number>>,
+    samples_min: Option<Spanned<Whole>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawDirichlet {
+    alpha: Option<Spanned<Number>>,
+    samples_min: Option<Spanned<Whole>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -553,16 +586,35 @@ fn check_partition(
     enum Raw {
         Iid(RawIid),
         Shards(RawShards),
+        Dirichlet(RawDirichlet),
+        LabelLimited(RawLabelLimited),
+        QuantitySkew(Spanned<RawQuantitySkew>),
+        Natural,
     }
     let span = table.span();
-    let RawPartition { iid, shards } = table.into_inner();
-    let mut variants = Vec::new();
-    if let Some(table) = iid {
-        variants.push(("iid", table.span(), Raw::Iid(table.into_inner())));
-    }
-    if let Some(table) = shards {
-        variants.push(("shards", table.span(), Raw::Shards(table.into_inner())));
-    }
+    let RawPartition {
+        iid,
+        shards,
+        dirichlet,
+        label_limited,
+        quantity_skew,
+        natural,
+    } = table.into_inner();
+    let variants = [
+        iid.map(|table| ("iid", table.span(), Raw::Iid(table.into_inner()))),
+        shards.map(|table| ("shards", table.span(), Raw::Shards(table.into_inner()))),
+        dirichlet.map(|table| {
+            let span = table.span();
+            ("dirichlet", span, Raw::Dirichlet(table.into_inner()))
+        }),
+        label_limited.map(|table| {
+            let span = table.span();
+            ("label-limited", span, Raw::LabelLimited(table.into_inner()))
+        }),
+        quantity_skew.map(|table| ("quantity-skew", table.span(), Raw::QuantitySkew(table))),
+        natural.map(|table| ("natural", table.span(), Raw::Natural)),
+    ];
+    let variants = variants.into_iter().flatten().collect();
     match context.one_of("partition", span, variants)? {
         Raw::Iid(iid) => Ok(Partition::Iid {
             samples_per_client: match &iid.samples_per_client {
@@ -579,7 +631,83 @@ fn check_partition(
             let per_client = context.whole(path, count, 1..=SHARE_SAMPLES_MAX, 2)?;
             Ok(Partition::Shards { per_client })
         }
+        Raw::Dirichlet(table) => {
+            let (alpha, samples_min) = check_dirichlet("partition.dirichlet", &table, context)?;
+            Ok(Partition::Dirichlet { alpha, samples_min })
+        }
+        Raw::LabelLimited(table) => {
+            let path = "partition.label-limited.classes";
+            let classes = context.whole(path, table.classes.as_ref(), 1..=256, 2)?;
+            Ok(Partition::LabelLimited { classes })
+        }
+        Raw::QuantitySkew(table) => check_quantity_skew(table, context),
+        Raw::Natural => Ok(Partition::Natural),
     }
+}
+
+/// Alpha and the fewest samples of a client.
+fn check_dirichlet(
+    path: &str,
+    table: &RawDirichlet,
+    context: &Context<'_>,
+) -> Result<(f64, u32), Fault> {
+    let (alpha, least) = (table.alpha.as_ref(), table.samples_min.as_ref());
+    Ok((
+        context.number(&format!("{path}.alpha"), alpha, ALPHA_RANGE, 0.5)?,
+        context.whole(
+            &format!("{path}.samples-min"),
+            least,
+            1..=SHARE_SAMPLES_MAX,
+            1,
+        )?,
+    ))
+}
+
+fn check_quantity_skew(
+    table: Spanned<RawQuantitySkew>,
+    context: &Context<'_>,
+) -> Result<Partition, Fault> {
+    enum Raw {
+        PowerLaw(RawPowerLaw),
+        Dirichlet(RawDirichlet),
+    }
+    let path = "partition.quantity-skew";
+    let span = table.span();
+    let RawQuantitySkew {
+        power_law,
+        dirichlet,
+    } = table.into_inner();
+    let variants = [
+        power_law.map(|table| ("power-law", table.span(), Raw::PowerLaw(table.into_inner()))),
+        dirichlet.map(|table| {
+            (
+                "dirichlet",
+                table.span(),
+                Raw::Dirichlet(table.into_inner()),
+            )
+        }),
+    ];
+    let variants = variants.into_iter().flatten().collect();
+    Ok(match context.one_of(path, span, variants)? {
+        Raw::PowerLaw(table) => {
+            let least = table.samples_min.as_ref();
+            let least_path = "partition.quantity-skew.power-law.samples-min";
+            let path = "partition.quantity-skew.power-law.exponent";
+            let exponent = context.number(path, table.exponent.as_ref(), EXPONENT_RANGE, 1.0)?;
+            Partition::QuantitySkew {
+                sizes: ShareSizes::PowerLaw { exponent },
+                samples_min: context.whole(least_path, least, 1..=SHARE_SAMPLES_MAX, 1)?,
+            }
+        }
+        Raw::Dirichlet(table) => {
+            let path = "partition.quantity-skew.dirichlet";
+            let (alpha, samples_min) = check_dirichlet(path, &table, context)?;
+            Partition::QuantitySkew {
+                sizes: ShareSizes::Dirichlet { alpha },
+                samples_min,
+            }
+        }
+    })
 }
 
 fn check_fleet(

@@ -1107,8 +1107,79 @@ fn shards_are_dealt_to_clients() {
     trial.toml:3:1: `partition.iid` beside `partition.shards`
     | [partition.iid]
     | ^^^^^^^^^^^^^^^
-    help: `partition`: exactly one of the tables partition.iid, partition.shards
+    help: `partition`: exactly one of the tables partition.iid, partition.shards, partition.dirichlet, partition.label-limited, partition.quantity-skew, partition.natural
     ");
+}
+
+#[test]
+fn labels_can_be_dealt_in_parts_of_a_dirichlet_distribution() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    let dirichlet = |alpha, samples_min| Partition::Dirichlet { alpha, samples_min };
+    assert_eq!(partition("[partition.dirichlet]\n"), dirichlet(0.5, 1));
+    let text = "[partition.dirichlet]\nalpha = 1\nsamples-min = 10\n";
+    assert_eq!(partition(text), dirichlet(1.0, 10));
+    assert_snapshot!(refused("[partition.dirichlet]\nalpha = 0\n"), @r"
+    trial.toml:2:9: `partition.dirichlet.alpha` is 0
+    | alpha = 0
+    |         ^
+    help: `partition.dirichlet.alpha`: a number from 0.001 to 1000000
+    ");
+    assert_snapshot!(refused("[partition.dirichlet]\nsamples-min = 0\n"), @r"
+    trial.toml:2:15: `partition.dirichlet.samples-min` is 0
+    | samples-min = 0
+    |               ^
+    help: `partition.dirichlet.samples-min`: a whole number from 1 to 65535
+    ");
+}
+
+#[test]
+fn clients_can_be_limited_to_a_few_classes() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    let limited = |classes| Partition::LabelLimited { classes };
+    assert_eq!(partition("[partition.label-limited]\n"), limited(2));
+    let text = "[partition.label-limited]\nclasses = 256\n";
+    assert_eq!(partition(text), limited(256));
+    assert_snapshot!(refused("[partition.label-limited]\nclasses = 257\n"), @r"
+    trial.toml:2:11: `partition.label-limited.classes` is 257
+    | classes = 257
+    |           ^^^
+    help: `partition.label-limited.classes`: a whole number from 1 to 256
+    ");
+}
+
+#[test]
+fn shares_can_differ_in_size() {
+    let partition = |text: &str, sets: &[&str]| experiment(text, sets).partition;
+    let skew = |sizes, samples_min| Partition::QuantitySkew { sizes, samples_min };
+    let zipf = "[partition.quantity-skew.power-law]\n";
+    let exponent = |exponent| ShareSizes::PowerLaw { exponent };
+    assert_eq!(partition(zipf, &[]), skew(exponent(1.0), 1));
+    let text = format!("{zipf}exponent = 2.5\nsamples-min = 4\n");
+    assert_eq!(partition(&text, &[]), skew(exponent(2.5), 4));
+    // One replaces the other.
+    let set = "partition.quantity-skew.dirichlet.alpha=3";
+    let alpha = ShareSizes::Dirichlet { alpha: 3.0 };
+    assert_eq!(partition(&text, &[set]), skew(alpha, 1));
+    assert_snapshot!(refused(&format!("{zipf}exponent = 11\n")), @r"
+    trial.toml:2:12: `partition.quantity-skew.power-law.exponent` is 11
+    | exponent = 11
+    |            ^^
+    help: `partition.quantity-skew.power-law.exponent`: a number from 0 to 10
+    ");
+    assert_snapshot!(refused("[partition.quantity-skew]\n"), @r"
+    trial.toml:1:1: `partition.quantity-skew` says nothing
+    | [partition.quantity-skew]
+    | ^^^^^^^^^^^^^^^^^^^^^^^^^
+    help: `partition.quantity-skew`: exactly one of the tables partition.quantity-skew.power-law, partition.quantity-skew.dirichlet
+    ");
+}
+
+#[test]
+fn groups_can_be_dealt_whole() {
+    let partition = |text: &str| experiment(text, &[]).partition;
+    assert_eq!(partition("[partition.natural]\n"), Partition::Natural);
+    let set = experiment("", &["partition.natural={}"]);
+    assert_eq!(set.partition, Partition::Natural);
 }
 
 #[test]
@@ -1942,6 +2013,7 @@ fn the_reference_tells_the_defaults() {
     let cnn = "[model.cnn]\nlayers = [{ conv = { filters = 3, kernel = 3 } }, { flatten = {} }, { dense = { outputs = 3 } }]\n[training.schedule.cosine]\n";
     let fixed = "[training]\narithmetic = \"fixed\"\n";
     let shards = "[partition.shards]";
+    let dirichlet = "[partition.dirichlet]";
     let link = "[link.x.burst-loss]\nbegin = 0\nend = 1\n";
     let patient = "[coordinator]\non-failed-round = \"continue\"\nstaleness-rounds-max = 1\n[deadlines]\nround-quantile = 0.9\n";
     let texts = [
@@ -1950,6 +2022,10 @@ fn the_reference_tells_the_defaults() {
         cnn,
         fixed,
         shards,
+        dirichlet,
+        "[partition.label-limited]",
+        "[partition.quantity-skew.power-law]",
+        "[partition.quantity-skew.dirichlet]",
         link,
         "[faults.some]",
         patient,
@@ -1976,7 +2052,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 79);
+    assert_eq!(checked, 86);
 }
 
 #[test]
@@ -2092,6 +2168,11 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[data.mnist]\nfolder = \"a\"\n",
         "[partition.iid]\nsamples-per-client = 3\n",
         "[partition.shards]\n",
+        "[partition.dirichlet]\n",
+        "[partition.label-limited]\n",
+        "[partition.quantity-skew.power-law]\n",
+        "[partition.quantity-skew.dirichlet]\n",
+        "[partition.natural]\n",
         "[model.softmax-regression]\ninitial-weights = \"a\"\n",
         "[model.mlp]\ninitial-weights = \"a\"\n",
         every_layer,
@@ -2507,8 +2588,28 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                         Network::Switch
                     },
                     data,
-                    partition: match rounds % 2 {
+                    partition: match rounds % 7 {
                         0 => Partition::Iid { samples_per_client },
+                        1 => Partition::Natural,
+                        2 => Partition::Dirichlet {
+                            alpha: f64::from(rounds) / 7.0,
+                            samples_min: samples_per_client.unwrap_or(1),
+                        },
+                        3 => Partition::LabelLimited {
+                            classes: rounds % 256 + 1,
+                        },
+                        4 => Partition::QuantitySkew {
+                            sizes: ShareSizes::Dirichlet {
+                                alpha: f64::from(rounds) / 7.0,
+                            },
+                            samples_min: samples_per_client.unwrap_or(1),
+                        },
+                        5 => Partition::QuantitySkew {
+                            sizes: ShareSizes::PowerLaw {
+                                exponent: f64::from(rounds % 71) / 7.0,
+                            },
+                            samples_min: samples_per_client.unwrap_or(1),
+                        },
                         _ => Partition::Shards {
                             per_client: samples_per_client.unwrap_or(2),
                         },

@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use zfl_data::ShareSizes;
+
 use super::{
     Arithmetic, Availability, CnnLayer, Data, Experiment, FaultKind, FaultModel, LateUpdates, Link,
     Model, ModelKind, OnFailedRound, Partition, Schedule, Strategy, Training,
@@ -93,6 +95,25 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
             writeln!(out, "\n[partition.shards]")?;
             write!(out, "{}", Line("per-client", &per_client))?;
         }
+        Partition::Dirichlet { alpha, samples_min } => {
+            writeln!(out, "\n[partition.dirichlet]")?;
+            write!(out, "{}", Line("alpha", &toml::Value::from(alpha)))?;
+            write!(out, "{}", Line("samples-min", &samples_min))?;
+        }
+        Partition::LabelLimited { classes } => {
+            writeln!(out, "\n[partition.label-limited]")?;
+            write!(out, "{}", Line("classes", &classes))?;
+        }
+        Partition::QuantitySkew { sizes, samples_min } => {
+            let (name, key, value) = match sizes {
+                ShareSizes::PowerLaw { exponent } => ("power-law", "exponent", exponent),
+                ShareSizes::Dirichlet { alpha } => ("dirichlet", "alpha", alpha),
+            };
+            writeln!(out, "\n[partition.quantity-skew.{name}]")?;
+            write!(out, "{}", Line(key, &toml::Value::from(value)))?;
+            write!(out, "{}", Line("samples-min", &samples_min))?;
+        }
+        Partition::Natural => writeln!(out, "\n[partition.natural]")?,
     }
 
     write_model(&experiment.model, out)?;
