@@ -342,6 +342,7 @@ fn finite_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f6
 /// What has become of the devices of a fleet when its run ended, before they
 /// were stopped. Each device is counted once, besides in `fleet`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DeviceCounts {
     /// All emulated devices of the experiment: the sum of those below.
     pub fleet: usize,
@@ -399,6 +400,7 @@ pub struct Misfit {
 
 /// What the emulators of a fleet used, in host time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EmulatorUsage {
     /// Processor time of all, from boot to stop.
     pub cpu_seconds: f64,

@@ -10,7 +10,12 @@ use zfl_proto::Token;
 
 /// Federated learning on fleets of emulated microcontrollers.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  zfl doctor\n  zfl run examples/digits.toml\n  zfl list\n\n\
+        `zfl help COMMAND` has examples of each."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -24,6 +29,7 @@ pub(crate) enum Command {
         zfl run examples/mnist.toml --data-dir data --out runs/first\n  \
         zfl run examples/mnist.toml --data-dir data --fidelity native\n  \
         zfl run examples/digits.toml --capture 0\n  \
+        zfl run examples/digits.toml --json | tail -n 1\n  \
         zfl run --resume runs/digits-001")]
     Run(RunArguments),
     /// The coordinator alone: others bring the devices.
@@ -75,13 +81,36 @@ pub(crate) enum Command {
         echo stats | zfl console 3 --run runs/digits-001")]
     Console(ConsoleArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
+    #[command(after_help = "Example:\n  zfl boards")]
     Boards,
     /// Lists links that devices can have, or all figures of one and their sources.
+    #[command(after_help = "Examples:\n  zfl links\n  zfl links lte-m\n  zfl links --json")]
     Links(LinksArguments),
+    /// Lists runs: how they stand and what they came to.
+    #[command(after_help = "Examples:\n  zfl list\n  zfl list runs/sweep-001 --json")]
+    List(ListArguments),
+    /// Compares runs: what differs in their experiments, and what came of it.
+    ///
+    /// Device time is the sum over the rounds of the longest part in each.
+    #[command(
+        after_help = "Examples:\n  zfl compare runs/digits-001 runs/digits-002\n  \
+        zfl compare runs/digits-001 runs/digits-002 --json"
+    )]
+    Compare(CompareArguments),
+    /// Writes a script for a shell, which then completes commands and options.
+    #[command(after_help = "Examples:\n  \
+        zfl completions bash > ~/.local/share/bash-completion/completions/zfl\n  \
+        zfl completions zsh > ~/.zfunc/_zfl\n  \
+        zfl completions fish > ~/.config/fish/completions/zfl.fish")]
+    Completions(CompletionsArguments),
     /// Says what is installed, what is missing, and the command that mends it.
+    #[command(after_help = "Examples:\n  zfl doctor\n  zfl doctor --devices 500")]
     Doctor(DoctorArguments),
     /// Data sets: show, fetch.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  zfl data show digits\n  zfl data fetch mnist"
+    )]
     Data(DataCommand),
     /// Starts an emulator that ends with zfl (internal).
     #[command(hide = true, name = "exec-machine")]
@@ -130,6 +159,19 @@ pub(crate) struct PlayArguments {
     pub(crate) resume: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: DataDir,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// How a run is shown.
+#[derive(Args)]
+pub(crate) struct OutputArguments {
+    /// Prints warnings alone and, at the end, the run's folder.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Prints progress and result as JSON, an object a line (docs/terminal.md).
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]
@@ -342,6 +384,32 @@ pub(crate) struct LinksArguments {
 }
 
 #[derive(Args)]
+pub(crate) struct ListArguments {
+    /// The folder that holds runs, itself or in folders below; else runs.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Prints JSON, a line a run.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareArguments {
+    /// Folders of runs, or folders that hold some.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
 pub(crate) struct DoctorArguments {
     /// A fleet of how many devices to check for.
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -351,8 +419,13 @@ pub(crate) struct DoctorArguments {
 #[derive(Subcommand)]
 pub(crate) enum DataCommand {
     /// Shows a data set: shapes, classes, a few samples, its partition.
+    #[command(
+        after_help = "Examples:\n  zfl data show digits\n  zfl data show digits --clients 10"
+    )]
     Show(ShowArguments),
     /// Downloads a data set to the cache folder and checks it.
+    #[command(after_help = "Examples:\n  zfl data fetch mnist\n  \
+        zfl data fetch mnist --data-dir data")]
     Fetch(FetchArguments),
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Nothing here writes, and reading a run that goes on does not disturb it.
 
+mod compare;
 mod rows;
 mod table;
 #[cfg(test)]
@@ -17,9 +18,10 @@ use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use compare::{Difference, Overview, differences};
 pub use rows::{Client, Device, Round};
 pub use table::{Cell, CellKind, Column, Row, Rows, Table};
 
@@ -124,7 +126,7 @@ pub struct Share {
 }
 
 /// What a round, or a run, cost the devices, by the profiles of their parts.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct DeviceCost {
     /// Device time in seconds. Devices work at the same time, so that a round takes
     /// as long as the longest part in it; a run is the sum of its rounds.
@@ -134,7 +136,7 @@ pub struct DeviceCost {
 }
 
 /// What a run came to, from its tables: also where it was cut off.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Totals {
     /// Rounds that are in the table, failed ones included.
     pub rounds: u32,
@@ -142,8 +144,10 @@ pub struct Totals {
     pub rounds_failed: u32,
     /// Accuracy after the last round.
     pub accuracy: Option<f64>,
-    /// The best accuracy, and the first round that had it.
-    pub best: Option<(f64, u32)>,
+    /// The best accuracy.
+    pub accuracy_best: Option<f64>,
+    /// The first round that had it.
+    pub accuracy_best_round: Option<u32>,
     /// Loss after the last round.
     pub loss: Option<f64>,
     /// Bodies of start messages.
@@ -163,6 +167,7 @@ pub struct Totals {
     /// SHA-256 of the last global model.
     pub model_sha256: String,
     /// What the rounds cost the devices.
+    #[serde(flatten)]
     pub cost: DeviceCost,
 }
 
@@ -374,9 +379,10 @@ impl Archive {
             totals.accuracy = round.accuracy;
             totals.loss = Some(round.loss);
             if let Some(accuracy) = round.accuracy.filter(|accuracy| accuracy.is_finite())
-                && totals.best.is_none_or(|(best, _)| accuracy > best)
+                && totals.accuracy_best.is_none_or(|best| accuracy > best)
             {
-                totals.best = Some((accuracy, round.round));
+                totals.accuracy_best = Some(accuracy);
+                totals.accuracy_best_round = Some(round.round);
             }
             totals.bytes_down += round.bytes_down;
             totals.bytes_up += round.bytes_up;

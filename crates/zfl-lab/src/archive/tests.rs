@@ -172,6 +172,51 @@ fn settings_are_keys_and_values() {
 }
 
 #[test]
+fn experiments_differ_where_a_key_does() {
+    let settings = [
+        "a = 1\nb = 2\n",
+        "a = 1\nb = 3\n",
+        "a = 1\nb = 3\n[c]\nd = [1]",
+    ];
+    let settings = settings.map(|text| {
+        archive(&folder(&[("experiment.toml", text)]))
+            .settings()
+            .unwrap()
+    });
+    let text = |value: &str| Some(value.to_owned());
+    assert_eq!(
+        differences(&settings),
+        [
+            Difference {
+                key: "b".to_owned(),
+                values: vec![text("2"), text("3"), text("3")],
+            },
+            Difference {
+                key: "c.d".to_owned(),
+                values: vec![None, None, text("[1]")],
+            },
+        ]
+    );
+    assert_eq!(differences(&settings[..1]), []);
+}
+
+#[test]
+fn a_run_at_a_glance() {
+    let experiment =
+        "name = \"a\"\nseed = 7\nrounds = 9\n[[fleet]]\ncount = 2\n[[fleet]]\ncount = 4\n";
+    let rounds = [ROUND_HEADER, &round(1, "0.75"), "2,0.7"].concat();
+    let folder = folder(&[("experiment.toml", experiment), ("rounds.csv", &rounds)]);
+    let overview = archive(&folder).overview().unwrap();
+    assert_eq!((&*overview.name, overview.seed), ("a", Some(7)));
+    assert_eq!(
+        (overview.totals.rounds, overview.rounds_planned),
+        (1, Some(9))
+    );
+    assert_eq!((overview.clients, overview.standing), (Some(6), "cut off"));
+    assert!(overview.began_unix_seconds.unwrap() > 1_700_000_000);
+}
+
+#[test]
 fn events_are_read_up_to_a_line_that_is_cut_off() {
     let one = "{\"host_seconds\":0.5,\"event\":\"round-started\",\"round\":1,\"clients\":[2,3]}\n";
     let folder = folder(&[("events.jsonl", &format!("{one}{{\"host_sec"))]);
@@ -231,7 +276,8 @@ fn totals_are_those_of_the_tables() {
             rounds: 3,
             rounds_failed: 1,
             accuracy: Some(0.75),
-            best: Some((0.75, 1)),
+            accuracy_best: Some(0.75),
+            accuracy_best_round: Some(1),
             loss: Some(0.5),
             bytes_down: 300,
             bytes_up: 600,

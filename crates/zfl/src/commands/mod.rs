@@ -1,10 +1,13 @@
 //! The commands.
 
 pub(crate) mod calibrate;
+pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod console;
 pub(crate) mod data;
 pub(crate) mod fleet;
 pub(crate) mod links;
+pub(crate) mod list;
 pub(crate) mod platforms;
 pub(crate) mod run;
 pub(crate) mod size;
@@ -12,6 +15,7 @@ pub(crate) mod size;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ::console::measure_text_width;
 use miette::{GraphicalReportHandler, Report};
 use zfl_data::SearchPath;
 use zfl_lab::experiment::ExperimentError;
@@ -145,6 +149,45 @@ fn next_folder(name: &str) -> PathBuf {
         }
         number += 1;
     }
+}
+
+/// Rows as lines in columns; those that `is_left` chooses begin at the left.
+fn aligned(rows: &[Vec<String>], is_left: impl Fn(usize) -> bool) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        // Colours have no width.
+        cells
+            .map(|cell| measure_text_width(cell))
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| {
+            let blanks = " ".repeat(width.saturating_sub(measure_text_width(cell)));
+            match is_left(column) {
+                true => format!("{cell}{blanks}"),
+                false => format!("{blanks}{cell}"),
+            }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints a value as one line of JSON.
+fn say_json_line(value: &impl serde::Serialize) -> Done {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::Run(format!("failed to write JSON: {error}")))?;
+    say!("{text}");
+    Ok(())
+}
+
+/// A number, or a dash where there is none.
+fn or_dash<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), text)
 }
 
 /// `zfl boards`

@@ -5,7 +5,7 @@ use zfl_lab::probe::ProbeContext;
 use zfl_lab::run::RunError;
 
 use super::run::{interruption, read};
-use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
+use super::{Done, Failure, aligned, firmware, launcher, next_folder, runtime, search_path};
 use crate::arguments::{PlatformsArguments, ProbeArguments};
 
 /// What probes of these arguments have in common.
@@ -67,7 +67,7 @@ pub(crate) fn platforms(arguments: &PlatformsArguments) -> Done {
         let rows = rows(&compared, arguments.csv);
         let text = match arguments.csv {
             true => csv(&rows),
-            false => table(&rows),
+            false => aligned(&rows, |column| column < 3),
         };
         say!("{}", text.trim_end());
     }
@@ -208,24 +208,6 @@ fn csv(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate();
-        let cells = cells.map(|(column, (cell, width))| match column {
-            0..3 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_not_verified_is_marked() {
-        let text = table(&rows(&[platform()], false));
+        let text = aligned(&rows(&[platform()], false), |column| column < 3);
         for expected in [" 20? ", " 1000 ", " 0.1235 ", " 2.0000? "] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

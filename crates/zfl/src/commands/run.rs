@@ -12,8 +12,10 @@ use zfl_machine::Board;
 use zfl_net::bridge;
 
 use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
-use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
-use crate::display::Display;
+use crate::arguments::{
+    self, ExperimentArguments, OutputArguments, PlayArguments, RunArguments, ServeArguments,
+};
+use crate::display::{Display, Manner};
 
 /// `zfl run`
 pub(crate) fn run(arguments: &RunArguments) -> Done {
@@ -45,7 +47,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
         }),
         threads: arguments.threads.count(),
     };
-    play(&experiment, context)
+    play(&experiment, context, &arguments.play.output)
 }
 
 /// `zfl serve`
@@ -72,7 +74,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         fleet: None,
         threads: arguments.threads.count(),
     };
-    play(&experiment, context)
+    play(&experiment, context, &arguments.play.output)
 }
 
 /// Reads the experiment that is played, with changes and more; that of a run
@@ -117,13 +119,14 @@ fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::Path
     }
 }
 
-fn play(experiment: &Experiment, context: Context) -> Done {
+fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> Done {
+    let manner = Manner::from(output);
     let (is_serving, path) = (context.fleet.is_none(), context.folder.clone());
     let runtime = runtime()?;
     let played: Result<Summary, RunError> = runtime.block_on(async {
         let (progress, receiver) = mpsc::unbounded_channel();
         let clients = context.clients.unwrap_or(experiment.fleet_size());
-        let mut display = Display::new(experiment, clients, is_serving);
+        let mut display = Display::new(manner, experiment, clients, is_serving);
         let shown = tokio::spawn(async move {
             display.follow(receiver).await;
             display
@@ -135,6 +138,7 @@ fn play(experiment: &Experiment, context: Context) -> Done {
         played
     });
     let summary = played.map_err(|error| {
+        manner.fail(&path, &error.to_string());
         let (can_go_on, mut failure) = (error.can_go_on(), Failure::from(error));
         if can_go_on {
             let command = if is_serving { "serve" } else { "run" };
@@ -145,7 +149,7 @@ fn play(experiment: &Experiment, context: Context) -> Done {
         }
         failure
     })?;
-    crate::display::print_summary(&summary);
+    manner.end(&summary);
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! with what zfl itself says about it, which names the command that mends it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod archives;
 mod campaign;
 mod debugging;
 mod endings;
@@ -18,5 +19,6 @@ mod resumes;
 mod runs;
 mod sizes;
 mod support;
+mod terminal;
 mod texts;
 mod traffic;

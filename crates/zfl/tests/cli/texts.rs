@@ -128,22 +128,32 @@ fn help() {
     Usage: zfl <COMMAND>
 
     Commands:
-      run        Boots a fleet, plays the rounds of an experiment, writes the records
-      serve      The coordinator alone: others bring the devices
-      fleet      The devices alone, for a coordinator that `zfl serve` started
-      size       Says how much memory an experiment takes on each board, before it is run
-      platforms  Compares boards and microcontrollers: what an experiment takes on each
-      calibrate  Scales a part's profile to a measurement; counts for native clients
-      console    Attaches to the console of a running device
-      boards     Lists boards that can be emulated, and microcontrollers that they stand for
-      links      Lists links that devices can have, or all figures of one and their sources
-      doctor     Says what is installed, what is missing, and the command that mends it
-      data       Data sets: show, fetch
-      help       Print this message or the help of the given subcommand(s)
+      run          Boots a fleet, plays the rounds of an experiment, writes the records
+      serve        The coordinator alone: others bring the devices
+      fleet        The devices alone, for a coordinator that `zfl serve` started
+      size         Says how much memory an experiment takes on each board, before it is run
+      platforms    Compares boards and microcontrollers: what an experiment takes on each
+      calibrate    Scales a part's profile to a measurement; counts for native clients
+      console      Attaches to the console of a running device
+      boards       Lists boards that can be emulated, and microcontrollers that they stand for
+      links        Lists links that devices can have, or all figures of one and their sources
+      list         Lists runs: how they stand and what they came to
+      compare      Compares runs: what differs in their experiments, and what came of it
+      completions  Writes a script for a shell, which then completes commands and options
+      doctor       Says what is installed, what is missing, and the command that mends it
+      data         Data sets: show, fetch
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
       -V, --version  Print version
+
+    Examples:
+      zfl doctor
+      zfl run examples/digits.toml
+      zfl list
+
+    `zfl help COMMAND` has examples of each.
     "#);
     assert_snapshot!(shown(&["run", "--help"]), @r#"
     Boots a fleet, plays the rounds of an experiment, writes the records
@@ -158,6 +168,8 @@ fn help() {
           --out <DIR>            The run's folder; else the next free runs/NAME-NNN
           --resume <DIR>         Goes on with the run in this folder, which was cut off
           --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
+      -q, --quiet                Prints warnings alone and, at the end, the run's folder
+          --json                 Prints progress and result as JSON, an object a line (docs/terminal.md)
           --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
                                  [possible values: emulated, native]
@@ -173,6 +185,7 @@ fn help() {
       zfl run examples/mnist.toml --data-dir data --out runs/first
       zfl run examples/mnist.toml --data-dir data --fidelity native
       zfl run examples/digits.toml --capture 0
+      zfl run examples/digits.toml --json | tail -n 1
       zfl run --resume runs/digits-001
     "#);
     let boards = shown(&["boards"]);
@@ -233,6 +246,56 @@ fn help() {
       ░░████████▒▒
     label 2
     "#);
+}
+
+#[test]
+fn every_command_has_examples() {
+    let place = Place::new();
+    let help = |arguments: &[&str]| {
+        let arguments = arguments.iter().copied().chain(["--help"]);
+        finish(place.zfl(arguments)).succeeded()
+    };
+    let commands = |help: &str| -> Vec<String> {
+        let (_, list) = help.split_once("Commands:\n").unwrap();
+        let (list, _) = list.split_once("\n\n").unwrap();
+        let names = list
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        names
+            .filter(|name| *name != "help")
+            .map(str::to_owned)
+            .collect()
+    };
+    let all = commands(&help(&[]));
+    assert!(all.len() > 10, "{all:?}");
+    for name in &all {
+        let shown = help(&[name]);
+        assert!(shown.contains(&format!("\n  zfl {name}")), "{shown}");
+    }
+    for name in commands(&help(&["data"])) {
+        let shown = help(&["data", &name]);
+        assert!(shown.contains(&format!("\n  zfl data {name} ")), "{shown}");
+    }
+}
+
+#[test]
+fn shells_complete_commands_and_options() {
+    let place = Place::new();
+    let script = finish(place.zfl(["completions", "bash"])).succeeded();
+    let script = place.write("zfl.bash", script);
+    // What bash offers for a line whose last word is not complete.
+    let offered = |words: &str| {
+        let mut bash = std::process::Command::new("bash");
+        bash.arg("-c").arg(format!(
+            "source '{}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _zfl zfl \"${{COMP_WORDS[-1]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            script.display()
+        ));
+        finish(bash).succeeded()
+    };
+    assert_eq!(offered("zfl comp"), "compare completions\n");
+    assert_eq!(offered("zfl run --fid"), "--fidelity\n");
+    assert_eq!(offered("zfl exec"), "\n");
 }
 
 #[test]
