@@ -30,7 +30,7 @@ pub mod show;
 mod unpack;
 mod variates;
 
-pub use dataset::{Dataset, DatasetError, DatasetParts, Groups, TrainTest, View};
+pub use dataset::{Dataset, DatasetError, DatasetParts, Groups, Spread, Targets, TrainTest, View};
 pub use folder::{LoadError, LoadOptions, SearchPath, load};
 pub use partition::{Partition, PartitionError, Scheme, ShareSizes};
 
