@@ -32,8 +32,51 @@ pub struct DatasetParts {
     pub class_count: usize,
     /// What one unit of a sample's byte means: 1/255 where 255 stands for 1.
     pub value_scale: f32,
+    /// What inputs and classes are called, where the data say so.
+    pub schema: Arc<Schema>,
     /// Who each sample belongs to by nature, where that is known.
     pub groups: Option<Groups>,
+}
+
+/// What the inputs and the classes of a data set are called, and what an
+/// input's bytes stand for. Empty for images and numbered classes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Schema {
+    /// Empty, or one for each input of a sample.
+    pub inputs: Vec<Input>,
+    /// Empty, or one for each class.
+    pub class_names: Vec<String>,
+}
+
+/// An input whose values were mapped onto bytes: 0 is `minimum`, 255 is
+/// `maximum`, and the steps between are equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Name of the column, or place in the array: `2` or `0,2`.
+    pub name: String,
+    /// In the unit of the column.
+    pub minimum: f64,
+    /// At least `minimum`; equal where the column is constant.
+    pub maximum: f64,
+}
+
+impl Input {
+    /// The byte of `value`: the nearest of the 256 steps, and the first or the
+    /// last beyond the range. 0 for all of a constant column.
+    pub fn byte(&self, value: f64) -> u8 {
+        let span = self.maximum - self.minimum;
+        let part = if span > 0.0 {
+            (value - self.minimum) / span
+        } else {
+            0.0
+        };
+        (part * 255.0).round().clamp(0.0, 255.0) as u8
+    }
+
+    /// What one step is, in the unit of the column.
+    pub fn resolution(&self) -> f64 {
+        (self.maximum - self.minimum) / 255.0
+    }
 }
 
 /// Who samples belong to by nature: the machine that measured them, the person
@@ -259,6 +302,22 @@ pub enum DatasetError {
         /// The scale given.
         value_scale: f32,
     },
+    /// Names that do not fit what they name.
+    #[error(
+        "data set `{name}`: {input_names} names for {input_count} inputs and {class_names} names for {class_count} classes"
+    )]
+    Schema {
+        /// The data set.
+        name: String,
+        /// How many inputs are named.
+        input_names: usize,
+        /// How many there are.
+        input_count: usize,
+        /// How many classes are named.
+        class_names: usize,
+        /// How many there are.
+        class_count: usize,
+    },
     /// An index beyond the samples.
     #[error("data set `{name}`: no sample {index}, there are {sample_count}")]
     NoSuchSample {
@@ -342,6 +401,18 @@ impl Dataset {
             return Err(DatasetError::ValueScale {
                 name: name(),
                 value_scale: parts.value_scale,
+            });
+        }
+        let fits = |names: usize, count: usize| names == 0 || names == count;
+        let (input_names, class_names) =
+            (parts.schema.inputs.len(), parts.schema.class_names.len());
+        if !(fits(input_names, input_count) && fits(class_names, parts.class_count)) {
+            return Err(DatasetError::Schema {
+                name: name(),
+                input_names,
+                input_count,
+                class_names,
+                class_count: parts.class_count,
             });
         }
         if let Some(groups) = &parts.groups {
@@ -463,6 +534,11 @@ impl Dataset {
         self.0.parts.value_scale
     }
 
+    /// What inputs and classes are called, where the data say so.
+    pub fn schema(&self) -> &Schema {
+        &self.0.parts.schema
+    }
+
     /// Who its samples belong to by nature, where that is known.
     pub fn groups(&self) -> Option<&Groups> {
         self.0.parts.groups.as_ref()
@@ -535,24 +611,16 @@ impl Dataset {
     /// [`DatasetError::TestFraction`] if either part would be empty.
     pub fn split_test(&self, seed: u64, test_fraction: f64) -> Result<TrainTest, DatasetError> {
         let sample_count = self.sample_count();
-        let test_count = if (0.0..=1.0).contains(&test_fraction) {
-            (sample_count as f64 * test_fraction).round() as usize
-        } else {
-            0
-        };
-        let mut order = indices(sample_count);
-        Stream::new(seed, Purpose::TestSplit, 0).shuffle(&mut order);
-        match order.split_at_checked(test_count) {
-            Some((test, train)) if !test.is_empty() && !train.is_empty() => Ok(TrainTest {
-                train: self.view(train)?.to_dataset()?,
-                test: self.view(test)?.to_dataset()?,
-            }),
-            _ => Err(DatasetError::TestFraction {
-                name: self.name().to_owned(),
-                test_fraction,
-                sample_count,
-            }),
-        }
+        let split = test_split(seed, test_fraction, sample_count);
+        let (test, train) = split.ok_or_else(|| DatasetError::TestFraction {
+            name: self.name().to_owned(),
+            test_fraction,
+            sample_count,
+        })?;
+        Ok(TrainTest {
+            train: self.view(train)?.to_dataset()?,
+            test: self.view(test)?.to_dataset()?,
+        })
     }
 }
 
@@ -663,6 +731,7 @@ impl View {
             labels: self.to_labels(),
             class_count: parts.class_count,
             value_scale: parts.value_scale,
+            schema: Arc::clone(&parts.schema),
             groups: self.to_groups(),
         };
         let Some(Targets { name, values }) = targets else {
@@ -695,6 +764,24 @@ fn input_count(shape: &[usize]) -> Option<usize> {
         .iter()
         .try_fold(1usize, |product, size| product.checked_mul(*size))
         .filter(|count| *count > 0 && !shape.is_empty())
+}
+
+/// The indices of the test and of the training part, as
+/// [`Dataset::split_test`] has them; `None` if either is empty.
+pub(crate) fn test_split(
+    seed: u64,
+    test_fraction: f64,
+    sample_count: usize,
+) -> Option<(Vec<u32>, Vec<u32>)> {
+    let test_count = if (0.0..=1.0).contains(&test_fraction) {
+        (sample_count as f64 * test_fraction).round() as usize
+    } else {
+        0
+    };
+    let mut order = indices(sample_count);
+    Stream::new(seed, Purpose::TestSplit, 0).shuffle(&mut order);
+    let (test, train) = order.split_at_checked(test_count)?;
+    (!test.is_empty() && !train.is_empty()).then(|| (test.to_vec(), train.to_vec()))
 }
 
 /// The indices of `sample_count` samples, in order.
@@ -760,6 +847,7 @@ mod tests {
             labels: vec![2, 0, 1],
             class_count: 3,
             value_scale: 0.5,
+            schema: Default::default(),
             groups: None,
         }
     }

@@ -18,6 +18,7 @@ use crate::dataset::{
 };
 use crate::digits;
 use crate::idx::{self, Content, IdxArray, IdxError, Limits};
+use crate::table::TableError;
 
 /// The environment variable that names a folder of data sets.
 pub const DATA_DIR_VARIABLE: &str = "ZFL_DATA_DIR";
@@ -116,6 +117,9 @@ pub enum LoadError {
         /// Their shape.
         test_shape: Vec<usize>,
     },
+    /// A table or an array that cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// Sound files that do not make a data set.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -484,6 +488,7 @@ pub(crate) fn join(
         labels: labels.into_values(),
         class_count: joined.class_count,
         value_scale: joined.value_scale,
+        schema: Default::default(),
         groups: None,
     })?)
 }

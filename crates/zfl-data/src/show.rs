@@ -80,7 +80,7 @@ pub fn summary(set: &TrainTest) -> String {
             ),
         ),
         match train.targets() {
-            None => ("classes", train.class_count().to_string()),
+            None => ("classes", classes(train)),
             Some(targets) => {
                 let (least, most) = targets.range();
                 let Spread { mean, deviation } = targets.spread();
@@ -95,6 +95,7 @@ pub fn summary(set: &TrainTest) -> String {
     for (key, value) in lines {
         let _ = writeln!(text, "{key:<9} {value}");
     }
+    text.push_str(&inputs_table(train));
     let rows = [
         ("training".to_owned(), train.label_counts()),
         ("test".to_owned(), test.label_counts()),
@@ -105,6 +106,87 @@ pub fn summary(set: &TrainTest) -> String {
     };
     let _ = write!(text, "\n{by}\n{}", label_table("part", &rows));
     text
+}
+
+/// How many classes there are, and what they are called.
+fn classes(dataset: &Dataset) -> String {
+    let names = &dataset.schema().class_names;
+    let mut text = dataset.class_count().to_string();
+    let is_numbered = names
+        .iter()
+        .zip(0..)
+        .all(|(name, number)| *name == format!("{number}"));
+    if is_numbered {
+        return text;
+    }
+    for (number, name) in names.iter().take(NAMES_MAX).enumerate() {
+        let separator = if number == 0 { ": " } else { ", " };
+        let _ = write!(text, "{separator}{number} {}", short(name));
+    }
+    if names.len() > NAMES_MAX {
+        text.push_str(", …");
+    }
+    text
+}
+
+/// So many classes or inputs are listed by name.
+const NAMES_MAX: usize = 40;
+
+/// A name that fits a column.
+fn short(name: &str) -> String {
+    const CHARACTERS_MAX: usize = 30;
+    match name.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()),
+        None => name.to_owned(),
+    }
+}
+
+/// The range of each input that was mapped onto bytes; empty where none was.
+fn inputs_table(dataset: &Dataset) -> String {
+    let inputs = &dataset.schema().inputs;
+    if inputs.is_empty() {
+        return String::new();
+    }
+    let mut table = vec![["input", "minimum", "maximum", "step"].map(str::to_owned)];
+    for input in inputs.iter().take(NAMES_MAX) {
+        let numbers = [input.minimum, input.maximum, input.resolution()];
+        let [minimum, maximum, step] = numbers.map(significant);
+        table.push([short(&input.name), minimum, maximum, step]);
+    }
+    let mut text = "\ninputs: byte 0 is the minimum, 255 the maximum\n".to_owned();
+    let width = |column: usize| {
+        let cells = table.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2), width(3)];
+    for [name, minimum, maximum, step] in &table {
+        let [first, second, third, fourth] = widths;
+        let _ = writeln!(
+            text,
+            "{name:<first$}  {minimum:>second$}  {maximum:>third$}  {step:>fourth$}"
+        );
+    }
+    if inputs.len() > NAMES_MAX {
+        let _ = writeln!(text, "… {} more", inputs.len() - NAMES_MAX);
+    }
+    text
+}
+
+/// A number with four significant digits, or more before the point.
+fn significant(number: f64) -> String {
+    let magnitude = number.abs().log10().floor();
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    if !(-5.0..15.0).contains(&magnitude) {
+        return format!("{number:.3e}");
+    }
+    let decimals = (3.0 - magnitude).max(0.0) as usize;
+    let text = format!("{number:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
 }
 
 /// A scale as people write it: 1/255 rather than 0.003921569.
@@ -340,6 +422,7 @@ mod tests {
             labels: vec![0; count],
             class_count: 1,
             value_scale: 1.0,
+            schema: Default::default(),
             groups: None,
         })
         .unwrap()

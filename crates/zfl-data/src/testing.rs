@@ -17,6 +17,7 @@ pub(crate) fn small_dataset(sample_count: usize) -> Dataset {
         labels: (0..sample_count).map(|index| (index % 3) as u8).collect(),
         class_count: 3,
         value_scale: 1.0,
+        schema: Default::default(),
         groups: None,
     })
     .unwrap()
@@ -32,6 +33,7 @@ pub(crate) fn labelled_dataset(labels: Vec<u8>, class_count: usize) -> Dataset {
         labels,
         class_count,
         value_scale: 1.0,
+        schema: Default::default(),
         groups: None,
     })
     .unwrap()

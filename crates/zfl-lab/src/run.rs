@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use zfl_data::table::{self, TableFormat, TestPart};
 use zfl_data::{Dataset, LoadError, LoadOptions, Partition, PartitionError, SearchPath};
 use zfl_machine::console::{ConsoleEvent, DeviceEvent};
 use zfl_machine::fleet::FleetError;
@@ -33,7 +34,9 @@ use zfl_server::{
 
 use crate::capture::{CaptureRequest, CaptureRequestError};
 use crate::data::{PartitionedShares, saturate, test_set};
-use crate::experiment::{self, Data, Experiment, Fidelity, FleetGroup, OnMisfit};
+use crate::experiment::{
+    self, Data, Experiment, Fidelity, FleetGroup, OnMisfit, TableData, TestRows,
+};
 use crate::faults::book::{self, FaultBook};
 use crate::faults::{FaultPlan, FaultsError, Injected, Injector, device};
 use crate::firmware::FirmwareSource;
@@ -1017,6 +1020,8 @@ pub(crate) fn data_name(experiment: &Experiment) -> String {
         Data::Digits { .. } => "digits".to_owned(),
         Data::Mnist { .. } => "mnist".to_owned(),
         Data::Idx(idx) => idx.train_images.display().to_string(),
+        Data::Csv(table) | Data::Parquet(table) => table.file.display().to_string(),
+        Data::Npz(npz) => npz.file.display().to_string(),
     }
 }
 
@@ -1082,7 +1087,38 @@ pub fn load(
             },
             zfl_data::idx::Limits::default(),
         ),
+        Data::Csv(table) => load_table(experiment, TableFormat::Csv, table),
+        Data::Parquet(table) => load_table(experiment, TableFormat::Parquet, table),
+        Data::Npz(npz) => table::arrays::load(
+            &experiment.name,
+            &npz.file,
+            &npz.arrays,
+            (npz.test_share, experiment.seed),
+            table::Limits::default(),
+        ),
     }
+}
+
+fn load_table(
+    experiment: &Experiment,
+    format: TableFormat,
+    data: &TableData,
+) -> Result<zfl_data::TrainTest, LoadError> {
+    let test = match &data.test {
+        TestRows::File(file) => TestPart::File(file.clone()),
+        TestRows::Share(fraction) => TestPart::Share {
+            fraction: *fraction,
+            seed: experiment.seed,
+        },
+    };
+    table::load(
+        &experiment.name,
+        format,
+        &data.file,
+        &data.columns,
+        &test,
+        table::Limits::default(),
+    )
 }
 
 /// Host time since the run began at which a device said something.

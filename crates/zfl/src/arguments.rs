@@ -431,8 +431,21 @@ pub(crate) enum DataCommand {
 
 #[derive(Args)]
 pub(crate) struct ShowArguments {
-    /// `digits`, `mnist`, or a folder of IDX files below the data folder.
+    /// `digits`, `mnist`, a folder of IDX files below the data folder; a table
+    /// (.csv, .csv.gz, .parquet), arrays (.npz), or an experiment file (.toml).
     pub(crate) name: String,
+    /// Of a table or arrays: the column or the array that says the class.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// The column that says to which machine, person or place a row belongs.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) group: Option<String>,
+    /// A column that is no input; may be given several times.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) ignore: Vec<String>,
+    /// Of arrays: the array of samples.
+    #[arg(long, value_name = "ARRAY")]
+    pub(crate) samples: Option<String>,
     /// Shows how it is shared out among so many clients.
     #[arg(long, value_name = "N")]
     pub(crate) clients: Option<usize>,

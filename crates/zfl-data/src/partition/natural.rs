@@ -68,6 +68,7 @@ mod tests {
             labels: vec![0; members.len()],
             class_count: 1,
             value_scale: 1.0,
+            schema: Default::default(),
             groups: Some(Groups {
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
                 members: members.to_vec(),

@@ -46,6 +46,17 @@ const ACTIVATION: &str = "\"relu\", \"leaky-relu\", \"tanh\" or \"sigmoid\"";
 const PROBABILITY: &str = "a number from 0 to 1";
 const FAULT_TIME: &str = "seconds from 0.001 to 86400";
 const RATE: &str = "kilobits a second from 0 to 10000000; 0 is without limit";
+const TEST_SHARE: &str = "a number between 0 and 1, both excluded";
+const TABLE: &str = "a table with file and label, and if need be test-file or test-share, features or ignore, group, range and ranges";
+const CSV_FILE: &str = "the path of a CSV file, plain or gzip, in quotes";
+const PARQUET_FILE: &str = "the path of a Parquet file, in quotes";
+const LABEL: &str = "the name of the column that says the class, in quotes";
+const COLUMNS: &str = "a list of names of columns, such as [\"temperature\", \"humidity\"]";
+const GROUP: &str =
+    "the name of the column that says to which machine, person or place a row belongs, in quotes";
+const RANGE: &str = "the smallest and the largest value, such as [-40, 85]";
+const RANGES: &str = "a table of ranges by name of column, such as { temperature = [-40, 85] }";
+const ARRAY: &str = "the name of an array in the file, in quotes";
 const FACTOR: &str = "a number above 0, at most 1";
 
 /// [`zfl_data::partition::ALPHA_RANGE`].
@@ -64,13 +75,10 @@ pub(super) const KEYS: &[Key] = &[
     key("network", "\"switch\" or \"bridge\""),
     table(
         "data",
-        "exactly one of the tables data.digits, data.mnist, data.idx",
+        "exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz",
     ),
     table("data.digits", "a table with the key test-share"),
-    key(
-        "data.digits.test-share",
-        "a number between 0 and 1, both excluded",
-    ),
+    key("data.digits.test-share", TEST_SHARE),
     table("data.mnist", "a table with the key folder"),
     key("data.mnist.folder", "the path of a folder, in quotes"),
     table(
@@ -98,6 +106,40 @@ pub(super) const KEYS: &[Key] = &[
         "a number above 0 that single precision can hold",
     ),
     key("data.idx.classes", "a whole number from 2 to 256"),
+    table("data.csv", TABLE),
+    key("data.csv.file", CSV_FILE),
+    key("data.csv.test-file", CSV_FILE),
+    key("data.csv.test-share", TEST_SHARE),
+    key("data.csv.label", LABEL),
+    key("data.csv.features", COLUMNS),
+    key("data.csv.ignore", COLUMNS),
+    key("data.csv.group", GROUP),
+    key("data.csv.range", RANGE),
+    table("data.csv.ranges", RANGES),
+    key("data.csv.ranges.NAME", RANGE),
+    table("data.parquet", TABLE),
+    key("data.parquet.file", PARQUET_FILE),
+    key("data.parquet.test-file", PARQUET_FILE),
+    key("data.parquet.test-share", TEST_SHARE),
+    key("data.parquet.label", LABEL),
+    key("data.parquet.features", COLUMNS),
+    key("data.parquet.ignore", COLUMNS),
+    key("data.parquet.group", GROUP),
+    key("data.parquet.range", RANGE),
+    table("data.parquet.ranges", RANGES),
+    key("data.parquet.ranges.NAME", RANGE),
+    table(
+        "data.npz",
+        "a table with file, samples and labels, and if need be groups, test-samples, test-labels, test-share and range",
+    ),
+    key("data.npz.file", "the path of an .npz file, in quotes"),
+    key("data.npz.samples", ARRAY),
+    key("data.npz.labels", ARRAY),
+    key("data.npz.groups", ARRAY),
+    key("data.npz.test-samples", ARRAY),
+    key("data.npz.test-labels", ARRAY),
+    key("data.npz.test-share", TEST_SHARE),
+    key("data.npz.range", RANGE),
     table(
         "partition",
         "exactly one of the tables partition.iid, partition.shards, partition.dirichlet, partition.label-limited, partition.quantity-skew, partition.natural",

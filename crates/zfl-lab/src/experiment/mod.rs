@@ -32,6 +32,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
+use zfl_data::table::Columns;
+use zfl_data::table::arrays::Arrays;
 use zfl_data::{Scheme, ShareSizes};
 use zfl_machine::Mcu;
 
@@ -65,6 +67,8 @@ pub const SHARE_SAMPLES_MAX: u32 = 65_535;
 /// Most rounds after which a late update is used: the coordinator keeps the
 /// models of so many.
 pub const STALENESS_ROUNDS_MAX: u32 = 100;
+/// The part of a data set that is kept for testing where nothing is said.
+const TEST_SHARE_DEFAULT: f64 = 0.2;
 /// Longest name of an experiment, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Longest deadline.
@@ -149,6 +153,44 @@ pub enum Data {
     },
     /// Any set in IDX files.
     Idx(IdxData),
+    /// A table as text.
+    Csv(TableData),
+    /// A table in Apache Parquet.
+    Parquet(TableData),
+    /// Arrays of NumPy.
+    Npz(NpzData),
+}
+
+/// A data set in a table: a sample a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableData {
+    /// Rows to train on, and to test on where there is no other file.
+    pub file: PathBuf,
+    /// Where rows to test on come from.
+    pub test: TestRows,
+    /// Which column is what.
+    pub columns: Columns,
+}
+
+/// Where rows to test on come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestRows {
+    /// A part of all, between 0 and 1, both excluded.
+    Share(f64),
+    /// A file of their own.
+    File(PathBuf),
+}
+
+/// A data set in the arrays of an archive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NpzData {
+    /// The archive.
+    pub file: PathBuf,
+    /// Which array is what.
+    pub arrays: Arrays,
+    /// The part kept for testing where no arrays are for that, between 0 and
+    /// 1, both excluded.
+    pub test_share: f64,
 }
 
 /// A data set in four IDX files, plain or gzip.

@@ -10,6 +10,8 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::Spanned;
 use zfl_data::ShareSizes;
 use zfl_data::partition::{ALPHA_RANGE, EXPONENT_RANGE};
+use zfl_data::table::arrays::Arrays;
+use zfl_data::table::{Columns, Ranges};
 use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
@@ -22,8 +24,9 @@ use super::training::{RawTraining, check_training};
 use super::{
     Arithmetic, BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN,
     Data, Deadlines, EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData,
-    LateUpdates, NAME_BYTES_MAX, NATIVE_BOARD, Network, OnFailedRound, OnMisfit, Partition,
-    PastDeadline, ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX, Strategy, Time, keys,
+    LateUpdates, NAME_BYTES_MAX, NATIVE_BOARD, Network, NpzData, OnFailedRound, OnMisfit,
+    Partition, PastDeadline, ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX, Strategy,
+    TEST_SHARE_DEFAULT, TableData, TestRows, Time, keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -134,6 +137,9 @@ struct RawData {
     digits: Option<Spanned<RawDigits>>,
     mnist: Option<Spanned<RawMnist>>,
     idx: Option<Spanned<RawIdx>>,
+    csv: Option<Spanned<RawTable>>,
+    parquet: Option<Spanned<RawTable>>,
+    npz: Option<Spanned<RawNpz>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -157,6 +163,35 @@ struct RawIdx {
     test_labels: Spanned<String>,
     value_scale: Option<Spanned<Number>>,
     classes: Option<Spanned<Whole>>,
+}
+
+/// `[data.csv]` and `[data.parquet]`.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawTable {
+    file: Spanned<String>,
+    test_file: Option<Spanned<String>>,
+    test_share: Option<Spanned<Number>>,
+    label: Spanned<String>,
+    features: Option<Spanned<Vec<Spanned<String>>>>,
+    ignore: Option<Spanned<Vec<Spanned<String>>>>,
+    group: Option<Spanned<String>>,
+    range: Option<Spanned<Vec<Number>>>,
+    #[serde(default)]
+    ranges: BTreeMap<String, Spanned<Vec<Number>>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawNpz {
+    file: Spanned<String>,
+    samples: Spanned<String>,
+    labels: Spanned<String>,
+    groups: Option<Spanned<String>>,
+    test_samples: Option<Spanned<String>>,
+    test_labels: Option<Spanned<String>>,
+    test_share: Option<Spanned<Number>>,
+    range: Option<Spanned<Vec<Number>>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -520,15 +555,27 @@ impl RawExperiment {
 
 fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<Data, Fault> {
     let Some(data) = data else {
-        return Ok(Data::Digits { test_share: 0.2 });
+        return Ok(Data::Digits {
+            test_share: TEST_SHARE_DEFAULT,
+        });
     };
     enum Raw {
         Digits(RawDigits),
         Mnist(RawMnist),
         Idx(RawIdx),
+        Csv(RawTable),
+        Parquet(RawTable),
+        Npz(RawNpz),
     }
     let span = data.span();
-    let RawData { digits, mnist, idx } = data.into_inner();
+    let RawData {
+        digits,
+        mnist,
+        idx,
+        csv,
+        parquet,
+        npz,
+    } = data.into_inner();
     let mut variants = Vec::new();
     if let Some(table) = digits {
         variants.push(("digits", table.span(), Raw::Digits(table.into_inner())));
@@ -539,17 +586,19 @@ fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<D
     if let Some(table) = idx {
         variants.push(("idx", table.span(), Raw::Idx(table.into_inner())));
     }
+    if let Some(table) = csv {
+        variants.push(("csv", table.span(), Raw::Csv(table.into_inner())));
+    }
+    if let Some(table) = parquet {
+        variants.push(("parquet", table.span(), Raw::Parquet(table.into_inner())));
+    }
+    if let Some(table) = npz {
+        variants.push(("npz", table.span(), Raw::Npz(table.into_inner())));
+    }
     match context.one_of("data", span, variants)? {
-        Raw::Digits(digits) => {
-            let test_share = match &digits.test_share {
-                None => 0.2,
-                Some(share) if share.get_ref().0 > 0.0 && share.get_ref().0 < 1.0 => {
-                    share.get_ref().0
-                }
-                Some(share) => return Err(context.refuse("data.digits.test-share", share.span())),
-            };
-            Ok(Data::Digits { test_share })
-        }
+        Raw::Digits(digits) => Ok(Data::Digits {
+            test_share: check_test_share("data.digits", digits.test_share.as_ref(), context)?,
+        }),
         Raw::Mnist(mnist) => Ok(Data::Mnist {
             folder: match &mnist.folder {
                 None => None,
@@ -571,7 +620,142 @@ fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<D
                 classes => Some(context.whole("data.idx.classes", classes.as_ref(), 2..=256, 2)?),
             },
         })),
+        Raw::Csv(table) => Ok(Data::Csv(check_table("data.csv", &table, context)?)),
+        Raw::Parquet(table) => Ok(Data::Parquet(check_table("data.parquet", &table, context)?)),
+        Raw::Npz(npz) => Ok(Data::Npz(check_npz(&npz, context)?)),
     }
+}
+
+fn check_test_share(
+    table: &str,
+    share: Option<&Spanned<Number>>,
+    context: &Context<'_>,
+) -> Result<f64, Fault> {
+    match share {
+        None => Ok(TEST_SHARE_DEFAULT),
+        Some(share) if share.get_ref().0 > 0.0 && share.get_ref().0 < 1.0 => Ok(share.get_ref().0),
+        Some(share) => Err(context.refuse(&format!("{table}.test-share"), share.span())),
+    }
+}
+
+/// A range of values: two finite numbers, the smaller first.
+fn check_range(
+    path: &str,
+    range: &Spanned<Vec<Number>>,
+    context: &Context<'_>,
+) -> Result<(f64, f64), Fault> {
+    match range.get_ref().as_slice() {
+        // There is one zero.
+        [Number(low), Number(high)] if low < high && (high - low).is_finite() => {
+            Ok((low + 0.0, high + 0.0))
+        }
+        _ => Err(context.refuse(path, range.span())),
+    }
+}
+
+/// Text that names a column or an array.
+fn check_name(path: &str, name: &Spanned<String>, context: &Context<'_>) -> Result<String, Fault> {
+    match name.get_ref().is_empty() {
+        false => Ok(name.get_ref().clone()),
+        true => Err(context.refuse(path, name.span())),
+    }
+}
+
+fn check_table(table: &str, raw: &RawTable, context: &Context<'_>) -> Result<TableData, Fault> {
+    let path = |key: &str| format!("{table}.{key}");
+    let share = check_test_share(table, raw.test_share.as_ref(), context)?;
+    let test = match (&raw.test_file, &raw.test_share) {
+        (None, _) => TestRows::Share(share),
+        (Some(file), None) => TestRows::File(context.path(&path("test-file"), file)?),
+        (Some(_), Some(share)) => {
+            let message = format!("`{table}.test-share` beside `{table}.test-file`");
+            return Err(context.fault(&path("test-share"), share.span(), message));
+        }
+    };
+    if let (Some(_), Some(ignore)) = (&raw.features, &raw.ignore) {
+        let message = format!("`{table}.ignore` beside `{table}.features`");
+        return Err(context.fault(&path("ignore"), ignore.span(), message));
+    }
+    let names = |key: &str, list: Option<&Spanned<Vec<Spanned<String>>>>| {
+        let Some(list) = list else {
+            return Ok(Vec::new());
+        };
+        if list.get_ref().is_empty() {
+            return Err(context.refuse(&path(key), list.span()));
+        }
+        let names = list.get_ref().iter();
+        names
+            .map(|name| check_name(&path(key), name, context))
+            .collect()
+    };
+    let mut columns = BTreeMap::new();
+    for (name, range) in &raw.ranges {
+        let path = path(&format!("ranges.{name}"));
+        columns.insert(name.clone(), check_range(&path, range, context)?);
+    }
+    Ok(TableData {
+        file: context.path(&path("file"), &raw.file)?,
+        test,
+        columns: Columns {
+            label: check_name(&path("label"), &raw.label, context)?,
+            features: names("features", raw.features.as_ref())?,
+            ignore: names("ignore", raw.ignore.as_ref())?,
+            group: match &raw.group {
+                None => None,
+                Some(group) => Some(check_name(&path("group"), group, context)?),
+            },
+            ranges: Ranges {
+                all: match &raw.range {
+                    None => None,
+                    Some(range) => Some(check_range(&path("range"), range, context)?),
+                },
+                columns,
+            },
+        },
+    })
+}
+
+fn check_npz(raw: &RawNpz, context: &Context<'_>) -> Result<NpzData, Fault> {
+    let name = |key: &str, name| check_name(&format!("data.npz.{key}"), name, context);
+    let test_share = check_test_share("data.npz", raw.test_share.as_ref(), context)?;
+    let test = match (&raw.test_samples, &raw.test_labels) {
+        (None, None) => None,
+        (Some(samples), Some(labels)) => {
+            if let Some(share) = &raw.test_share {
+                let message = "`data.npz.test-share` beside `data.npz.test-samples`";
+                let path = "data.npz.test-share";
+                return Err(context.fault(path, share.span(), message.to_owned()));
+            }
+            Some((name("test-samples", samples)?, name("test-labels", labels)?))
+        }
+        (Some(samples), None) => {
+            let message = "`data.npz.test-samples` without `data.npz.test-labels`";
+            let path = "data.npz.test-samples";
+            return Err(context.fault(path, samples.span(), message.to_owned()));
+        }
+        (None, Some(labels)) => {
+            let message = "`data.npz.test-labels` without `data.npz.test-samples`";
+            let path = "data.npz.test-labels";
+            return Err(context.fault(path, labels.span(), message.to_owned()));
+        }
+    };
+    Ok(NpzData {
+        file: context.path("data.npz.file", &raw.file)?,
+        arrays: Arrays {
+            samples: name("samples", &raw.samples)?,
+            labels: name("labels", &raw.labels)?,
+            groups: match &raw.groups {
+                None => None,
+                Some(groups) => Some(name("groups", groups)?),
+            },
+            test,
+            range: match &raw.range {
+                None => None,
+                Some(range) => Some(check_range("data.npz.range", range, context)?),
+            },
+        },
+        test_share,
+    })
 }
 
 fn check_partition(

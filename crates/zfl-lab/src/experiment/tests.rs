@@ -10,6 +10,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
 
+use zfl_data::table::Ranges;
+
 use super::*;
 
 const BOARDS: [&str; 3] = ["mps2-an385", "mps2-an386", "mps2-an500"];
@@ -262,7 +264,7 @@ fn unknown_keys() {
     trial.toml:1:7: unknown key `cifar` in `data`
     | [data.cifar]
     |       ^^^^^
-    help: allowed in `data`: digits, mnist, idx
+    help: allowed in `data`: digits, mnist, idx, csv, parquet, npz
     ");
     assert_snapshot!(refused("[strategy.fed-avg]\nmu = 1\n"), @r"
     trial.toml:2:1: unknown key `mu` in `strategy.fed-avg`
@@ -320,7 +322,7 @@ fn wrong_types() {
     trial.toml:1:8: `data`: invalid type: string "mnist", expected a table
     | data = "mnist"
     |        ^^^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     "#);
     assert_snapshot!(refused("[fleet]\nboard = \"mps2-an386\"\n"), @r"
     trial.toml:1:1: `fleet`: invalid type: table, expected a list
@@ -1283,13 +1285,13 @@ fn variants() {
     trial.toml:3:1: `data.digits` beside `data.mnist`
     | [data.digits]
     | ^^^^^^^^^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     ");
     assert_snapshot!(refused("[data]\n"), @r"
     trial.toml:1:1: `data` says nothing
     | [data]
     | ^^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     ");
     assert_snapshot!(refused("model = {}\n"), @r"
     trial.toml:1:9: `model` says nothing
@@ -1616,7 +1618,7 @@ fn sets_at_fault_are_named() {
     --set data=mnist: `data`: invalid type: string "mnist", expected a table
     | data=mnist
     |      ^^^^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     "#);
     assert_snapshot!(set_refused(FLEET, &["coordinator.quorum=11"]), @r"
     --set coordinator.quorum=11: `coordinator.quorum` is 11
@@ -1628,7 +1630,7 @@ fn sets_at_fault_are_named() {
     --set data={digits={},mnist={}}: `data.mnist` beside `data.digits`
     | data={digits={},mnist={}}
     |                       ^^
-    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx
+    help: `data`: exactly one of the tables data.digits, data.mnist, data.idx, data.csv, data.parquet, data.npz
     ");
 }
 
@@ -1757,6 +1759,11 @@ fn the_examples_are_experiments() {
         include_str!("../../../../examples/faults.toml"),
     );
     assert!(faults.fleet.iter().all(|group| group.faults.is_some()));
+    let sensors = example(
+        "sensors.toml",
+        include_str!("../../../../examples/sensors/sensors.toml"),
+    );
+    assert!(matches!(sensors.data, Data::Csv(_)));
     assert_eq!(mnist.coordinator.clients_per_round, Some(50));
     assert_eq!(mnist.coordinator.quorum, Some(50));
     assert_eq!(mnist.data, Data::Mnist { folder: None });
@@ -1969,7 +1976,7 @@ fn the_examples_of_the_reference_are_experiments() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 9);
     for block in blocks {
         experiment(block, &[]);
     }
@@ -2029,6 +2036,9 @@ fn the_reference_tells_the_defaults() {
         link,
         "[faults.some]",
         patient,
+        "[data.csv]\nfile = \"a\"\nlabel = \"b\"",
+        "[data.parquet]\nfile = \"a\"\nlabel = \"b\"",
+        "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"",
     ];
     let written = texts.map(|text| {
         let written: toml::Table = experiment(text, &[]).to_toml().parse().unwrap();
@@ -2044,7 +2054,10 @@ fn the_reference_tells_the_defaults() {
         };
         // A word there is the key it follows.
         let Ok(default) = default.parse::<toml::Value>() else {
-            assert_eq!(default, "clients-per-round");
+            assert!(
+                ["clients-per-round", "range"].contains(&default),
+                "{path}: {default}"
+            );
             continue;
         };
         let path_segments: Vec<&str> = path.split('.').collect();
@@ -2052,7 +2065,67 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 86);
+    assert_eq!(checked, 89);
+}
+
+#[test]
+fn tables_are_checked() {
+    let csv = "[data.csv]\nfile = \"a.csv\"\nlabel = \"b\"\n";
+    let Data::Csv(table) = experiment(csv, &["data.csv.ranges.x=[-1,2]"]).data else {
+        panic!("no table");
+    };
+    assert_eq!(table.test, TestRows::Share(0.2));
+    assert_eq!(table.columns.ranges.columns["x"], (-1.0, 2.0));
+
+    assert_snapshot!(refused("[data.csv]\nfile = \"a.csv\"\n"), @r"
+    trial.toml:1:1: `data.csv`: missing key `label`
+    | [data.csv]
+    | ^^^^^^^^^^
+    help: `data.csv`: a table with file and label, and if need be test-file or test-share, features or ignore, group, range and ranges
+    ");
+    assert_snapshot!(refused(&format!("{csv}lable = 1\n")), @r"
+    trial.toml:4:1: unknown key `lable` in `data.csv`
+    | lable = 1
+    | ^^^^^
+    help: did you mean `label`? allowed in `data.csv`: file, test-file, test-share, label, features, ignore, group, range, ranges
+    ");
+    assert_snapshot!(refused(&format!("{csv}test-file = \"c\"\ntest-share = 0.1\n")), @r"
+    trial.toml:5:14: `data.csv.test-share` beside `data.csv.test-file`
+    | test-share = 0.1
+    |              ^^^
+    help: `data.csv.test-share`: a number between 0 and 1, both excluded
+    ");
+    assert_snapshot!(refused(&format!("{csv}features = [\"c\"]\nignore = [\"d\"]\n")), @r#"
+    trial.toml:5:10: `data.csv.ignore` beside `data.csv.features`
+    | ignore = ["d"]
+    |          ^^^^^
+    help: `data.csv.ignore`: a list of names of columns, such as ["temperature", "humidity"]
+    "#);
+    assert_snapshot!(refused(&format!("{csv}features = []\n")), @r#"
+    trial.toml:4:12: `data.csv.features` is []
+    | features = []
+    |            ^^
+    help: `data.csv.features`: a list of names of columns, such as ["temperature", "humidity"]
+    "#);
+    assert_snapshot!(refused(&format!("{csv}range = [1, 1]\n")), @r"
+    trial.toml:4:9: `data.csv.range` is [1, 1]
+    | range = [1, 1]
+    |         ^^^^^^
+    help: `data.csv.range`: the smallest and the largest value, such as [-40, 85]
+    ");
+    assert_snapshot!(refused(&format!("{csv}ranges = {{ x = [1] }}\n")), @r"
+    trial.toml:4:16: `data.csv.ranges.x` is [1]
+    | ranges = { x = [1] }
+    |                ^^^
+    help: `data.csv.ranges.NAME`: the smallest and the largest value, such as [-40, 85]
+    ");
+    let npz = "[data.npz]\nfile = \"a.npz\"\nsamples = \"x\"\nlabels = \"y\"\n";
+    assert_snapshot!(refused(&format!("{npz}test-samples = \"z\"\n")), @r#"
+    trial.toml:5:16: `data.npz.test-samples` without `data.npz.test-labels`
+    | test-samples = "z"
+    |                ^^^
+    help: `data.npz.test-samples`: the name of an array in the file, in quotes
+    "#);
 }
 
 #[test]
@@ -2166,6 +2239,12 @@ fn the_list_of_keys_is_that_of_the_types() {
         target,
         idx,
         "[data.mnist]\nfolder = \"a\"\n",
+        "[data.csv]\nfile = \"a\"\nlabel = \"b\"\nfeatures = [\"c\"]\ngroup = \"d\"\nrange = [0, 1]\nranges = { c = [2, 3] }\n",
+        "[data.csv]\nfile = \"a\"\nlabel = \"b\"\nignore = [\"c\"]\ntest-file = \"d\"\n",
+        "[data.parquet]\nfile = \"a\"\nlabel = \"b\"\nfeatures = [\"c\"]\ngroup = \"d\"\nrange = [0, 1]\nranges = { c = [2, 3] }\n",
+        "[data.parquet]\nfile = \"a\"\nlabel = \"b\"\nignore = [\"c\"]\ntest-file = \"d\"\n",
+        "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"\ngroups = \"d\"\nrange = [0, 1]\n",
+        "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"\ntest-samples = \"d\"\ntest-labels = \"e\"\n",
         "[partition.iid]\nsamples-per-client = 3\n",
         "[partition.shards]\n",
         "[partition.dirichlet]\n",
@@ -2220,7 +2299,8 @@ fn collect(path: &str, value: &toml::Value, found: &mut Vec<String>) {
         toml::Value::Table(table) => {
             for (name, value) in table {
                 // Names of the file's own.
-                let name = if path == "faults" { keys::NAME } else { name };
+                let is_named = path == "faults" || path.ends_with(".ranges");
+                let name = if is_named { keys::NAME } else { name };
                 collect(&below(name), value, found);
             }
         }
@@ -2265,7 +2345,86 @@ fn any_data() -> impl Strategy<Value = Data> {
                     })
                 }
             ),
+        any_table().prop_map(Data::Csv),
+        any_table().prop_map(Data::Parquet),
+        any_npz().prop_map(Data::Npz),
     ]
+}
+
+fn any_share() -> impl Strategy<Value = f64> {
+    (0.0..1.0f64).prop_filter("inside", |share| *share > 0.0)
+}
+
+fn any_range() -> impl Strategy<Value = (f64, f64)> {
+    (-1e300..1e300f64, -1e300..1e300f64)
+        .prop_filter("a range", |(low, high)| low < high)
+        .prop_map(|(low, high)| (low + 0.0, high + 0.0))
+}
+
+fn any_table() -> impl Strategy<Value = TableData> {
+    let name = || any::<String>().prop_filter("a name", |name| !name.is_empty());
+    let names = || prop::collection::vec(name(), 1..4);
+    let test = prop_oneof![
+        any_share().prop_map(TestRows::Share),
+        any_path().prop_map(TestRows::File),
+    ];
+    let inputs = prop_oneof![
+        Just((Vec::new(), Vec::new())),
+        names().prop_map(|features| (features, Vec::new())),
+        names().prop_map(|ignore| (Vec::new(), ignore)),
+    ];
+    let ranges = (
+        prop::option::of(any_range()),
+        prop::collection::btree_map(any::<String>(), any_range(), 0..3),
+    );
+    (
+        any_path(),
+        test,
+        (name(), inputs, prop::option::of(name())),
+        ranges,
+    )
+        .prop_map(
+            |(file, test, (label, (features, ignore), group), (all, columns))| TableData {
+                file,
+                test,
+                columns: Columns {
+                    label,
+                    features,
+                    ignore,
+                    group,
+                    ranges: Ranges { all, columns },
+                },
+            },
+        )
+}
+
+fn any_npz() -> impl Strategy<Value = NpzData> {
+    let name = || any::<String>().prop_filter("a name", |name| !name.is_empty());
+    let test = prop_oneof![
+        any_share().prop_map(|share| (None, share)),
+        (name(), name()).prop_map(|both| (Some(both), 0.2)),
+    ];
+    let range = prop::option::of(any_range());
+    (
+        any_path(),
+        [name(), name()],
+        prop::option::of(name()),
+        test,
+        range,
+    )
+        .prop_map(
+            |(file, [samples, labels], groups, (test, test_share), range)| NpzData {
+                file,
+                arrays: Arrays {
+                    samples,
+                    labels,
+                    groups,
+                    test,
+                    range,
+                },
+                test_share,
+            },
+        )
 }
 
 fn any_deadline() -> impl Strategy<Value = Duration> {

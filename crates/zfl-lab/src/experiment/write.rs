@@ -8,7 +8,8 @@ use zfl_data::ShareSizes;
 
 use super::{
     Arithmetic, Availability, CnnLayer, Data, Experiment, FaultKind, FaultModel, LateUpdates, Link,
-    Model, ModelKind, OnFailedRound, Partition, Schedule, Strategy, Training,
+    Model, ModelKind, NpzData, OnFailedRound, Partition, Schedule, Strategy, TableData, TestRows,
+    Training,
 };
 
 /// A line of a table.
@@ -82,6 +83,9 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
                 write!(out, "{}", Line("classes", &classes))?;
             }
         }
+        Data::Csv(table) => write_table("csv", table, out)?,
+        Data::Parquet(table) => write_table("parquet", table, out)?,
+        Data::Npz(npz) => write_npz(npz, out)?,
     }
 
     match experiment.partition {
@@ -206,6 +210,77 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn names(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    format!("[{}]", names.join(", "))
+}
+
+fn range((minimum, maximum): (f64, f64)) -> String {
+    let number = toml::Value::from;
+    format!("[{}, {}]", number(minimum), number(maximum))
+}
+
+fn write_table(name: &str, table: &TableData, out: &mut String) -> fmt::Result {
+    let columns = &table.columns;
+    writeln!(out, "\n[data.{name}]")?;
+    write!(out, "{}", Line("file", &path(&table.file)))?;
+    match &table.test {
+        TestRows::File(file) => write!(out, "{}", Line("test-file", &path(file)))?,
+        TestRows::Share(share) => {
+            let share = toml::Value::from(*share);
+            write!(out, "{}", Line("test-share", &share))?;
+        }
+    }
+    write!(out, "{}", Line("label", &quoted(&columns.label)))?;
+    if !columns.features.is_empty() {
+        write!(out, "{}", Line("features", &names(&columns.features)))?;
+    }
+    if !columns.ignore.is_empty() {
+        write!(out, "{}", Line("ignore", &names(&columns.ignore)))?;
+    }
+    if let Some(group) = &columns.group {
+        write!(out, "{}", Line("group", &quoted(group)))?;
+    }
+    if let Some(all) = columns.ranges.all {
+        write!(out, "{}", Line("range", &range(all)))?;
+    }
+    if !columns.ranges.columns.is_empty() {
+        writeln!(out, "\n[data.{name}.ranges]")?;
+        // As a table: a name may be any text, and a key is quoted otherwise.
+        let ranges = columns.ranges.columns.iter();
+        let ranges: toml::Table = ranges
+            .map(|(column, (low, high))| (column.clone(), vec![*low, *high].into()))
+            .collect();
+        write!(out, "{ranges}")?;
+    }
+    Ok(())
+}
+
+fn write_npz(npz: &NpzData, out: &mut String) -> fmt::Result {
+    let arrays = &npz.arrays;
+    writeln!(out, "\n[data.npz]")?;
+    write!(out, "{}", Line("file", &path(&npz.file)))?;
+    write!(out, "{}", Line("samples", &quoted(&arrays.samples)))?;
+    write!(out, "{}", Line("labels", &quoted(&arrays.labels)))?;
+    if let Some(groups) = &arrays.groups {
+        write!(out, "{}", Line("groups", &quoted(groups)))?;
+    }
+    match &arrays.test {
+        Some((samples, labels)) => {
+            write!(out, "{}", Line("test-samples", &quoted(samples)))?;
+            write!(out, "{}", Line("test-labels", &quoted(labels)))?;
+        }
+        None => {
+            let share = toml::Value::from(npz.test_share);
+            write!(out, "{}", Line("test-share", &share))?;
+        }
+    }
+    match arrays.range {
+        Some(all) => write!(out, "{}", Line("range", &range(all))),
+        None => Ok(()),
+    }
 }
 
 fn write_link(name: &str, link: &Link, out: &mut String) -> fmt::Result {

@@ -1,18 +1,21 @@
 //! `zfl data show` and `zfl data fetch`.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use zfl_data::fetch::{self, Deadlines, RemoteSet, Step};
 use zfl_data::show::{ShowOptions, describe};
-use zfl_data::{LoadOptions, Scheme};
+use zfl_data::table::arrays::{self, Arrays};
+use zfl_data::table::{self, Columns, Limits, TableFormat, TestPart};
+use zfl_data::{LoadOptions, Scheme, TrainTest};
 
+use super::run::read_file;
 use super::{Done, Failure, search_path};
 use crate::arguments::{FetchArguments, ShowArguments};
 
 /// `zfl data show`
 pub(crate) fn show(arguments: &ShowArguments) -> Done {
-    let options = LoadOptions::new(search_path(&arguments.data), arguments.seed);
-    let data = zfl_data::load(&arguments.name, &options).map_err(|error| Failure::run(&error))?;
+    let data = load(arguments)?;
     let partition = arguments
         .clients
         .map(|clients| Scheme::Iid.partition(&data.train, clients, arguments.seed))
@@ -21,6 +24,102 @@ pub(crate) fn show(arguments: &ShowArguments) -> Done {
     let shown = describe(&data, partition.as_ref(), ShowOptions::default());
     say!("{}", shown.trim_end());
     Ok(())
+}
+
+/// The data set that is named, or in the file that is.
+fn load(arguments: &ShowArguments) -> Result<TrainTest, Failure> {
+    let options = LoadOptions::new(search_path(&arguments.data), arguments.seed);
+    let file = Path::new(&arguments.name);
+    let is = |ending: &str| arguments.name.to_ascii_lowercase().ends_with(ending);
+    let data = if is(".toml") {
+        let experiment = read_file(file, &[])?;
+        zfl_lab::run::load(&experiment, &options.search_path)
+    } else if is(".csv") || is(".csv.gz") || is(".tsv") {
+        load_table(arguments, TableFormat::Csv, &options)?
+    } else if is(".parquet") {
+        load_table(arguments, TableFormat::Parquet, &options)?
+    } else if is(".npz") {
+        load_arrays(arguments, &options)?
+    } else {
+        zfl_data::load(&arguments.name, &options)
+    };
+    data.map_err(|error| {
+        let mut failure = Failure::run(&error);
+        if error.to_string().contains("`ignore") && !is(".toml") {
+            failure.add("here that is --ignore COLUMN");
+        }
+        failure
+    })
+}
+
+type Loaded = Result<TrainTest, zfl_data::LoadError>;
+
+fn load_table(
+    arguments: &ShowArguments,
+    format: TableFormat,
+    options: &LoadOptions,
+) -> Result<Loaded, Failure> {
+    let file = Path::new(&arguments.name);
+    let Some(label) = &arguments.label else {
+        let names = table::column_names(format, file, Limits::default())
+            .map_err(|error| Failure::run(&error))?;
+        return Err(Failure::Usage(format!(
+            "which column of {} says the class? name it with --label; columns: {}",
+            arguments.name,
+            names.join(", ")
+        )));
+    };
+    let columns = Columns {
+        label: label.clone(),
+        group: arguments.group.clone(),
+        ignore: arguments.ignore.clone(),
+        ..Columns::default()
+    };
+    let test = TestPart::Share {
+        fraction: options.test_fraction,
+        seed: options.seed,
+    };
+    let name = name_of(file);
+    Ok(table::load(
+        &name,
+        format,
+        file,
+        &columns,
+        &test,
+        Limits::default(),
+    ))
+}
+
+fn load_arrays(arguments: &ShowArguments, options: &LoadOptions) -> Result<Loaded, Failure> {
+    let file = Path::new(&arguments.name);
+    let (Some(samples), Some(labels)) = (&arguments.samples, &arguments.label) else {
+        let names =
+            arrays::array_names(file, Limits::default()).map_err(|error| Failure::run(&error))?;
+        return Err(Failure::Usage(format!(
+            "which arrays of {} are the samples and the labels? name them with --samples and --label; arrays: {}",
+            arguments.name,
+            names.join(", ")
+        )));
+    };
+    let arrays = Arrays {
+        samples: samples.clone(),
+        labels: labels.clone(),
+        groups: arguments.group.clone(),
+        ..Arrays::default()
+    };
+    let split = (options.test_fraction, options.seed);
+    Ok(arrays::load(
+        &name_of(file),
+        file,
+        &arrays,
+        split,
+        Limits::default(),
+    ))
+}
+
+fn name_of(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// `zfl data fetch`

@@ -1,0 +1,447 @@
+//! NumPy archives (`.npz`): an array of samples and one of labels.
+//!
+//! The first dimension counts samples, the others are the shape of one. Bytes
+//! (`uint8`) are taken as they are, 255 standing for 1, unless a range is
+//! given; other numbers are mapped onto bytes, with a range for each input
+//! where a sample is a row of numbers, and one for the whole array where it is
+//! an image or a window. Arrays in C and in Fortran order, plain and
+//! compressed archives; no pickled objects.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use npyz::{DType, NpyFile, Order, TypeChar};
+use zip::ZipArchive;
+
+use super::{
+    Cell, Interned, Limits, Place, Ranges, Rows, TableError, TableErrorKind, Test, Values,
+    data_set, error, open,
+};
+use crate::dataset::TrainTest;
+use crate::folder::LoadError;
+
+/// Which array is what.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arrays {
+    /// The samples.
+    pub samples: String,
+    /// Their labels.
+    pub labels: String,
+    /// The natural group of each sample.
+    pub groups: Option<String>,
+    /// Samples and labels of the test part; else a share is split off.
+    pub test: Option<(String, String)>,
+    /// Smallest and largest value of all inputs; else what training has.
+    pub range: Option<(f64, f64)>,
+}
+
+/// Loads a data set called `name` from the archive `file`. Where the arrays
+/// have no test part, it is `fraction` of the samples, drawn by `seed`.
+///
+/// # Errors
+/// [`LoadError::Table`] with the file, and the array or the sample;
+/// [`LoadError::Dataset`] where the share for testing leaves a part empty.
+pub fn load(
+    name: &str,
+    file: &Path,
+    arrays: &Arrays,
+    (fraction, seed): (f64, u64),
+    limits: Limits,
+) -> Result<TrainTest, LoadError> {
+    let fault = error(file);
+    let mut archive = Archive::open(file, limits).map_err(&fault)?;
+    let mut rows = archive
+        .rows(
+            ("samples", &arrays.samples),
+            ("labels", &arrays.labels),
+            arrays.groups.as_deref(),
+        )
+        .map_err(&fault)?;
+    let test = match &arrays.test {
+        None => Test::Share(fraction, seed),
+        Some((samples, labels)) => {
+            let test = archive
+                .rows(("test-samples", samples), ("test-labels", labels), None)
+                .map_err(&fault)?;
+            if test.shape != rows.shape {
+                let shape = std::iter::once(test.row_count()).chain(test.shape);
+                return Err(fault(TableErrorKind::Shape {
+                    array: samples.clone(),
+                    shape: shape.map(|size| size as u64).collect(),
+                    needed: format!(
+                        "samples of `{}` are of shape {:?}, and those for testing are the same",
+                        arrays.samples, rows.shape
+                    ),
+                })
+                .into());
+            }
+            // One mapping for both: bytes on one side alone would be another.
+            Test::Rows(Box::new(match (&rows.values, &test.values) {
+                (Values::Bytes(_), Values::Bytes(_)) => test,
+                (Values::Numbers(_), _) => test.into_numbers(),
+                (Values::Bytes(_), Values::Numbers(_)) => {
+                    rows = rows.into_numbers();
+                    test
+                }
+            }))
+        }
+    };
+    let ranges = Ranges {
+        all: arrays.range,
+        ..Ranges::default()
+    };
+    data_set(name, rows, test, &ranges)
+}
+
+/// The names of the arrays in an archive.
+///
+/// # Errors
+/// [`TableError`] if it cannot be read.
+pub fn array_names(file: &Path, limits: Limits) -> Result<Vec<String>, TableError> {
+    let archive = Archive::open(file, limits).map_err(error(file))?;
+    Ok(archive.names())
+}
+
+impl Rows {
+    fn into_numbers(self) -> Self {
+        let values = match self.values {
+            Values::Bytes(bytes) => Values::Numbers(bytes.into_iter().map(f64::from).collect()),
+            numbers @ Values::Numbers(_) => numbers,
+        };
+        Self { values, ..self }
+    }
+}
+
+struct Archive {
+    zip: ZipArchive<BufReader<File>>,
+    file: PathBuf,
+    limits: Limits,
+}
+
+/// NumPy appends this to the name of an array.
+const SUFFIX: &str = ".npy";
+
+/// NumPy writes 128 bytes, for names of fields more; the parser recurses.
+const HEADER_BYTES_MAX: usize = 1024;
+
+/// Longest text of a label, in characters.
+const TEXT_CHARACTERS_MAX: u64 = 4096;
+
+impl Archive {
+    fn open(file: &Path, limits: Limits) -> Result<Self, TableErrorKind> {
+        let zip =
+            ZipArchive::new(BufReader::new(open(file)?)).map_err(|error| TableErrorKind::Read {
+                place: None,
+                reason: format!("{error}; numpy.savez writes such archives"),
+            })?;
+        Ok(Self {
+            zip,
+            file: file.to_owned(),
+            limits,
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let files = self.zip.file_names().filter_map(Result::ok);
+        let mut names: Vec<String> = files
+            .filter_map(|name| Some(name.strip_suffix(SUFFIX)?.to_owned()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The array `name`, its values handed over one by one.
+    fn array(&mut self, role: &'static str, name: &str) -> Result<Array<'_>, TableErrorKind> {
+        let entry = format!("{name}{SUFFIX}");
+        if self.zip.index_for_name(&entry).is_none() {
+            return Err(TableErrorKind::NoSuchColumn {
+                what: "array",
+                role,
+                column: name.to_owned(),
+                there: self.names(),
+            });
+        }
+        let damaged = |reason: String| TableErrorKind::Read {
+            place: None,
+            reason: format!("array `{name}`: {reason}"),
+        };
+        let limit = self.limits.content_bytes_max;
+        let member = self
+            .zip
+            .by_name(&entry)
+            .map_err(|error| damaged(error.to_string()))?;
+        // Whatever the archive declares, no more than this is unpacked.
+        let mut member: Box<dyn Read + '_> = Box::new(BufReader::new(member.take(limit)));
+        let start = bounded_header(&mut member).map_err(damaged)?;
+        let file = NpyFile::new(Cursor::new(start).chain(member))
+            .map_err(|error| damaged(error.to_string()))?;
+        let shape = file.shape().to_vec();
+        let count = shape
+            .iter()
+            .try_fold(1u64, |product, size| product.checked_mul(*size))
+            .and_then(|count| usize::try_from(count).ok())
+            .filter(|count| *count <= self.limits.values_max)
+            .ok_or_else(|| TableErrorKind::TooLarge {
+                what: format!("array `{name}` has shape {}", super::Shape(&shape)),
+                limit: self.limits.values_max as u64,
+            })?;
+        Ok(Array {
+            name: name.to_owned(),
+            shape,
+            count,
+            file,
+        })
+    }
+
+    fn rows(
+        &mut self,
+        samples: (&'static str, &str),
+        labels: (&'static str, &str),
+        groups: Option<&str>,
+    ) -> Result<Rows, TableErrorKind> {
+        let array = self.array(samples.0, samples.1)?;
+        let dimensions = array.shape.clone();
+        let [count, shape @ ..] = dimensions.as_slice() else {
+            return Err(array.misshapen("samples are counted by the first dimension"));
+        };
+        if shape.is_empty() || shape.contains(&0) {
+            return Err(array.misshapen(
+                "the first dimension counts samples, and one more at least is their shape",
+            ));
+        }
+        let count = *count;
+        let shape: Vec<usize> = shape
+            .iter()
+            .filter_map(|size| usize::try_from(*size).ok())
+            .collect();
+        let values = array.values()?;
+        let mut rows = Rows {
+            file: self.file.clone(),
+            input_names: input_names(&shape),
+            shape,
+            values,
+            labels: Interned::new(labels.1),
+            groups: groups.map(Interned::new),
+        };
+        let array = self.array(labels.0, labels.1)?;
+        array.check_count(count, samples.1)?;
+        array.cells(|row, cell| rows.push_label(cell, Place::Row(row as u64)))?;
+        if let Some(groups) = groups {
+            let array = self.array("groups", groups)?;
+            array.check_count(count, samples.1)?;
+            array.cells(|row, cell| rows.push_group(cell, Place::Row(row as u64)))?;
+        }
+        Ok(rows)
+    }
+}
+
+/// The beginning of an array up to its header's length, which is within its
+/// bound.
+fn bounded_header(member: &mut impl Read) -> Result<Vec<u8>, String> {
+    let mut start = vec![0; 12];
+    member
+        .read_exact(&mut start)
+        .map_err(|error| error.to_string())?;
+    let length = match *start {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => u32::from(u16::from_le_bytes([a, b])),
+        [_, _, _, _, _, _, _, _, a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+        _ => 0,
+    };
+    match length as usize {
+        ..=HEADER_BYTES_MAX => Ok(start),
+        length => Err(format!(
+            "its header has {length} bytes, at most {HEADER_BYTES_MAX} are read"
+        )),
+    }
+}
+
+/// What the inputs of a sample are called: their place in it.
+fn input_names(shape: &[usize]) -> Vec<String> {
+    let mut names = vec![String::new()];
+    for size in shape {
+        let below = |name: &String| {
+            let prefix = match name.is_empty() {
+                true => String::new(),
+                false => format!("{name},"),
+            };
+            (0..*size).map(move |index| format!("{prefix}{index}"))
+        };
+        names = names.iter().flat_map(below).collect();
+    }
+    names
+}
+
+/// An array: what was looked at of it, and the rest.
+type Member<'a> = std::io::Chain<Cursor<Vec<u8>>, Box<dyn Read + 'a>>;
+
+struct Array<'a> {
+    name: String,
+    shape: Vec<u64>,
+    count: usize,
+    file: NpyFile<Member<'a>>,
+}
+
+impl Array<'_> {
+    fn misshapen(&self, needed: &str) -> TableErrorKind {
+        TableErrorKind::Shape {
+            array: self.name.clone(),
+            shape: self.shape.clone(),
+            needed: needed.to_owned(),
+        }
+    }
+
+    fn check_count(&self, count: u64, samples: &str) -> Result<(), TableErrorKind> {
+        match self.shape.as_slice() {
+            [own] | [own, 1] if *own == count => Ok(()),
+            _ => Err(self.misshapen(&format!(
+                "one for each of the {count} samples of `{samples}` is needed: ({count})"
+            ))),
+        }
+    }
+
+    /// Type character and bytes of an element.
+    fn kind(&self) -> Result<(TypeChar, u64), TableErrorKind> {
+        match self.file.dtype() {
+            DType::Plain(plain) => Ok((plain.type_char(), plain.size_field())),
+            other => Err(self.refuse(other.descr())),
+        }
+    }
+
+    fn refuse(&self, found: String) -> TableErrorKind {
+        TableErrorKind::Type {
+            what: "array",
+            column: self.name.clone(),
+            found,
+            remedy: "samples are integers or float32 or float64, labels those or text; convert it, as by `.astype(\"float32\")` or `.astype(str)`",
+        }
+    }
+
+    /// All values, in the order of C.
+    fn values(self) -> Result<Values, TableErrorKind> {
+        let order = match self.file.order() {
+            Order::C => None,
+            Order::Fortran => Some(self.shape.clone()),
+        };
+        let (name, count) = (self.name.clone(), self.count);
+        if self.kind()? == (TypeChar::Uint, 1) {
+            let mut bytes = Vec::with_capacity(count);
+            self.each::<u8>(|_, byte| {
+                bytes.push(byte);
+                Ok(())
+            })?;
+            return Ok(Values::Bytes(c_order(bytes, order)));
+        }
+        if self.kind()?.0 == TypeChar::UnicodeStr {
+            return Err(self.refuse(self.file.dtype().descr()));
+        }
+        let mut numbers = Vec::with_capacity(count);
+        let rows = self.shape.first().copied().unwrap_or(1).max(1);
+        let inputs = (count as u64 / rows).max(1);
+        let is_fortran = order.is_some();
+        self.cells(|index, cell| {
+            // Fortran counts the first dimension fastest.
+            let (row, input) = match is_fortran {
+                true => (index as u64 % rows, index as u64 / rows),
+                false => (index as u64 / inputs, index as u64 % inputs),
+            };
+            let fault = |value| TableErrorKind::NotFinite {
+                place: Place::Row(row),
+                column: format!("{name}, value {input}"),
+                value,
+            };
+            let number = match cell {
+                Cell::Number(number) if number.is_finite() => number,
+                Cell::Number(number) => return Err(fault(number)),
+                Cell::Whole(whole) => whole as f64,
+                // Booleans; text is refused above.
+                Cell::Text(word) => f64::from(u8::from(word == "true")),
+            };
+            numbers.push(number);
+            Ok(())
+        })?;
+        Ok(Values::Numbers(c_order(numbers, order)))
+    }
+
+    /// Each element in the order of the file.
+    fn cells(
+        self,
+        mut take: impl FnMut(usize, Cell<'_>) -> Result<(), TableErrorKind>,
+    ) -> Result<(), TableErrorKind> {
+        let whole = |value: i128| Cell::Whole(value);
+        match self.kind()? {
+            (TypeChar::Bool, _) => self.each::<bool>(|index, value| {
+                take(index, Cell::Text(if value { "true" } else { "false" }))
+            }),
+            (TypeChar::Int, 1) => self.each::<i8>(|index, value| take(index, whole(value.into()))),
+            (TypeChar::Int, 2) => self.each::<i16>(|index, value| take(index, whole(value.into()))),
+            (TypeChar::Int, 4) => self.each::<i32>(|index, value| take(index, whole(value.into()))),
+            (TypeChar::Int, 8) => self.each::<i64>(|index, value| take(index, whole(value.into()))),
+            (TypeChar::Uint, 1) => self.each::<u8>(|index, value| take(index, whole(value.into()))),
+            (TypeChar::Uint, 2) => {
+                self.each::<u16>(|index, value| take(index, whole(value.into())))
+            }
+            (TypeChar::Uint, 4) => {
+                self.each::<u32>(|index, value| take(index, whole(value.into())))
+            }
+            (TypeChar::Uint, 8) => {
+                self.each::<u64>(|index, value| take(index, whole(value.into())))
+            }
+            (TypeChar::Float, 4) => {
+                self.each::<f32>(|index, value| take(index, Cell::Number(value.into())))
+            }
+            (TypeChar::Float, 8) => {
+                self.each::<f64>(|index, value| take(index, Cell::Number(value)))
+            }
+            (TypeChar::UnicodeStr, size) if size <= TEXT_CHARACTERS_MAX => {
+                self.each::<String>(|index, value| take(index, Cell::Text(value.trim())))
+            }
+            _ => Err(self.refuse(self.file.dtype().descr())),
+        }
+    }
+
+    fn each<T: npyz::Deserialize>(
+        self,
+        mut take: impl FnMut(usize, T) -> Result<(), TableErrorKind>,
+    ) -> Result<(), TableErrorKind> {
+        let name = self.name;
+        let damaged = |reason: String| TableErrorKind::Read {
+            place: None,
+            reason: format!("array `{name}`: {reason}"),
+        };
+        let values = self
+            .file
+            .data::<T>()
+            .map_err(|error| damaged(error.to_string()))?;
+        for (index, value) in values.enumerate() {
+            take(index, value.map_err(|error| damaged(error.to_string()))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// From Fortran's order (the first dimension fastest) to that of C (the last),
+/// where `shape` is given.
+fn c_order<T: Copy>(values: Vec<T>, shape: Option<Vec<u64>>) -> Vec<T> {
+    let Some(shape) = shape else {
+        return values;
+    };
+    let shape: Vec<usize> = shape.iter().map(|size| *size as usize).collect();
+    // How far apart neighbours along each dimension are in `values`.
+    let strides: Vec<usize> = shape
+        .iter()
+        .scan(1, |stride, size| {
+            Some(std::mem::replace(stride, *stride * size))
+        })
+        .collect();
+    let source = |mut index: usize| {
+        let mut from = 0;
+        for (size, stride) in shape.iter().zip(&strides).rev() {
+            from += index % size * stride;
+            index /= size;
+        }
+        from
+    };
+    let ordered = (0..values.len()).filter_map(|index| values.get(source(index)));
+    ordered.copied().collect()
+}
