@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use zfl_data::{Dataset, Partition};
-use zfl_server::{Shares, TestSet};
+use zfl_data::{Dataset, Partition, Spread, TrainTest};
+use zfl_server::{Shares, Targets, TestSet};
 
 /// The clients' shares of a training set. A clone shares both.
 #[derive(Clone)]
 pub(crate) struct PartitionedShares {
     train: Dataset,
     partition: Arc<Partition>,
+    /// What values to learn are normalised by.
+    spread: Option<Spread>,
 }
 
 impl PartitionedShares {
     pub(crate) fn new(train: Dataset, partition: Partition) -> Self {
         Self {
+            spread: train.targets().map(zfl_data::Targets::spread),
             train,
             partition: Arc::new(partition),
         }
@@ -40,7 +43,7 @@ impl Shares for PartitionedShares {
     }
 
     fn class_count(&self) -> u32 {
-        saturate(self.train.class_count())
+        saturate(self.train.output_count())
     }
 
     fn value_scale(&self) -> f32 {
@@ -59,19 +62,40 @@ impl Shares for PartitionedShares {
         samples
     }
 
-    fn labels(&self, client: u32) -> Vec<u8> {
-        self.indices(client)
-            .iter()
-            .filter_map(|index| self.train.label(usize::try_from(*index).ok()?))
-            .collect()
+    fn targets(&self, client: u32) -> Targets {
+        let indices = self.indices(client).iter();
+        let indices = indices.filter_map(|index| usize::try_from(*index).ok());
+        match (self.train.targets(), self.spread) {
+            (Some(targets), Some(spread)) => {
+                let value = |index| Some(spread.normalised(*targets.values.get(index)?));
+                Targets::Values(indices.filter_map(value).collect())
+            }
+            _ => Targets::Labels(
+                indices
+                    .filter_map(|index| self.train.label(index))
+                    .collect(),
+            ),
+        }
     }
 }
 
-/// What the global model is tested on.
-pub(crate) fn test_set(test: &Dataset) -> TestSet {
+/// What the global model is tested on. Values to learn are normalised as those
+/// of the training part are: by their mean and their deviation.
+pub(crate) fn test_set(data: &TrainTest) -> TestSet {
+    let TrainTest { train, test } = data;
+    let spread = train.targets().map(zfl_data::Targets::spread);
+    let (targets, target_unit) = match (test.targets(), spread) {
+        (Some(targets), Some(spread)) => {
+            let values = targets.values.iter();
+            let values = values.map(|value| spread.normalised(*value)).collect();
+            (Targets::Values(values), spread.deviation)
+        }
+        _ => (Targets::Labels(test.labels().to_vec()), 1.0),
+    };
     TestSet {
         samples: test.samples().to_vec(),
-        labels: test.labels().to_vec(),
+        targets,
+        target_unit,
         value_scale: test.value_scale(),
     }
 }

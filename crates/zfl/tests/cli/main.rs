@@ -15,6 +15,7 @@ mod links;
 mod native;
 mod platforms;
 mod refusals;
+mod regression;
 mod resumes;
 mod runs;
 mod sizes;
