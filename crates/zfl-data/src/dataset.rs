@@ -554,6 +554,26 @@ impl Dataset {
         &self.0.parts.labels
     }
 
+    /// The same with other samples, as many and of the same shape.
+    pub(crate) fn with_samples(&self, samples: Vec<u8>) -> Result<Self, DatasetError> {
+        let Checked { parts, targets, .. } = &*self.0;
+        let parts = DatasetParts {
+            name: parts.name.clone(),
+            origin: parts.origin.clone(),
+            sample_shape: parts.sample_shape.clone(),
+            samples,
+            labels: parts.labels.clone(),
+            class_count: parts.class_count,
+            value_scale: parts.value_scale,
+            groups: parts.groups.clone(),
+            schema: Arc::clone(&parts.schema),
+        };
+        match targets {
+            None => Self::new(parts),
+            Some(targets) => Self::with_targets(parts, targets.clone()),
+        }
+    }
+
     /// The inputs of one sample; `None` beyond the last.
     pub fn sample(&self, index: usize) -> Option<&[u8]> {
         let start = index.checked_mul(self.0.input_count)?;
@@ -1047,6 +1067,8 @@ mod tests {
                 assert_eq!(*value, [4.0, -2.0, 1.0][index]);
             }
         }
+        let others = dataset.with_samples(vec![7; 6]).unwrap();
+        assert_eq!(others.targets(), dataset.targets());
         let labels = Dataset::new(parts()).unwrap();
         assert_eq!(labels.target_spread(), Ok(None));
         assert_eq!(labels.output_count(), 3);

@@ -15,7 +15,9 @@
 //! | [`table`] | CSV, Parquet and NumPy files: columns and arrays become samples |
 //! | [`fetch`](mod@fetch) | downloading into the cache folder, with checksums |
 //! | [`partition`] | which client holds which sample |
+//! | [`noise`] | noise on the inputs of each client |
 //! | [`show`] | text about a data set and its partition |
+//! | [`picture`] | a partition as an SVG picture |
 //!
 //! Samples stay the bytes they are in the file: what one unit means is
 //! [`Dataset::value_scale`], and whoever trains multiplies. There is no
@@ -27,7 +29,9 @@ pub mod digits;
 pub mod fetch;
 pub mod folder;
 pub mod idx;
+pub mod noise;
 pub mod partition;
+pub mod picture;
 pub mod show;
 pub mod table;
 mod unpack;

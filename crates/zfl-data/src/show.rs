@@ -16,7 +16,8 @@ pub struct ShowOptions {
     pub picture_count: usize,
     /// How many columns the pictures may take.
     pub columns: usize,
-    /// How many clients the partition's table lists before it cuts.
+    /// How many clients the partition's picture and its table list before they
+    /// cut.
     pub client_rows_max: usize,
 }
 
@@ -39,11 +40,14 @@ pub fn describe(set: &TrainTest, partition: Option<&Partition>, options: ShowOpt
         let _ = write!(text, "\nfirst training samples\n{pictures}");
     }
     if let Some(partition) = partition {
-        let table = partition_table(partition, &set.train, options.client_rows_max);
+        let (rows_max, columns) = (options.client_rows_max, options.columns);
+        let picture = partition_picture(partition, &set.train, rows_max, columns);
         let _ = write!(
             text,
-            "\npartition of the training part: samples by client and class\n{table}"
+            "\npartition of the training part: each class of a client, and its samples\n{picture}"
         );
+        let table = partition_table(partition, &set.train, options.client_rows_max);
+        let _ = write!(text, "\nsamples by client and class\n{table}");
     }
     text
 }
@@ -197,6 +201,79 @@ fn scale(value_scale: f32) -> String {
     } else {
         value_scale.to_string()
     }
+}
+
+/// Clients × classes as shades, the darkest of which is the largest number of
+/// samples that a client holds of a class, and a bar for each client's samples;
+/// at most `client_rows_max` clients, within `columns`.
+pub fn partition_picture(
+    partition: &Partition,
+    dataset: &Dataset,
+    client_rows_max: usize,
+    columns: usize,
+) -> String {
+    let columns = columns.min(COLUMNS_MAX);
+    let counts = partition.label_counts(dataset);
+    let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let sizes: Vec<u64> = counts
+        .iter()
+        .map(|row| row.iter().copied().map(u64::from).sum())
+        .collect();
+    let largest = sizes.iter().copied().max().unwrap_or(0).max(1);
+    let digits = |number: u64| number.to_string().len();
+    let name_width = "client".len().max(digits(partition.client_count() as u64));
+    let size_width = "sum".len().max(digits(largest));
+    let room = columns.saturating_sub(name_width + size_width + 4);
+    let classes = dataset.class_count();
+    // As wide as its number, with a column between, if that fits.
+    let numbered = digits(classes as u64 - 1) + 1;
+    let (cell, is_numbered) = match (classes * numbered <= room, classes <= room) {
+        (true, _) => (numbered, true),
+        (false, true) => (1, false),
+        (false, false) => {
+            return format!(
+                "(not drawn: {classes} classes take as many columns, there are {columns})\n"
+            );
+        }
+    };
+    let header = match is_numbered {
+        true => (0..classes)
+            .map(|class| format!("{class:>cell$}"))
+            .collect(),
+        false => format!("{:<classes$}", format!("0 to {}", classes - 1)),
+    };
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{:<name_width$}  {header}  {:>size_width$}",
+        "client", "sum"
+    );
+    let bar_max = room.saturating_sub(cell * classes + 1).min(20);
+    for (client, (row, size)) in counts.iter().zip(&sizes).take(client_rows_max).enumerate() {
+        let cells: String = row
+            .iter()
+            .flat_map(|count| std::iter::repeat_n(shade_of(*count, most), cell))
+            .collect();
+        // Whoever holds anything has a bar.
+        let bar = (*size as f64 / largest as f64 * bar_max as f64).ceil() as usize;
+        let line = format!(
+            "{client:<name_width$}  {cells}  {size:>size_width$} {}",
+            "▇".repeat(bar)
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let cut = counts.len().saturating_sub(client_rows_max);
+    if cut > 0 {
+        let _ = writeln!(text, "… {cut} more");
+    }
+    text
+}
+
+/// Blank for none, and the darker the more.
+fn shade_of(count: u32, most: u32) -> char {
+    let steps = SHADES.len() as u64 - 1;
+    let step = (u64::from(count) * steps).div_ceil(u64::from(most.max(1)));
+    SHADES.get(step as usize).copied().unwrap_or('█')
 }
 
 /// Clients × classes, at most `client_rows_max` clients, and the sum of all.
@@ -493,6 +570,30 @@ mod tests {
              0       2  1  0    3\n\
              … 2 more\n\
              all     2  1  1    4\n"
+        );
+    }
+
+    #[test]
+    fn the_picture_of_a_partition_is_shades_and_bars() {
+        let dataset = small_dataset(12);
+        let shares = [vec![0, 3, 6, 9, 1], vec![2, 5], vec![]];
+        let partition = Partition::from_shares(shares, 12).unwrap();
+        assert_eq!(
+            partition_picture(&partition, &dataset, 10, 40),
+            "client   0 1 2  sum\n\
+             0       ██░░      5 ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇\n\
+             1           ▒▒    2 ▇▇▇▇▇▇▇▇\n\
+             2                 0\n"
+        );
+        assert_eq!(
+            partition_picture(&partition, &dataset, 1, 17),
+            "client  0 to 2  sum\n\
+             0       █░     5\n\
+             … 2 more\n"
+        );
+        assert_eq!(
+            partition_picture(&partition, &dataset, 1, 15),
+            "(not drawn: 3 classes take as many columns, there are 15)\n"
         );
     }
 

@@ -1,5 +1,6 @@
 //! An experiment's data, as the coordinator wants them.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use zfl_data::{Dataset, Partition, Spread, TrainTest};
@@ -27,6 +28,37 @@ impl PartitionedShares {
     pub(crate) fn rows(&self, client: u32) -> impl Iterator<Item = &[u8]> {
         let sample = |index: &u32| self.train.sample(usize::try_from(*index).ok()?);
         self.indices(client).iter().filter_map(sample)
+    }
+
+    /// How many samples of each class a client holds.
+    fn label_counts(&self, client: u32) -> Vec<u32> {
+        let mut counts = vec![0u32; self.train.class_count()];
+        for label in self.labels(client) {
+            if let Some(count) = counts.get_mut(usize::from(label)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// Writes who holds what as CSV: a row a client, a column a class.
+    pub(crate) fn write_csv(&self, out: impl Write) -> csv::Result<()> {
+        let mut table = csv::Writer::from_writer(out);
+        let classes = (0..self.train.class_count()).map(|class| class.to_string());
+        let names = ["client", "samples"].map(str::to_owned);
+        table.write_record(names.into_iter().chain(classes))?;
+        for client in 0..saturate(self.partition.client_count()) {
+            let first = [client, self.sample_count(client)];
+            let row = first.into_iter().chain(self.label_counts(client));
+            table.write_record(row.map(|number| number.to_string()))?;
+        }
+        Ok(table.flush()?)
+    }
+
+    /// The labels of a client's samples.
+    fn labels(&self, client: u32) -> impl Iterator<Item = u8> {
+        let label = |index: &u32| self.train.label(usize::try_from(*index).ok()?);
+        self.indices(client).iter().filter_map(label)
     }
 
     fn indices(&self, client: u32) -> &[u32] {
@@ -63,19 +95,14 @@ impl Shares for PartitionedShares {
     }
 
     fn targets(&self, client: u32) -> Targets {
-        let indices = self.indices(client).iter();
-        let indices = indices.filter_map(|index| usize::try_from(*index).ok());
-        match (self.train.targets(), self.spread) {
-            (Some(targets), Some(spread)) => {
-                let value = |index| Some(spread.normalised(*targets.values.get(index)?));
-                Targets::Values(indices.filter_map(value).collect())
-            }
-            _ => Targets::Labels(
-                indices
-                    .filter_map(|index| self.train.label(index))
-                    .collect(),
-            ),
-        }
+        let (Some(targets), Some(spread)) = (self.train.targets(), self.spread) else {
+            return Targets::Labels(self.labels(client).collect());
+        };
+        let value = |index: &u32| {
+            let value = targets.values.get(usize::try_from(*index).ok()?)?;
+            Some(spread.normalised(*value))
+        };
+        Targets::Values(self.indices(client).iter().filter_map(value).collect())
     }
 }
 
@@ -104,4 +131,39 @@ pub(crate) fn test_set(data: &TrainTest) -> TestSet {
 /// that runs this.
 pub(crate) fn saturate(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use zfl_data::Scheme;
+
+    use super::*;
+
+    #[test]
+    fn who_holds_what_is_a_row_a_client() {
+        let data = zfl_data::digits::load(1, 0.2).unwrap();
+        let scheme = Scheme::Dirichlet {
+            alpha: 0.3,
+            samples_min: 1,
+        };
+        let partition = scheme.partition(&data.train, 7, 1).unwrap();
+        let counts = partition.label_counts(&data.train);
+        let shares = PartitionedShares::new(data.train, partition);
+        let mut text = Vec::new();
+        shares.write_csv(&mut text).unwrap();
+        let mut table = csv::Reader::from_reader(text.as_slice());
+        let header: Vec<&str> = table.headers().unwrap().iter().collect();
+        assert_eq!(header[..2], ["client", "samples"]);
+        assert_eq!(
+            header[2..],
+            ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+        );
+        let rows: Vec<Vec<u32>> = table.deserialize().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 7);
+        for (client, (row, counts)) in (0..).zip(rows.iter().zip(counts)) {
+            assert_eq!(row[0], client);
+            assert_eq!(row[1], counts.iter().sum::<u32>());
+            assert_eq!(row[2..], counts);
+        }
+    }
 }

@@ -14,7 +14,7 @@
 //! - [`size`] says what it takes on each board, without running it.
 //! - [`probe`] lets one device do one client-round; [`platforms`] compares boards and
 //!   microcontrollers by it, [`calibrate`] learns from it.
-//! - [`archive`] reads the folders of runs.
+//! - [`archive`] reads the folders of runs, [`export`] writes their records for others.
 //! - [`firmware`] is where images come from.
 
 pub mod archive;
@@ -22,10 +22,12 @@ pub mod attach;
 pub mod calibrate;
 pub mod campaign;
 pub mod capture;
+mod cpu;
 mod crashes;
 mod data;
 mod director;
 pub mod experiment;
+pub mod export;
 pub mod faults;
 pub mod firmware;
 pub mod host;
@@ -39,7 +41,9 @@ mod records;
 pub mod run;
 pub mod size;
 mod state;
+pub mod sweep;
 pub mod task;
 pub mod traffic;
 
+pub use cpu::CpuTime;
 pub use records::RecordError;

@@ -32,6 +32,7 @@ use zfl_proto::ClientId;
 use zfl_proto::message::{Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Kind};
 use zfl_server::{LocalCall, LocalClients, LocalRound, Outcome, Shares};
 
+use crate::cpu::{self, CpuTime};
 use crate::data::{PartitionedShares, saturate};
 use crate::experiment::FAULT_TIME_MAX;
 use crate::faults::{Fault, Injector};
@@ -145,7 +146,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl NativeClients {
-    /// Starts `thread_count` threads.
+    /// Starts `thread_count` threads; each adds its processor time to `cpu_time` when
+    /// it ends.
     ///
     /// # Errors
     /// When the system gives no more threads.
@@ -154,6 +156,7 @@ impl NativeClients {
         thread_count: usize,
         kept_bytes_max: usize,
         faults: Injector,
+        cpu_time: Option<CpuTime>,
     ) -> io::Result<Self> {
         let later = match faults.plan().is_empty() {
             true => None,
@@ -178,9 +181,15 @@ impl NativeClients {
         };
         for index in 0..thread_count.max(1) {
             let inner = Arc::clone(&pool.inner);
+            let cpu_time = cpu_time.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("native-{index}"))
-                .spawn(move || inner.work())?;
+                .spawn(move || {
+                    inner.work();
+                    if let Some(cpu_time) = cpu_time {
+                        cpu_time.add(cpu::thread_time());
+                    }
+                })?;
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -506,7 +515,7 @@ mod tests {
         let test = test_set(&data);
         let shares = PartitionedShares::new(data.train, partition);
         let clients =
-            NativeClients::start(shares.clone(), threads, kept_bytes_max, nothing()).unwrap();
+            NativeClients::start(shares.clone(), threads, kept_bytes_max, nothing(), None).unwrap();
         let inner = Arc::clone(&clients.inner);
         let day = Duration::from_secs(86_400);
         let options = Options {

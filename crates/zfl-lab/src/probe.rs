@@ -93,6 +93,9 @@ fn alone(experiment: &Experiment, samples: u32, group: FleetGroup) -> Experiment
         partition: Partition::Iid {
             samples_per_client: Some(samples),
         },
+        // The noise of the first of all clients.
+        feature_noise_sigma: experiment.feature_noise_sigma
+            / f64::from(experiment.fleet_size().max(1)),
         coordinator: Coordinator::default(),
         fleet: vec![FleetGroup {
             count: 1,
@@ -152,6 +155,7 @@ pub async fn probe(
             debugged: None,
         }),
         threads: 1,
+        trial: None,
     };
     // What there is to show is in the records.
     let (progress, _) = mpsc::unbounded_channel();

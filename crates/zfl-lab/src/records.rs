@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `experiment.toml` | the experiment, every default written |
+//! | `partition.csv` | a row a client: the samples that it holds, by class |
 //! | `rounds.csv` | a row a round |
 //! | `clients.csv` | a row a round and client |
 //! | `devices.csv` | a row a device: until it was ready |
@@ -12,6 +13,7 @@
 //! | `checkpoints/` | the global model after each round, safetensors |
 //! | `firmware/` | the images that ran |
 //! | `state.json`, `state.synced.json` | what it takes to go on ([`crate::state`]) |
+//! | `rounds.parquet`, `clients.parquet`, `events.out.tfevents.zfl` | the records for others ([`crate::export`]) |
 //! | `interrupted.jsonl` | events of rounds that were cut off and played again |
 //! | `attempt-N/` | what devices printed before the run was resumed for the Nth time |
 //!
@@ -31,6 +33,7 @@ use zfl_server::Secrets;
 use zfl_server::checkpoint::{self, CheckpointError};
 
 use crate::capture;
+use crate::data::PartitionedShares;
 use crate::run::RunError;
 use crate::state::{self, Extent, ResumeError, State, StateKeeper};
 use crate::traffic::{FleetRow, ReportRow, TrafficRow};
@@ -254,6 +257,8 @@ pub(crate) struct RunFolder {
     events: Record,
     /// The round whose checkpoint is the global model, and what that holds.
     model: Option<(u32, Extent)>,
+    /// Checkpoints that go once no state needs them; `None`: all are kept.
+    outdated: Option<Vec<u32>>,
     keeper: StateKeeper,
     /// Held as long as the run goes on.
     _lock: File,
@@ -293,6 +298,7 @@ impl RunFolder {
             devices: csv::Writer::from_writer(open(DEVICES)?),
             events: open(EVENTS)?,
             model: None,
+            outdated: None,
             keeper: StateKeeper::new(),
             _lock: lock,
         })
@@ -360,6 +366,7 @@ impl RunFolder {
                 let extent = state.records.get(&name)?;
                 Some((state.model_round, *extent))
             }),
+            outdated: None,
             keeper: StateKeeper::new(),
             _lock: lock,
         };
@@ -384,7 +391,32 @@ impl RunFolder {
             state.records.insert(checkpoint_name(round), extent);
             files.push(self.checkpoint_path(round));
         }
-        self.keeper.write(&self.path, &state, &files, is_last)
+        let is_synced = self.keeper.write(&self.path, &state, &files, is_last)?;
+        if is_synced {
+            self.remove_outdated()?;
+        }
+        Ok(())
+    }
+
+    /// From here on checkpoints are removed that no state needs.
+    pub(crate) fn keep_last_checkpoints_only(&mut self) {
+        self.outdated = Some(self.model.iter().map(|(round, _)| *round).collect());
+    }
+
+    /// Both states are of the last checkpoint.
+    fn remove_outdated(&mut self) -> Result<(), RecordError> {
+        let last = self.model.map(|(round, _)| round);
+        let rounds = self.outdated.as_mut().map(std::mem::take);
+        for round in rounds.unwrap_or_default() {
+            if Some(round) != last {
+                let path = self.checkpoint_path(round);
+                std::fs::remove_file(&path).map_err(write_error(&path))?;
+            }
+        }
+        if let Some(outdated) = &mut self.outdated {
+            outdated.extend(last);
+        }
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -428,6 +460,16 @@ impl RunFolder {
         rows: impl IntoIterator<Item = (DeviceRow<'a>, TrafficRow)>,
     ) -> Result<(), RecordError> {
         append(&mut self.devices, rows, || self.path.join(DEVICES))
+    }
+
+    /// Writes who holds what. A run that goes on writes the same again: it may
+    /// have been cut off before it was all there.
+    pub(crate) fn partition(&self, shares: &PartitionedShares) -> Result<(), RecordError> {
+        let path = self.path.join(PARTITION);
+        let file = File::create(&path).map_err(write_error(&path))?;
+        shares
+            .write_csv(file)
+            .map_err(|source| RecordError::Row { path, source })
     }
 
     /// Writes the clients' secrets, readable by the owner alone.
@@ -537,6 +579,9 @@ impl RunFolder {
     ) -> Result<(), RecordError> {
         let file = checkpoint::save(&self.checkpoint_path(round), model, parameters, round)?;
         self.model = Some((round, Extent::of(&file)));
+        if let Some(outdated) = &mut self.outdated {
+            outdated.push(round);
+        }
         Ok(())
     }
 

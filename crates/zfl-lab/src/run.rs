@@ -34,6 +34,7 @@ use zfl_server::{
 pub use zfl_server::{Fit, Quality};
 
 use crate::capture::{CaptureRequest, CaptureRequestError};
+use crate::cpu::CpuTime;
 use crate::data::{PartitionedShares, saturate, test_set};
 use crate::experiment::{
     self, Data, Experiment, Fidelity, FleetGroup, OnMisfit, TableData, TestRows,
@@ -77,6 +78,19 @@ pub struct Context {
     /// Threads that play native clients and evaluate the model. The results
     /// do not depend on their number.
     pub threads: usize,
+    /// The run is a part of something larger, such as a trial of a sweep.
+    pub trial: Option<TrialContext>,
+}
+
+/// What a run needs that is a trial.
+pub struct TrialContext {
+    /// The run pauses after this round, as if it had been interrupted then.
+    pub rounds_until: u32,
+    /// Its data, where they are already there.
+    pub data: Option<zfl_data::TrainTest>,
+    /// Is given the processor time of the threads that the run starts for native
+    /// clients, when they end.
+    pub cpu_time: CpuTime,
 }
 
 /// What a fleet needs.
@@ -483,6 +497,7 @@ pub async fn run(
         mut events,
         misfits,
         parts,
+        shares,
     } = prepare(
         experiment,
         client_count,
@@ -492,6 +507,7 @@ pub async fn run(
         resumed.as_mut(),
         &injector,
     )?;
+    let rounds_until = context.trial.as_ref().map(|trial| trial.rounds_until);
     let (devices, ports) = devices(groups, &misfits);
     if !devices.is_empty() {
         host::check_room(devices.len())?;
@@ -531,6 +547,8 @@ pub async fn run(
             (folder, None)
         }
     };
+    opened.0.partition(&shares)?;
+    drop(shares);
     let mut recorder = Recorder::new(
         experiment,
         parts,
@@ -543,6 +561,10 @@ pub async fn run(
         progress,
         (injector.clone(), FaultBook::new(injected)),
     );
+    if let Some(until) = rounds_until {
+        recorder.rounds_until = until;
+        recorder.folder.keep_last_checkpoints_only();
+    }
     let readings = recorder.readings.clone();
     coordinator.on_round_over(move |round| readings.read(round));
     if context.is_resumed {
@@ -838,6 +860,7 @@ struct Prepared {
     events: mpsc::UnboundedReceiver<Event>,
     misfits: Vec<Misfit>,
     parts: Vec<Part>,
+    shares: PartitionedShares,
 }
 
 /// Loads and shares out the data, finds who can take part, builds the
@@ -851,7 +874,11 @@ fn prepare(
     resumed: Option<&mut Resumed>,
     injector: &Injector,
 ) -> Result<Prepared, RunError> {
-    let data = load(experiment, &context.search_path)?;
+    let trial = context.trial.as_ref();
+    let data = match trial.and_then(|trial| trial.data.clone()) {
+        Some(data) => data,
+        None => load(experiment, &context.search_path)?,
+    };
     let participation = experiment.coordinator.participation(client_count)?;
     let partition = partition(experiment, &data.train, client_count)?;
     let task = task::task(experiment, &data.train)?;
@@ -877,7 +904,9 @@ fn prepare(
             seed: experiment.seed,
             task,
             initial: task::initial(experiment, &task)?,
-            rounds: experiment.rounds,
+            rounds: trial.map_or(experiment.rounds, |trial| {
+                experiment.rounds.min(trial.rounds_until)
+            }),
             client_count,
             clients_per_round: participation.clients_per_round,
             quorum: participation.quorum,
@@ -894,20 +923,26 @@ fn prepare(
         threads: context.threads,
     };
     let test = test_set(&data);
-    let shares = PartitionedShares::new(data.train, partition);
+    let train = match experiment.feature_noise_sigma {
+        0.0 => data.train,
+        sigma => zfl_data::noise::add(&data.train, &partition, sigma, experiment.seed)
+            .map_err(LoadError::from)?,
+    };
+    let shares = PartitionedShares::new(train, partition);
     let local = match native.is_empty() {
         true => None,
         false => Some(LocalPart {
             numbers: native,
-            clients: Box::new(native_clients(shares.clone(), context.threads, injector)?),
+            clients: Box::new(native_clients(shares.clone(), context, injector)?),
         }),
     };
-    let (coordinator, events) = Coordinator::with_local(options, shares, test, local)?;
+    let (coordinator, events) = Coordinator::with_local(options, shares.clone(), test, local)?;
     Ok(Prepared {
         coordinator,
         events,
         misfits,
         parts,
+        shares,
     })
 }
 
@@ -1036,8 +1071,11 @@ pub(crate) fn data_name(experiment: &Experiment) -> String {
     }
 }
 
-/// Which of so many clients holds which sample.
-pub(crate) fn partition(
+/// Which of so many clients holds which sample of `train`.
+///
+/// # Errors
+/// When the experiment's partition cannot be made of it.
+pub fn partition(
     experiment: &Experiment,
     train: &Dataset,
     client_count: u32,
@@ -1060,10 +1098,13 @@ pub(crate) fn partition(
 
 fn native_clients(
     shares: PartitionedShares,
-    threads: usize,
+    context: &Context,
     injector: &Injector,
 ) -> Result<NativeClients, RunError> {
-    NativeClients::start(shares, threads, KEPT_BYTES_MAX, injector.clone())
+    let threads = context.threads;
+    let trial = context.trial.as_ref();
+    let cpu_time = trial.map(|trial| trial.cpu_time.clone());
+    NativeClients::start(shares, threads, KEPT_BYTES_MAX, injector.clone(), cpu_time)
         .map_err(|source| RunError::Threads { threads, source })
 }
 
@@ -1222,6 +1263,8 @@ struct Recorder {
     /// Clients that are not played in this process.
     remote: u32,
     rounds: u32,
+    /// The run pauses after this round.
+    rounds_until: u32,
     target_accuracy: Option<f64>,
     /// Whether what is learnt is a class.
     has_classes: bool,
@@ -1294,6 +1337,7 @@ impl Recorder {
             hangs: None,
             remote,
             rounds: experiment.rounds,
+            rounds_until: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
             has_classes: !experiment.data.has_target_values(),
             round,
@@ -1340,7 +1384,8 @@ impl Recorder {
     fn keep(&mut self, carry: Carry) -> Result<(), RecordError> {
         self.count_refusals();
         let state = State::new(self.round, self.summary.clone(), carry);
-        self.folder.keep(state, self.is_over())
+        let is_last = self.is_over() || self.round >= self.rounds_until;
+        self.folder.keep(state, is_last)
     }
 
     /// All that was refused since the run began.
@@ -1901,6 +1946,9 @@ impl Recorder {
         self.count_refusals();
         self.summary.host_seconds = self.folder.host_seconds();
         self.summary.outcome = match ended {
+            Ok(()) if !self.is_over() && self.rounds_until < self.rounds => {
+                format!("paused after round {} of {}", self.round, self.rounds)
+            }
             Ok(()) => COMPLETED.to_owned(),
             Err(error) => error.to_string(),
         };

@@ -99,18 +99,18 @@ impl StateKeeper {
     }
 
     /// Writes a state, whose files are `files`; puts all on the disk when that
-    /// was not done for a while, or where it `must`.
+    /// was not done for a while, or where it `must`. Whether it was.
     pub(crate) fn write(
         &mut self,
         folder: &Path,
         state: &State,
         files: &[PathBuf],
         must: bool,
-    ) -> Result<(), RecordError> {
+    ) -> Result<bool, RecordError> {
         let text = serde_json::to_vec(state).map_err(|error| write_error(folder, error.into()))?;
         replace(&folder.join(STATE), &text, false)?;
         if !must && self.synced.is_some_and(|at| at.elapsed() < SYNC_PERIOD) {
-            return Ok(());
+            return Ok(false);
         }
         let sync = |path: &PathBuf| {
             let synced = File::open(path).and_then(|file| file.sync_all());
@@ -122,7 +122,7 @@ impl StateKeeper {
         files.iter().try_for_each(sync)?;
         replace(&folder.join(SYNCED), &text, true)?;
         self.synced = Some(Instant::now());
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -8,7 +8,9 @@
 #![cfg_attr(not(test), no_std)]
 
 use chacha20::ChaCha8Rng;
-use chacha20::rand_core::{Rng, SeedableRng};
+use core::convert::Infallible;
+
+use chacha20::rand_core::{Rng, SeedableRng, TryRng};
 
 /// What a random choice is for. The numbers are part of the format of a run:
 /// never reuse or renumber one.
@@ -31,6 +33,8 @@ pub enum Purpose {
     Rounding = 7,
     /// What a link does to the frames of a device.
     Link = 8,
+    /// Noise on the inputs of a client.
+    FeatureNoise = 9,
     /// Where in its duty cycle a client begins.
     FaultAvailability = 32,
     /// Whether a client drops out before a round; the following likewise.
@@ -63,6 +67,10 @@ pub enum Purpose {
     FaultPoisonValues = 46,
     /// The experiments of a campaign of faults.
     FaultCampaign = 47,
+    /// Which combinations a sweep tries, and in which order.
+    SweepSearch = 64,
+    /// Combinations in which the values of a sweep's parameters are checked.
+    SweepCheck = 65,
 }
 
 /// A stream of random numbers.
@@ -124,6 +132,23 @@ impl Stream {
             let chosen = self.below(last + 1);
             items.swap(last as usize, chosen as usize);
         }
+    }
+}
+
+/// For libraries that draw by themselves.
+impl TryRng for Stream {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.0.try_next_u32()
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0.try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.try_fill_bytes(bytes)
     }
 }
 

@@ -32,6 +32,15 @@ pub(crate) enum Command {
         zfl run examples/digits.toml --json | tail -n 1\n  \
         zfl run --resume runs/digits-001")]
     Run(RunArguments),
+    /// Finds the best parameters: many trials of an experiment, in parallel.
+    ///
+    /// Plays trials natively, stops early those that are not worth more, and says which
+    /// is best, what accuracy costs and which key mattered most (docs/sweeps.md).
+    #[command(after_help = "Examples:\n  zfl sweep examples/sweep-digits.toml\n  \
+        zfl sweep examples/sweep-digits.toml --no-early-stopping --workers 4\n  \
+        zfl sweep --resume runs/sweep-digits-001\n  \
+        zfl run runs/sweep-digits-001/best.toml")]
+    Sweep(SweepArguments),
     /// The coordinator alone: others bring the devices.
     #[command(
         after_help = "Example:\n  zfl serve examples/digits.toml --listen 127.0.0.1:8080 \
@@ -97,6 +106,14 @@ pub(crate) enum Command {
         zfl compare runs/digits-001 runs/digits-002 --json"
     )]
     Compare(CompareArguments),
+    /// Writes the records of runs as Parquet, and for TensorBoard.
+    ///
+    /// `zfl run` does so at its end; this is for runs that were cut off, or came
+    /// before. The files go into the runs' own folders (docs/notebooks.md).
+    #[command(
+        after_help = "Examples:\n  zfl export runs/digits-001\n  zfl export runs --tensorboard"
+    )]
+    Export(ExportArguments),
     /// Writes a script for a shell, which then completes commands and options.
     #[command(after_help = "Examples:\n  \
         zfl completions bash > ~/.local/share/bash-completion/completions/zfl\n  \
@@ -163,7 +180,7 @@ pub(crate) struct PlayArguments {
     pub(crate) output: OutputArguments,
 }
 
-/// How a run is shown.
+/// How a run is shown, and what is made of it.
 #[derive(Args)]
 pub(crate) struct OutputArguments {
     /// Prints warnings alone and, at the end, the run's folder.
@@ -172,6 +189,9 @@ pub(crate) struct OutputArguments {
     /// Prints progress and result as JSON, an object a line (docs/terminal.md).
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,
+    /// Writes an event file for TensorBoard into the run's folder, at the end.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
 }
 
 #[derive(Args)]
@@ -191,6 +211,33 @@ pub(crate) struct RunArguments {
     pub(crate) capture: CaptureArguments,
     #[command(flatten)]
     pub(crate) threads: Threads,
+}
+
+#[derive(Args)]
+pub(crate) struct SweepArguments {
+    /// The sweep file (docs/sweeps.md).
+    #[arg(required_unless_present = "resume")]
+    pub(crate) file: Option<PathBuf>,
+    /// The sweep's folder; else the next free runs/NAME-NNN.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Goes on with the sweep in this folder, which was cut off.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "out", "no_early_stopping"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Plays every trial to its end, whatever the file says.
+    #[arg(long)]
+    pub(crate) no_early_stopping: bool,
+    /// Runs so many of the best again, emulated, whatever the file says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) confirm: Option<u32>,
+    /// Trials at a time, each on a thread; else one per processor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) workers: Option<u32>,
+    /// Folder of firmware images BOARD.elf that replace those zfl carries.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) firmware_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
 }
 
 #[derive(Args)]
@@ -404,6 +451,16 @@ pub(crate) struct CompareArguments {
 }
 
 #[derive(Args)]
+pub(crate) struct ExportArguments {
+    /// Folders of runs, or folders that hold some.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Writes an event file for TensorBoard, too.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct CompletionsArguments {
     /// The shell.
     pub(crate) shell: clap_complete::Shell,
@@ -419,9 +476,9 @@ pub(crate) struct DoctorArguments {
 #[derive(Subcommand)]
 pub(crate) enum DataCommand {
     /// Shows a data set: shapes, classes, a few samples, its partition.
-    #[command(
-        after_help = "Examples:\n  zfl data show digits\n  zfl data show digits --clients 10"
-    )]
+    #[command(after_help = "Examples:\n  zfl data show digits --clients 10\n  \
+        zfl data show digits --clients 20 --partition dirichlet,alpha=0.3 --svg dealt.svg\n  \
+        zfl data show examples/digits.toml")]
     Show(ShowArguments),
     /// Downloads a data set to the cache folder and checks it.
     #[command(after_help = "Examples:\n  zfl data fetch mnist\n  \
@@ -449,12 +506,21 @@ pub(crate) struct ShowArguments {
     /// Of arrays: the array of samples.
     #[arg(long, value_name = "ARRAY")]
     pub(crate) samples: Option<String>,
-    /// Shows how it is shared out among so many clients.
-    #[arg(long, value_name = "N")]
-    pub(crate) clients: Option<usize>,
-    /// Seed of the split and the partition.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Shows how it is shared out among so many clients; else those of the
+    /// experiment file.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) clients: Option<u32>,
+    /// How it is shared out: the name of a table `partition.NAME` of an experiment
+    /// file, and its keys, e.g. `dirichlet,alpha=0.3`; else that of the experiment
+    /// file, or `iid`.
+    #[arg(long, value_name = "NAME[,KEY=VALUE…]")]
+    pub(crate) partition: Option<String>,
+    /// Writes a picture of the partition, clients × classes, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Seed of the split and the partition; else that of the experiment file, or 1.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) data: DataDir,
 }

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(run) => commands::run::run(&run),
+        Command::Sweep(sweep) => commands::sweep::sweep(&sweep),
         Command::Serve(serve) => commands::run::serve(&serve),
         Command::Fleet(fleet) => commands::fleet::fleet(&fleet),
         Command::Size(size) => commands::size::size(&size),
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Links(links) => commands::links::links(&links),
         Command::List(list) => commands::list::list(&list),
         Command::Compare(compare) => commands::compare::compare(&compare),
+        Command::Export(export) => commands::export::export(&export),
         Command::Completions(shell) => commands::completions::completions(&shell),
         Command::Doctor(doctor) => commands::doctor(&doctor),
         Command::Data(DataCommand::Show(show)) => commands::data::show(&show),

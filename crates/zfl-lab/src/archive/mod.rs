@@ -11,7 +11,7 @@ mod compare;
 mod rows;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -28,7 +28,7 @@ pub use table::{Cell, CellKind, Column, Row, Rows, Table};
 use crate::records::{COMPLETED, EVENTS, EXPERIMENT, PARTITION, ROUNDS, SUMMARY};
 use crate::run::Summary;
 use crate::table_row;
-use table::{Records, shortened};
+pub(crate) use table::{Records, shortened};
 
 /// Longest file that is read whole, in bytes.
 const WHOLE_FILE_BYTES_MAX: u64 = 64 << 20;

@@ -110,11 +110,11 @@ pub struct Table<R> {
 
 /// Cells of the rows of a file, as text.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(crate) struct Records {
     path: PathBuf,
     /// `None`: there is no such file, or not even a header in it.
     reader: Option<csv::Reader<io::Take<File>>>,
-    pub(super) header: StringRecord,
+    pub(crate) header: StringRecord,
     record: StringRecord,
     /// Bytes of the file when it was opened: what is added later is not read.
     bytes: u64,
@@ -123,7 +123,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn open(path: PathBuf) -> Result<Self, ArchiveError> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, ArchiveError> {
         let mut records = Self {
             path,
             reader: None,
@@ -156,7 +156,7 @@ impl Records {
     }
 
     /// The next row and the line in which it begins.
-    pub(super) fn next(&mut self) -> Option<Result<(&StringRecord, u64), ArchiveError>> {
+    pub(crate) fn next(&mut self) -> Option<Result<(&StringRecord, u64), ArchiveError>> {
         let reader = self.reader.as_mut()?;
         let line = reader.position().line();
         let read = reader.read_record(&mut self.record);
@@ -208,7 +208,7 @@ impl Records {
         self.row_error(line, reason)
     }
 
-    pub(super) fn row_error(&self, line: u64, reason: String) -> ArchiveError {
+    pub(crate) fn row_error(&self, line: u64, reason: String) -> ArchiveError {
         ArchiveError::Row {
             path: self.path.clone(),
             line,
@@ -223,7 +223,7 @@ impl Records {
         }
     }
 
-    pub(super) const fn is_cut_off(&self) -> bool {
+    pub(crate) const fn is_cut_off(&self) -> bool {
         self.is_cut_off
     }
 }
@@ -346,7 +346,7 @@ fn cell_fault(error: csv::Error, names: &StringRecord, cells: &StringRecord) -> 
 }
 
 /// No more of a cell than is readable in a message.
-pub(super) fn shortened(cell: &str) -> String {
+pub(crate) fn shortened(cell: &str) -> String {
     let short: String = cell.chars().take(40).collect();
     match short.len() == cell.len() {
         true => short,

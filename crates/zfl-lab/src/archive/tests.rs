@@ -2,11 +2,11 @@ use std::path::Path;
 
 use super::*;
 
-const ROUND_HEADER: &str = "round,accuracy,loss,clients_selected,clients_ok,faults,outcome,\
+pub(crate) const ROUND_HEADER: &str = "round,accuracy,loss,clients_selected,clients_ok,faults,outcome,\
     late_updates,bytes_down,bytes_up,host_seconds,model_sha256,drops,retransmissions_up\n";
 
 /// The folder of a run with these files.
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [("experiment.toml", "name = \"a\"\n"), ("rounds.csv", "")]
         .iter()
@@ -17,11 +17,11 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn archive(folder: &tempfile::TempDir) -> Archive {
+pub(crate) fn archive(folder: &tempfile::TempDir) -> Archive {
     Archive::open(folder.path()).unwrap()
 }
 
-fn round(number: u32, accuracy: &str) -> String {
+pub(crate) fn round(number: u32, accuracy: &str) -> String {
     format!("{number},{accuracy},0.5,3,2,0,completed,0,100,200,1.5,ab{number},4,1\n")
 }
 

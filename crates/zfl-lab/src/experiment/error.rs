@@ -31,7 +31,7 @@ struct Report {
 
 impl ExperimentError {
     /// An error about a file of which there is no text to show.
-    pub(super) fn without_text(file_name: &str, message: String, help: Option<String>) -> Self {
+    pub(crate) fn without_text(file_name: &str, message: String, help: Option<String>) -> Self {
         Self(Box::new(Report {
             place: file_name.to_owned(),
             line_column: None,
@@ -109,15 +109,15 @@ impl Diagnostic for ExperimentError {
 
 /// What is wrong, and where in the text of file and sets together.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) span: Range<usize>,
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+pub(crate) struct Fault {
+    pub(crate) span: Range<usize>,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
 }
 
 impl Fault {
     /// Text that is not TOML.
-    pub(super) fn syntax(error: toml::de::Error) -> Self {
+    pub(crate) fn syntax(error: toml::de::Error) -> Self {
         Self {
             span: error.span().unwrap_or_default(),
             message: error.message().to_owned(),
@@ -153,14 +153,14 @@ impl Fault {
 /// The texts that an experiment comes from, with one range of positions for
 /// all of them: the file from 0, then each `--set` after the one before, a byte
 /// apart.
-pub(super) struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     file_name: &'a str,
     text: &'a str,
     sets: &'a [String],
 }
 
 impl<'a> Sources<'a> {
-    pub(super) fn new(file_name: &'a str, text: &'a str, sets: &'a [String]) -> Self {
+    pub(crate) fn new(file_name: &'a str, text: &'a str, sets: &'a [String]) -> Self {
         Self {
             file_name,
             text,
@@ -202,7 +202,7 @@ impl<'a> Sources<'a> {
         shorten(text.unwrap_or_default().trim(), 60)
     }
 
-    pub(super) fn error(&self, fault: Fault) -> ExperimentError {
+    pub(crate) fn error(&self, fault: Fault) -> ExperimentError {
         let (place, text, span, line_column) = match self.set_at(&fault.span) {
             Some((set, span)) => (
                 format!("--set {}", shorten(set, 120)),

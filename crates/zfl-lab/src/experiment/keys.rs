@@ -186,6 +186,8 @@ pub(super) const KEYS: &[Key] = &[
     key("partition.quantity-skew.dirichlet.alpha", ALPHA),
     key("partition.quantity-skew.dirichlet.samples-min", SAMPLES_MIN),
     table("partition.natural", "a table without keys"),
+    table("feature-noise", "a table with the key sigma"),
+    key("feature-noise.sigma", "a number from 0 to 10"),
     table(
         "model",
         "exactly one of the tables model.softmax-regression, model.mlp, model.cnn",
@@ -624,7 +626,7 @@ pub(super) fn path_at(tree: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Str
 }
 
 /// Refuses a key that is none. The first one of the text, whatever its depth.
-pub(super) fn check_known(tree: &DeTable<'_>) -> Result<(), Fault> {
+pub(crate) fn check_known(tree: &DeTable<'_>) -> Result<(), Fault> {
     let unknown = nodes(tree)
         .into_iter()
         .filter_map(|node| {

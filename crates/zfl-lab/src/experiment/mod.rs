@@ -10,13 +10,13 @@
 //! for the fleet, whether a model fits a board. Those come out when the run is
 //! set up.
 
-mod error;
+pub(crate) mod error;
 mod faults;
-mod keys;
+pub(crate) mod keys;
 mod link;
 mod model;
 pub(crate) mod nearest;
-mod overrides;
+pub(crate) mod overrides;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -24,6 +24,7 @@ mod training;
 mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -64,6 +65,8 @@ pub const EPOCHS_MAX: u32 = 10_000;
 pub const BATCH_SIZE_MAX: u32 = 65_535;
 /// Most samples of a client.
 pub const SHARE_SAMPLES_MAX: u32 = 65_535;
+/// Most noise on inputs.
+pub const FEATURE_NOISE_MAX: f64 = 10.0;
 /// Most rounds after which a late update is used: the coordinator keeps the
 /// models of so many.
 pub const STALENESS_ROUNDS_MAX: u32 = 100;
@@ -95,6 +98,10 @@ pub struct Experiment {
     pub data: Data,
     /// Which client holds which sample.
     pub partition: Partition,
+    /// Standard deviation of the noise on the inputs of the last client, in
+    /// ranges of their values, 0 to [`FEATURE_NOISE_MAX`]; the others have less
+    /// ([`zfl_data::noise`]).
+    pub feature_noise_sigma: f64,
     /// What is trained.
     pub model: Model,
     /// How a client trains.
@@ -276,6 +283,16 @@ impl Partition {
             }
             Self::Natural => Scheme::Natural,
         }
+    }
+}
+
+/// The name of its table, and each key with its value: `dirichlet, alpha = 0.3`.
+impl fmt::Display for Partition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, keys) = write::partition_keys(*self);
+        formatter.write_str(name)?;
+        keys.iter()
+            .try_for_each(|(key, value)| write!(formatter, ", {key} = {value}"))
     }
 }
 
@@ -594,28 +611,22 @@ impl Experiment {
         sets: &[String],
         known_boards: &[&str],
     ) -> Result<Self, ExperimentError> {
+        Self::parse_at(&read_text(path)?, path, sets, known_boards)
+    }
+
+    /// Checks the experiment in `text` as if it were the file at `path`.
+    ///
+    /// # Errors
+    /// As those of [`Experiment::from_file`].
+    pub(crate) fn parse_at(
+        text: &str,
+        path: &Path,
+        sets: &[String],
+        known_boards: &[&str],
+    ) -> Result<Self, ExperimentError> {
         let name = path.display().to_string();
-        let bytes = read_bounded(path)
-            .map_err(|(message, help)| ExperimentError::without_text(&name, message, Some(help)))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let start = error.utf8_error().valid_up_to();
-            // What is before `start` is unchanged, so the position holds.
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let fault = Fault {
-                span: start..start,
-                message: "the file is not UTF-8 text".into(),
-                help: Some("save it as UTF-8; TOML allows nothing else".into()),
-            };
-            Sources::new(&name, &text, &[]).error(fault)
-        })?;
-        let folders = absolute_folders(path).map_err(|error| {
-            ExperimentError::without_text(
-                &name,
-                format!("failed to find the working directory: {error}"),
-                Some("change to a folder that exists".into()),
-            )
-        })?;
-        parse(&text, &name, sets, known_boards, Some(&folders))
+        let folders = absolute_folders(path).map_err(|error| no_folder(&name, &error))?;
+        parse(text, &name, sets, known_boards, Some(&folders))
     }
 
     /// Checks the experiment in `text`, as [`Experiment::from_file`] does;
@@ -747,6 +758,35 @@ fn parse(
         })
     };
     checked().map_err(|fault| sources.error(fault))
+}
+
+fn no_folder(name: &str, error: &std::io::Error) -> ExperimentError {
+    ExperimentError::without_text(
+        name,
+        format!("failed to find the working directory: {error}"),
+        Some("change to a folder that exists".into()),
+    )
+}
+
+/// The text of an experiment file, or of another of its kind.
+///
+/// # Errors
+/// When it cannot be read, is too long, or no text.
+pub(crate) fn read_text(path: &Path) -> Result<String, ExperimentError> {
+    let name = path.display().to_string();
+    let bytes = read_bounded(path)
+        .map_err(|(message, help)| ExperimentError::without_text(&name, message, Some(help)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let start = error.utf8_error().valid_up_to();
+        // What is before `start` is unchanged, so the position holds.
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let fault = Fault {
+            span: start..start,
+            message: "the file is not UTF-8 text".into(),
+            help: Some("save it as UTF-8; TOML allows nothing else".into()),
+        };
+        Sources::new(&name, &text, &[]).error(fault)
+    })
 }
 
 fn too_long(bytes: u64) -> (String, String) {

@@ -36,7 +36,7 @@ struct Segment<'s> {
 }
 
 /// Lays `set` over `tree`; its positions begin at `offset`.
-pub(super) fn apply<'s>(tree: &mut DeTable<'s>, set: &'s str, offset: usize) -> Result<(), Fault> {
+pub(crate) fn apply<'s>(tree: &mut DeTable<'s>, set: &'s str, offset: usize) -> Result<(), Fault> {
     let whole = offset..offset + set.len();
     let fault = |span: Range<usize>, message: String, help: Option<String>| Fault {
         span,

@@ -23,10 +23,10 @@ use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
 use super::{
     Arithmetic, BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN,
-    Data, Deadlines, EMULATED_DEVICES_MAX, Experiment, Fidelity, FleetGroup, Folders, IdxData,
-    LateUpdates, NAME_BYTES_MAX, NATIVE_BOARD, Network, NpzData, OnFailedRound, OnMisfit,
-    Partition, PastDeadline, ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX, Strategy,
-    TEST_SHARE_DEFAULT, TableData, TestRows, Time, keys,
+    Data, Deadlines, EMULATED_DEVICES_MAX, Experiment, FEATURE_NOISE_MAX, Fidelity, FleetGroup,
+    Folders, IdxData, LateUpdates, NAME_BYTES_MAX, NATIVE_BOARD, Network, NpzData, OnFailedRound,
+    OnMisfit, Partition, PastDeadline, ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX,
+    Strategy, TEST_SHARE_DEFAULT, TableData, TestRows, Time, keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -113,6 +113,8 @@ pub(super) struct RawExperiment {
     network: Option<Spanned<String>>,
     data: Option<Spanned<RawData>>,
     partition: Option<Spanned<RawPartition>>,
+    #[serde(default)]
+    feature_noise: RawFeatureNoise,
     model: Option<Spanned<RawModel>>,
     #[serde(default)]
     training: RawTraining,
@@ -208,6 +210,12 @@ struct RawPartition {
     label_limited: Option<Spanned<RawLabelLimited>>,
     quantity_skew: Option<Spanned<RawQuantitySkew>>,
     natural: Option<Spanned<RawEmpty>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table")]
+struct RawFeatureNoise {
+    sigma: Option<Spanned<Number>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -503,6 +511,9 @@ impl RawExperiment {
         let parallel = context.whole("parallel", self.parallel.as_ref(), 0..=CLIENTS_MAX, 0)?;
         let data = check_data(self.data, context)?;
         let partition = check_partition(self.partition, context)?;
+        let sigma = self.feature_noise.sigma.as_ref();
+        let feature_noise_sigma =
+            context.number("feature-noise.sigma", sigma, 0.0..=FEATURE_NOISE_MAX, 0.0)?;
         let strategy = match self.strategy {
             None => Strategy::FedAvg,
             Some(table) => {
@@ -549,6 +560,7 @@ impl RawExperiment {
             network,
             data,
             partition,
+            feature_noise_sigma,
             model,
             training,
             strategy,

@@ -81,6 +81,9 @@ fn an_empty_file_is_all_defaults() {
 
     [partition.iid]
 
+    [feature-noise]
+    sigma = 0.0
+
     [model.mlp]
     hidden = [16]
     activation = "relu"
@@ -240,7 +243,7 @@ fn unknown_keys() {
     trial.toml:2:1: unknown key `round` at the top
     | round = 3
     | ^^^^^
-    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: did you mean `rounds`? allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("[training]\nbatch_size = 3\n"), @r"
     trial.toml:2:1: unknown key `batch_size` in `training`
@@ -252,7 +255,7 @@ fn unknown_keys() {
     trial.toml:1:1: unknown key `epochs` at the top
     | epochs = 3
     | ^^^^^^
-    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: did you mean `training.epochs`? allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("[training]\noptimiser = \"adam\"\n"), @r#"
     trial.toml:2:1: unknown key `optimiser` in `training`
@@ -282,13 +285,13 @@ fn unknown_keys() {
     trial.toml:1:2: unknown key `zzz` at the top
     | [zzz.training]
     |  ^^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     ");
     assert_snapshot!(refused("\"\" = 1\n"), @r#"
     trial.toml:1:1: unknown key `` at the top
     | "" = 1
     | ^^
-    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
+    help: allowed at the top: name, seed, rounds, parallel, network, data, partition, feature-noise, model, training, strategy, coordinator, deadlines, time, link, faults, fleet
     "#);
 }
 
@@ -1177,6 +1180,19 @@ fn shares_can_differ_in_size() {
 }
 
 #[test]
+fn inputs_can_have_noise() {
+    let sigma = |text: &str| experiment(text, &[]).feature_noise_sigma;
+    assert_eq!(sigma("[feature-noise]\n"), 0.0);
+    assert_eq!(sigma("[feature-noise]\nsigma = 0.1\n"), 0.1);
+    assert_snapshot!(refused("[feature-noise]\nsigma = -0.1\n"), @r"
+    trial.toml:2:9: `feature-noise.sigma` is -0.1
+    | sigma = -0.1
+    |         ^^^^
+    help: `feature-noise.sigma`: a number from 0 to 10
+    ");
+}
+
+#[test]
 fn groups_can_be_dealt_whole() {
     let partition = |text: &str| experiment(text, &[]).partition;
     assert_eq!(partition("[partition.natural]\n"), Partition::Natural);
@@ -1362,6 +1378,9 @@ fn sets_change_the_file() {
     test-share = 0.3
 
     [partition.iid]
+
+    [feature-noise]
+    sigma = 0.0
 
     [model.mlp]
     hidden = [8, 4]
@@ -2065,7 +2084,7 @@ fn the_reference_tells_the_defaults() {
         assert_eq!(value, Some(&default), "{path}");
         checked += 1;
     }
-    assert_eq!(checked, 89);
+    assert_eq!(checked, 90);
 }
 
 #[test]
@@ -2416,20 +2435,22 @@ fn any_table() -> impl Strategy<Value = TableData> {
         ranges,
     )
         .prop_map(
-            |(file, test, (label, is_class, (features, ignore), group), (all, columns))| TableData {
-                file,
-                test,
-                columns: Columns {
-                    label,
-                    learns: match is_class {
-                        true => Learns::Classes,
-                        false => Learns::Values,
+            |(file, test, (label, is_class, (features, ignore), group), (all, columns))| {
+                TableData {
+                    file,
+                    test,
+                    columns: Columns {
+                        label,
+                        learns: match is_class {
+                            true => Learns::Classes,
+                            false => Learns::Values,
+                        },
+                        features,
+                        ignore,
+                        group,
+                        ranges: Ranges { all, columns },
                     },
-                    features,
-                    ignore,
-                    group,
-                    ranges: Ranges { all, columns },
-                },
+                }
             },
         )
 }
@@ -2813,6 +2834,7 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                             per_client: samples_per_client.unwrap_or(2),
                         },
                     },
+                    feature_noise_sigma: f64::from(rounds % 11),
                     model,
                     training,
                     strategy: super::Strategy::FedAvg,

@@ -89,37 +89,15 @@ fn write_experiment(experiment: &Experiment, out: &mut String) -> fmt::Result {
         Data::Npz(npz) => write_npz(npz, out)?,
     }
 
-    match experiment.partition {
-        Partition::Iid { samples_per_client } => {
-            writeln!(out, "\n[partition.iid]")?;
-            if let Some(samples_per_client) = samples_per_client {
-                write!(out, "{}", Line("samples-per-client", &samples_per_client))?;
-            }
-        }
-        Partition::Shards { per_client } => {
-            writeln!(out, "\n[partition.shards]")?;
-            write!(out, "{}", Line("per-client", &per_client))?;
-        }
-        Partition::Dirichlet { alpha, samples_min } => {
-            writeln!(out, "\n[partition.dirichlet]")?;
-            write!(out, "{}", Line("alpha", &toml::Value::from(alpha)))?;
-            write!(out, "{}", Line("samples-min", &samples_min))?;
-        }
-        Partition::LabelLimited { classes } => {
-            writeln!(out, "\n[partition.label-limited]")?;
-            write!(out, "{}", Line("classes", &classes))?;
-        }
-        Partition::QuantitySkew { sizes, samples_min } => {
-            let (name, key, value) = match sizes {
-                ShareSizes::PowerLaw { exponent } => ("power-law", "exponent", exponent),
-                ShareSizes::Dirichlet { alpha } => ("dirichlet", "alpha", alpha),
-            };
-            writeln!(out, "\n[partition.quantity-skew.{name}]")?;
-            write!(out, "{}", Line(key, &toml::Value::from(value)))?;
-            write!(out, "{}", Line("samples-min", &samples_min))?;
-        }
-        Partition::Natural => writeln!(out, "\n[partition.natural]")?,
+    let (name, keys) = partition_keys(experiment.partition);
+    writeln!(out, "\n[partition.{name}]")?;
+    for (key, value) in keys {
+        write!(out, "{}", Line(key, &value))?;
     }
+
+    writeln!(out, "\n[feature-noise]")?;
+    let sigma = toml::Value::from(experiment.feature_noise_sigma);
+    write!(out, "{}", Line("sigma", &sigma))?;
 
     write_model(&experiment.model, out)?;
     write_training(&experiment.training, out)?;
@@ -285,6 +263,37 @@ fn write_npz(npz: &NpzData, out: &mut String) -> fmt::Result {
     match arrays.range {
         Some(all) => write!(out, "{}", Line("range", &range(all))),
         None => Ok(()),
+    }
+}
+
+/// The table of a partition, and its keys with their values.
+pub(super) fn partition_keys(
+    partition: Partition,
+) -> (&'static str, Vec<(&'static str, toml::Value)>) {
+    let whole = |number: u32| toml::Value::from(number);
+    match partition {
+        Partition::Iid { samples_per_client } => {
+            let count = samples_per_client.map(|count| ("samples-per-client", whole(count)));
+            ("iid", count.into_iter().collect())
+        }
+        Partition::Shards { per_client } => ("shards", vec![("per-client", whole(per_client))]),
+        Partition::Dirichlet { alpha, samples_min } => (
+            "dirichlet",
+            vec![("alpha", alpha.into()), ("samples-min", whole(samples_min))],
+        ),
+        Partition::LabelLimited { classes } => ("label-limited", vec![("classes", whole(classes))]),
+        Partition::QuantitySkew { sizes, samples_min } => {
+            let (name, law) = match sizes {
+                ShareSizes::PowerLaw { exponent } => {
+                    ("quantity-skew.power-law", ("exponent", exponent.into()))
+                }
+                ShareSizes::Dirichlet { alpha } => {
+                    ("quantity-skew.dirichlet", ("alpha", alpha.into()))
+                }
+            };
+            (name, vec![law, ("samples-min", whole(samples_min))])
+        }
+        Partition::Natural => ("natural", Vec::new()),
     }
 }
 

@@ -7,33 +7,87 @@ use zfl_data::fetch::{self, Deadlines, RemoteSet, Step};
 use zfl_data::show::{ShowOptions, describe};
 use zfl_data::table::arrays::{self, Arrays};
 use zfl_data::table::{self, Columns, Learns, Limits, TableFormat, TestPart};
-use zfl_data::{LoadOptions, Scheme, TrainTest};
+use zfl_data::{LoadOptions, TrainTest};
+use zfl_lab::experiment::{Experiment, Partition};
 
-use super::run::read_file;
+use super::run::{read_file, read_text};
 use super::{Done, Failure, search_path};
 use crate::arguments::{FetchArguments, ShowArguments};
 
 /// `zfl data show`
 pub(crate) fn show(arguments: &ShowArguments) -> Done {
-    let data = load(arguments)?;
-    let partition = arguments
-        .clients
-        .map(|clients| Scheme::Iid.partition(&data.train, clients, arguments.seed))
+    // A data set alone is shared out as in an experiment that says nothing else.
+    let file = Path::new(&arguments.name);
+    let is_experiment = is_named(arguments, ".toml");
+    let mut experiment = match is_experiment {
+        true => read_file(file, &[])?,
+        false => read_text("", "experiment.toml")?,
+    };
+    if let Some(seed) = arguments.seed {
+        experiment.seed = seed;
+    }
+    if let Some(spec) = &arguments.partition {
+        experiment.partition = read_partition(spec)?;
+    }
+    let data = load(arguments, is_experiment.then_some(&experiment))?;
+    let clients = arguments.clients.or(match is_experiment {
+        true => Some(experiment.fleet_size()).filter(|clients| *clients > 0),
+        false => None,
+    });
+    let partition = clients
+        .map(|clients| zfl_lab::run::partition(&experiment, &data.train, clients))
         .transpose()
         .map_err(|error| Failure::run(&error))?;
-    let shown = describe(&data, partition.as_ref(), ShowOptions::default());
+    let Some(partition) = partition else {
+        if arguments.partition.is_some() || arguments.svg.is_some() {
+            return Err(Failure::Usage(
+                "among how many clients is it shared out? say so with --clients".to_owned(),
+            ));
+        }
+        say!(
+            "{}",
+            describe(&data, None, ShowOptions::default()).trim_end()
+        );
+        return Ok(());
+    };
+    if let Some(path) = &arguments.svg {
+        let caption = format!(
+            "{}, {} clients: {}",
+            data.train.name(),
+            partition.client_count(),
+            experiment.partition
+        );
+        let svg = zfl_data::picture::svg(&partition, &data.train, &caption);
+        std::fs::write(path, svg).map_err(|error| {
+            Failure::Run(format!("failed to write {}: {error}", path.display()))
+        })?;
+    }
+    let shown = describe(&data, Some(&partition), ShowOptions::default());
     say!("{}", shown.trim_end());
+    if let Some(path) = &arguments.svg {
+        say!("\npicture in {}", path.display());
+    }
     Ok(())
 }
 
-/// The data set that is named, or in the file that is.
-fn load(arguments: &ShowArguments) -> Result<TrainTest, Failure> {
-    let options = LoadOptions::new(search_path(&arguments.data), arguments.seed);
-    let file = Path::new(&arguments.name);
-    let is = |ending: &str| arguments.name.to_ascii_lowercase().ends_with(ending);
-    let data = if is(".toml") {
-        let experiment = read_file(file, &[])?;
-        zfl_lab::run::load(&experiment, &options.search_path)
+/// A partition as the command line has it: `dirichlet,alpha=0.3`.
+fn read_partition(spec: &str) -> Result<Partition, Failure> {
+    let mut lines = spec.split(',').map(str::trim);
+    let table = format!("[partition.{}]", lines.next().unwrap_or_default());
+    let text: Vec<&str> = std::iter::once(table.as_str()).chain(lines).collect();
+    Ok(read_text(&text.join("\n"), "--partition")?.partition)
+}
+
+fn is_named(arguments: &ShowArguments, ending: &str) -> bool {
+    arguments.name.to_ascii_lowercase().ends_with(ending)
+}
+
+/// The data set of an experiment, or the one that is named, or in the file that is.
+fn load(arguments: &ShowArguments, experiment: Option<&Experiment>) -> Result<TrainTest, Failure> {
+    let options = LoadOptions::new(search_path(&arguments.data), arguments.seed.unwrap_or(1));
+    let is = |ending| is_named(arguments, ending);
+    let data = if let Some(experiment) = experiment {
+        zfl_lab::run::load(experiment, &options.search_path)
     } else if is(".csv") || is(".csv.gz") || is(".tsv") {
         load_table(arguments, TableFormat::Csv, &options)?
     } else if is(".parquet") {
@@ -45,7 +99,7 @@ fn load(arguments: &ShowArguments) -> Result<TrainTest, Failure> {
     };
     data.map_err(|error| {
         let mut failure = Failure::run(&error);
-        if error.to_string().contains("`ignore") && !is(".toml") {
+        if error.to_string().contains("`ignore") && experiment.is_none() {
             failure.add("here that is --ignore COLUMN");
         }
         failure

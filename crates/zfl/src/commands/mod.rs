@@ -5,12 +5,14 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod console;
 pub(crate) mod data;
+pub(crate) mod export;
 pub(crate) mod fleet;
 pub(crate) mod links;
 pub(crate) mod list;
 pub(crate) mod platforms;
 pub(crate) mod run;
 pub(crate) mod size;
+pub(crate) mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

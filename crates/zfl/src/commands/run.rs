@@ -11,7 +11,7 @@ use zfl_lab::run::{Context, FleetContext, RunError, Summary};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
-use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
+use super::{Done, Failure, export, firmware, launcher, next_folder, runtime, search_path};
 use crate::arguments::{
     self, ExperimentArguments, OutputArguments, PlayArguments, RunArguments, ServeArguments,
 };
@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Done {
             debugged: arguments.gdb,
         }),
         threads: arguments.threads.count(),
+        trial: None,
     };
     play(&experiment, context, &arguments.play.output)
 }
@@ -73,6 +74,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Done {
         listen: Some(arguments.listen),
         fleet: None,
         threads: arguments.threads.count(),
+        trial: None,
     };
     play(&experiment, context, &arguments.play.output)
 }
@@ -112,6 +114,13 @@ pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Fail
     Ok(Experiment::from_file(file, sets, &names)?)
 }
 
+/// Reads an experiment that is no file; errors call it `name`.
+pub(super) fn read_text(text: &str, name: &str) -> Result<Experiment, Failure> {
+    let boards = Board::all().map_err(|error| Failure::run(&error))?;
+    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    Ok(Experiment::parse(text, name, &[], &names)?)
+}
+
 fn folder(arguments: &PlayArguments, experiment: &Experiment) -> std::path::PathBuf {
     match arguments.resume.as_ref().or(arguments.out.as_ref()) {
         Some(folder) => folder.clone(),
@@ -137,6 +146,10 @@ fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> 
         }
         played
     });
+    // A folder in which this run did not begin may be another's.
+    if played.as_ref().err().is_none_or(RunError::can_go_on) {
+        export::at_the_end(&path, output.tensorboard, manner);
+    }
     let summary = played.map_err(|error| {
         manner.fail(&path, &error.to_string());
         let (can_go_on, mut failure) = (error.can_go_on(), Failure::from(error));

@@ -199,6 +199,35 @@ fn a_mixed_fleet_gives_the_same_model() {
     assert_eq!(records.events_named("device-boot").len(), 2);
 }
 
+/// Shares of other sizes, other labels and other noise are the same for devices.
+#[test]
+fn uneven_shares_give_the_same_model() {
+    let place = Place::new();
+    let dealt = ["partition.dirichlet.alpha=0.3", "feature-noise.sigma=0.5"];
+    let emulated = place.completed_run("emulated", &dealt);
+    let run = |out: &str, sets: &[&str]| {
+        finish(native(&place, out, sets, "2")).succeeded();
+        Records::new(&place.path(out))
+    };
+    let records = run("native", &dealt);
+    assert!(records.checkpoints() == emulated.checkpoints());
+    assert_eq!(
+        records.text("partition.csv"),
+        emulated.text("partition.csv")
+    );
+    // Who holds what is what was trained on.
+    let held = records.table("partition.csv");
+    assert_eq!(held.len(), 4);
+    for row in records.clients() {
+        let client: usize = row["client"].parse().unwrap();
+        assert_eq!(row["samples"], held[client]["samples"]);
+    }
+    // The noise makes a difference, but not to who holds what.
+    let quiet = run("quiet", &dealt[..1]);
+    assert_ne!(quiet.final_hash(), records.final_hash());
+    assert_eq!(quiet.text("partition.csv"), records.text("partition.csv"));
+}
+
 #[test]
 fn a_native_run_is_interrupted() {
     let place = Place::new();

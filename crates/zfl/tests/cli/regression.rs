@@ -105,6 +105,24 @@ fn the_error_of_a_number_is_told_in_its_unit() {
     assert!(!said.contains("accuracy"), "{said}");
 }
 
+/// Schemes that deal out classes deal out tenths of the values.
+#[test]
+fn numbers_are_shared_out_unevenly() {
+    let place = place();
+    let sets = ["partition.shards.per-client=2", "feature-noise.sigma=0.02"];
+    let records = native(&place, "uneven", &sets, "2");
+    assert_eq!(records.summary()["outcome"], "completed");
+    assert_eq!(records.round_column("rmse").len(), 4);
+    let dealt = records.table("partition.csv");
+    assert_eq!(dealt.len(), 3);
+    // 240 rows, 80 for each: a shard of 40 is of one to three tenths.
+    for row in dealt {
+        assert_eq!(row["samples"], "80");
+        let tenths = (0..10).filter(|tenth| row[&tenth.to_string()] != "0");
+        assert!((2..=6).contains(&tenths.count()), "{row:?}");
+    }
+}
+
 #[test]
 fn what_is_no_number_to_learn_is_refused() {
     let place = place();

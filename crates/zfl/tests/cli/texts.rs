@@ -16,7 +16,7 @@ fn said_of(from: &str, to: &str) -> String {
 }
 
 /// Sources do not hold them.
-fn without_trailing_blanks(text: &str) -> String {
+pub(crate) fn without_trailing_blanks(text: &str) -> String {
     text.lines()
         .map(str::trim_end)
         .collect::<Vec<_>>()
@@ -139,6 +139,7 @@ fn help() {
       links        Lists links that devices can have, or all figures of one and their sources
       list         Lists runs: how they stand and what they came to
       compare      Compares runs: what differs in their experiments, and what came of it
+      export       Writes the records of runs as Parquet, and for TensorBoard
       completions  Writes a script for a shell, which then completes commands and options
       doctor       Says what is installed, what is missing, and the command that mends it
       data         Data sets: show, fetch
@@ -170,6 +171,7 @@ fn help() {
           --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
       -q, --quiet                Prints warnings alone and, at the end, the run's folder
           --json                 Prints progress and result as JSON, an object a line (docs/terminal.md)
+          --tensorboard          Writes an event file for TensorBoard into the run's folder, at the end
           --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
                                  [possible values: emulated, native]

@@ -1,0 +1,228 @@
+//! An event file for TensorBoard: scalars by round.
+//!
+//! The file is a sequence of TFRecords: length (`u64`), CRC of the length, bytes, CRC
+//! of the bytes, all little-endian, with CRC-32C masked (TensorFlow,
+//! `tensorflow/core/lib/io/record_writer.h` and `lib/hash/crc32c.h`). Each holds a
+//! protocol buffer `Event` (`tensorflow/core/util/event.proto`, `summary.proto`), of
+//! which four fields are needed here. Both recalled; TensorBoard's own reader reads
+//! the file in a test.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use crc::{CRC_32_ISCSI, Crc};
+
+use super::{ExportError, whole};
+use crate::archive::{Archive, Round};
+
+/// CRC-32C, which the catalogue of CRCs calls by another of its names.
+const CRC: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISCSI);
+/// What TensorBoard looks for is `tfevents` in the name.
+const FILE: &str = "events.out.tfevents.zfl";
+
+/// Writes the scalars of a run, by round, where `tensorboard --logdir` of the folder
+/// or of one above it finds them; the path.
+///
+/// # Errors
+/// Which cell of a table is none of its column, or why the file cannot be written.
+pub fn tensorboard(archive: &Archive) -> Result<PathBuf, ExportError> {
+    let began = archive.overview()?.began_unix_seconds.unwrap_or(0);
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
+    let began = began as f64;
+    let mut ended: BTreeMap<u32, f64> = BTreeMap::new();
+    for event in archive.events()? {
+        let event = event?;
+        if matches!(&*event.event, "round-completed" | "round-failed")
+            && let Some(round) = event
+                .fields
+                .get("round")
+                .and_then(serde_json::Value::as_u64)
+            && let Ok(round) = u32::try_from(round)
+        {
+            ended.insert(round, event.host_seconds);
+        }
+    }
+    let costs = archive.costs()?;
+    let path = archive.path().join(FILE);
+    whole(&path, |file| {
+        let write_error = |source| ExportError::Write {
+            path: path.clone(),
+            source,
+        };
+        let mut out = BufWriter::new(file);
+        let mut write = |event: Vec<u8>| out.write_all(&record(&event)).map_err(write_error);
+        // Says which version of the format this is.
+        let mut first = Vec::new();
+        double(&mut first, 1, began);
+        bytes(&mut first, 3, b"brain.Event:2");
+        write(first)?;
+        for round in archive.rows::<Round>()? {
+            let round = round?;
+            let at = began + ended.get(&round.round).copied().unwrap_or(0.0);
+            let cost = costs.get(&round.round).copied().unwrap_or_default();
+            write(event(
+                at,
+                round.round,
+                &scalars(&round, cost.device_seconds, cost.energy_mj),
+            ))?;
+        }
+        out.flush().map_err(write_error)
+    })?;
+    Ok(path)
+}
+
+/// What is shown of a round.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn scalars(
+    round: &Round,
+    device_seconds: Option<f64>,
+    energy_mj: Option<f64>,
+) -> Vec<(&'static str, f64)> {
+    let count = |count: u64| Some(count as f64);
+    let all = [
+        ("model/accuracy", round.accuracy),
+        ("model/loss", Some(round.loss)),
+        ("clients/selected", count(round.clients_selected.into())),
+        ("clients/ok", count(round.clients_ok.into())),
+        ("clients/faults", count(round.faults.into())),
+        ("bytes/down", count(round.bytes_down)),
+        ("bytes/up", count(round.bytes_up)),
+        (
+            "network/retransmissions_down",
+            round.retransmissions_down.and_then(count),
+        ),
+        (
+            "network/retransmissions_up",
+            round.retransmissions_up.and_then(count),
+        ),
+        ("network/drops", round.drops.and_then(count)),
+        ("time/host_seconds", Some(round.host_seconds)),
+        ("time/device_seconds", device_seconds),
+        ("time/energy_mj", energy_mj),
+    ];
+    let there = all.into_iter();
+    there
+        .filter_map(|(tag, value)| Some((tag, value?)))
+        .collect()
+}
+
+/// An `Event` with a `Summary` of scalars.
+fn event(unix_seconds: f64, step: u32, scalars: &[(&str, f64)]) -> Vec<u8> {
+    let mut summary = Vec::new();
+    for (tag, value) in scalars {
+        let mut scalar = Vec::new();
+        bytes(&mut scalar, 1, tag.as_bytes());
+        // The format has single precision.
+        #[expect(clippy::cast_possible_truncation, reason = "what the format has")]
+        single(&mut scalar, 2, *value as f32);
+        bytes(&mut summary, 1, &scalar);
+    }
+    let mut event = Vec::new();
+    double(&mut event, 1, unix_seconds);
+    key(&mut event, 2, 0);
+    varint(&mut event, step.into());
+    bytes(&mut event, 5, &summary);
+    event
+}
+
+/// A TFRecord.
+fn record(data: &[u8]) -> Vec<u8> {
+    let length = u64::try_from(data.len()).unwrap_or(u64::MAX).to_le_bytes();
+    let mut record = Vec::with_capacity(data.len() + 16);
+    record.extend(length);
+    record.extend(masked_crc(&length).to_le_bytes());
+    record.extend(data);
+    record.extend(masked_crc(data).to_le_bytes());
+    record
+}
+
+/// A CRC over bytes that themselves hold CRCs would be a weak one, so it is rotated
+/// and shifted.
+fn masked_crc(data: &[u8]) -> u32 {
+    const SHIFT: u32 = 0xa282_ead8;
+    CRC.checksum(data).rotate_right(15).wrapping_add(SHIFT)
+}
+
+// Fields of protocol buffers: a key of number and wire type, and the value.
+
+fn key(out: &mut Vec<u8>, number: u64, wire: u64) {
+    varint(out, number << 3 | wire);
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn double(out: &mut Vec<u8>, number: u64, value: f64) {
+    key(out, number, 1);
+    out.extend(value.to_le_bytes());
+}
+
+fn single(out: &mut Vec<u8>, number: u64, value: f32) {
+    key(out, number, 5);
+    out.extend(value.to_le_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, number: u64, value: &[u8]) {
+    key(out, number, 2);
+    varint(out, u64::try_from(value.len()).unwrap_or(u64::MAX));
+    out.extend(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::tests::{ROUND_HEADER, archive, folder, round};
+
+    #[test]
+    fn a_record_has_the_masked_checksums() {
+        // CRC-32C of "123456789" is 0xe3069283.
+        assert_eq!(CRC.checksum(b"123456789"), 0xe306_9283);
+        let crc = masked_crc(b"123456789");
+        let unmasked = crc.wrapping_sub(0xa282_ead8);
+        assert_eq!(unmasked.rotate_left(15), 0xe306_9283);
+        let record = record(b"abc");
+        assert_eq!(record.len(), 8 + 4 + 3 + 4);
+        assert_eq!(record[..8], 3u64.to_le_bytes());
+        assert_eq!(record[12..15], *b"abc");
+    }
+
+    #[test]
+    fn varints_are_seven_bits_a_byte() {
+        for (value, expected) in [
+            (0, vec![0]),
+            (127, vec![0x7f]),
+            (300, vec![0xac, 0x02]),
+            (u64::MAX, [vec![0xff; 9], vec![1]].concat()),
+        ] {
+            let mut out = Vec::new();
+            varint(&mut out, value);
+            assert_eq!(out, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_run_gives_the_same_file_each_time() {
+        let text = [ROUND_HEADER, &round(1, "0.25"), &round(2, "")].concat();
+        let events = "{\"host_seconds\":2.5,\"event\":\"round-completed\",\"round\":1}\n";
+        let folder = folder(&[("rounds.csv", &text), ("events.jsonl", events)]);
+        let path = tensorboard(&archive(&folder)).unwrap();
+        let file = std::fs::read(&path).unwrap();
+        assert_eq!(tensorboard(&archive(&folder)).unwrap(), path);
+        assert!(file == std::fs::read(&path).unwrap());
+        // The second round has no accuracy; neither has device time.
+        let count = |text: &str| {
+            file.windows(text.len())
+                .filter(|at| *at == text.as_bytes())
+                .count()
+        };
+        assert_eq!(count("model/accuracy"), 1);
+        assert_eq!(count("model/loss"), 2);
+        assert_eq!(count("time/device_seconds"), 0);
+    }
+}

@@ -1,0 +1,148 @@
+//! The best trials again, on emulated devices: the same models, and what it costs there.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use super::SweepError;
+use super::folder::{COMPLETED, Confirmed, ConfirmedRun};
+use super::run::Progress;
+use super::trial::{Trial, Workshop};
+use crate::CpuTime;
+use crate::archive::{Archive, ArchiveError, Round};
+use crate::experiment::{Experiment, Fidelity};
+use crate::run::{self, RunError, TrialContext};
+
+/// Confirms as many of the best as the sweep asks for. One that cannot be run is an
+/// outcome.
+pub(super) fn all(
+    best: &[&Trial],
+    workshop: &Workshop<'_>,
+    progress: &mut impl FnMut(Progress),
+) -> Result<Vec<Confirmed>, SweepError> {
+    let count = usize::try_from(workshop.sweep.confirm).unwrap_or(usize::MAX);
+    let mut confirmed = Vec::new();
+    for trial in best.iter().take(count) {
+        let rounds = match workshop.sweep.confirm_rounds {
+            Some(rounds) => rounds.min(trial.rounds),
+            None => trial.rounds,
+        };
+        progress(Progress::Confirming {
+            trial: trial.number,
+            rounds,
+        });
+        confirmed.push(one(trial, rounds, workshop)?);
+    }
+    Ok(confirmed)
+}
+
+fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed, SweepError> {
+    let name = Path::new("confirmed").join(format!("{:04}", trial.number));
+    let folder = workshop.folder.join(&name);
+    let outcome = match workshop.experiment(&trial.choice, 0) {
+        Ok(mut experiment) => {
+            if experiment.device_boards().next().is_none() {
+                experiment.set_fidelity(Fidelity::Emulated);
+            }
+            play(&experiment, &folder, rounds, workshop)?
+        }
+        Err(error) => error.to_string(),
+    };
+    let native = workshop.folder.join(workshop.run_folder(trial.number, 0));
+    let native_rows = rows(&native, rounds)?;
+    let emulated_rows = match folder.join("rounds.csv").is_file() {
+        true => rows(&folder, rounds)?,
+        false => Vec::new(),
+    };
+    let models = |rows: &[Round]| -> Vec<String> {
+        rows.iter().map(|row| row.model_sha256.clone()).collect()
+    };
+    let is_identical = !native_rows.is_empty() && models(&native_rows) == models(&emulated_rows);
+    let costs = match emulated_rows.is_empty() {
+        true => None,
+        false => {
+            let costs = Archive::open(&folder)?.costs()?;
+            let seconds = costs.range(..=rounds).map(|(_, cost)| cost.device_seconds);
+            seconds.sum::<Option<f64>>()
+        }
+    };
+    Ok(Confirmed {
+        trial: trial.number,
+        rounds,
+        folder: name,
+        outcome,
+        is_identical,
+        native: compared(&native_rows),
+        emulated: ConfirmedRun {
+            device_seconds: costs,
+            ..compared(&emulated_rows)
+        },
+    })
+}
+
+/// Plays the emulated run, from where it stands; what came of it.
+fn play(
+    experiment: &Experiment,
+    folder: &PathBuf,
+    rounds: u32,
+    workshop: &Workshop<'_>,
+) -> Result<String, SweepError> {
+    let is_resumed = folder.join("experiment.toml").is_file();
+    if is_resumed {
+        let last = rows(folder, rounds)?.last().map_or(0, |row| row.round);
+        if last >= rounds {
+            return Ok(COMPLETED.to_owned());
+        }
+    }
+    let context = run::Context {
+        folder: folder.clone(),
+        is_resumed,
+        search_path: workshop.search_path.clone(),
+        clients: None,
+        listen: None,
+        fleet: Some(workshop.fleet()),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        trial: Some(TrialContext {
+            rounds_until: rounds,
+            data: Some(workshop.data(experiment)?),
+            cpu_time: CpuTime::default(),
+        }),
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(SweepError::Runtime)?;
+    let mut stop = workshop.stop.clone();
+    let stopped = async move {
+        if stop.wait_for(|is_over| *is_over).await.is_err() {
+            // Nobody can stop it any more.
+            std::future::pending::<()>().await;
+        }
+    };
+    let (progress, receiver) = mpsc::unbounded_channel();
+    drop(receiver);
+    match runtime.block_on(run::run(experiment, context, progress, stopped)) {
+        Ok(_) => Ok(COMPLETED.to_owned()),
+        Err(RunError::Interrupted { .. }) => Err(SweepError::Interrupted {
+            folder: workshop.folder.to_owned(),
+        }),
+        Err(RunError::Record(error)) => Err(RunError::Record(error).into()),
+        Err(error) => Ok(error.to_string()),
+    }
+}
+
+fn rows(folder: &Path, until: u32) -> Result<Vec<Round>, ArchiveError> {
+    let rows = Archive::open(folder)?.rounds()?.rows;
+    Ok(rows.into_iter().filter(|row| row.round <= until).collect())
+}
+
+fn compared(rows: &[Round]) -> ConfirmedRun {
+    let sum = |bytes: fn(&Round) -> Option<u64>| rows.iter().map(bytes).sum::<Option<u64>>();
+    ConfirmedRun {
+        accuracy: rows.last().and_then(|row| row.accuracy),
+        model_sha256: rows
+            .last()
+            .map(|row| row.model_sha256.clone())
+            .unwrap_or_default(),
+        bytes: rows.iter().map(|row| row.bytes_down + row.bytes_up).sum(),
+        wire_bytes: sum(|row| Some(row.nic_bytes_in? + row.nic_bytes_out?)),
+        device_seconds: None,
+    }
+}
