@@ -252,7 +252,7 @@ pub enum TableErrorKind {
     },
     /// An input that is no number.
     #[error(
-        "{place}, column `{column}`: `{text}` is not a number{}; an input is a number, and a column of something else is left out with `ignore = [\"{column}\"]`",
+        "{place}, column `{column}`: `{text}` is not a number{}; an input is a number, and a column of something else is left out with `ignore = [\"{column}\"]`, or is the `group`",
         DecimalComma(text)
     )]
     NotANumber {

@@ -53,3 +53,9 @@ pub(crate) fn mnist_data_dir() -> Option<PathBuf> {
     );
     None
 }
+
+/// A file that a program of others wrote: `data/tables/make.py` made it.
+pub(crate) fn table_file(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/tables");
+    folder.join(name)
+}

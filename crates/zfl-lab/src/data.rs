@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use serde::Serialize;
 use zfl_data::{Dataset, Partition, Spread, TrainTest};
 use zfl_server::{Shares, Targets, TestSet};
 
@@ -61,12 +62,72 @@ impl PartitionedShares {
         self.indices(client).iter().filter_map(label)
     }
 
+    /// What the data are: whoever builds a device that uses the model
+    /// maps readings onto bytes by it, and reads classes off the outputs.
+    pub(crate) fn data_set(&self) -> DataSet<'_> {
+        let train = &self.train;
+        let schema = train.schema();
+        let inputs = schema.inputs.iter().map(|input| InputRange {
+            name: &input.name,
+            minimum: input.minimum,
+            maximum: input.maximum,
+        });
+        DataSet {
+            name: train.name(),
+            origin: train.origin(),
+            sample_shape: train.sample_shape(),
+            value_scale: train.value_scale(),
+            inputs: inputs.collect(),
+            class_count: train.class_count(),
+            target: train
+                .targets()
+                .zip(self.spread)
+                .map(|(targets, spread)| TargetScale {
+                    name: &targets.name,
+                    mean: spread.mean,
+                    deviation: spread.deviation,
+                }),
+            class_names: &schema.class_names,
+            group_names: train.groups().map_or(&[], |groups| &groups.names),
+        }
+    }
+
     fn indices(&self, client: u32) -> &[u32] {
         usize::try_from(client)
             .ok()
             .and_then(|client| self.partition.client(client))
             .unwrap_or_default()
     }
+}
+
+/// `data.json`, as docs/records.md describes it.
+#[derive(Serialize)]
+pub(crate) struct DataSet<'a> {
+    name: &'a str,
+    origin: &'a str,
+    sample_shape: &'a [usize],
+    value_scale: f32,
+    inputs: Vec<InputRange<'a>>,
+    class_count: usize,
+    /// Of a number to learn, in place of classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<TargetScale<'a>>,
+    class_names: &'a [String],
+    group_names: &'a [String],
+}
+
+#[derive(Serialize)]
+struct TargetScale<'a> {
+    name: &'a str,
+    mean: f64,
+    deviation: f64,
+}
+
+#[derive(Serialize)]
+struct InputRange<'a> {
+    name: &'a str,
+    minimum: f64,
+    maximum: f64,
 }
 
 impl Shares for PartitionedShares {

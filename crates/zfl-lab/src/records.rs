@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `experiment.toml` | the experiment, every default written |
+//! | `data.json` | what samples are: shape, ranges of the inputs, names of the classes |
 //! | `partition.csv` | a row a client: the samples that it holds, by class |
 //! | `rounds.csv` | a row a round |
 //! | `clients.csv` | a row a round and client |
@@ -50,6 +51,7 @@ const INTERRUPTED: &str = "interrupted.jsonl";
 pub(crate) const SUMMARY: &str = "summary.json";
 /// How many samples of each class a client holds.
 pub(crate) const PARTITION: &str = "partition.csv";
+const DATA: &str = "data.json";
 const TOKENS: &str = "tokens.csv";
 
 /// Why a run's folder cannot be had.
@@ -462,9 +464,10 @@ impl RunFolder {
         append(&mut self.devices, rows, || self.path.join(DEVICES))
     }
 
-    /// Writes who holds what. A run that goes on writes the same again: it may
-    /// have been cut off before it was all there.
+    /// Writes what the data are and who holds what. A run that goes on writes the
+    /// same again: it may have been cut off before it was all there.
     pub(crate) fn partition(&self, shares: &PartitionedShares) -> Result<(), RecordError> {
+        self.json(DATA, &shares.data_set())?;
         let path = self.path.join(PARTITION);
         let file = File::create(&path).map_err(write_error(&path))?;
         shares
@@ -586,8 +589,12 @@ impl RunFolder {
     }
 
     pub(crate) fn summary(&self, summary: &impl Serialize) -> Result<(), RecordError> {
-        let path = self.path.join(SUMMARY);
-        let written = serde_json::to_string_pretty(summary)
+        self.json(SUMMARY, summary)
+    }
+
+    fn json(&self, name: &str, value: &impl Serialize) -> Result<(), RecordError> {
+        let path = self.path.join(name);
+        let written = serde_json::to_string_pretty(value)
             .map_err(io::Error::from)
             .and_then(|text| std::fs::write(&path, text + "\n"));
         written.map_err(|source| RecordError::Write { path, source })

@@ -89,6 +89,13 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  zfl console 3\n  \
         echo stats | zfl console 3 --run runs/digits-001")]
     Console(ConsoleArguments),
+    /// Writes the report of a run, of several or of a sweep as one HTML file.
+    ///
+    /// A run writes its own when it ends; this makes it anew, also of a run that goes
+    /// on or was cut off. The file needs no network and no scripts, and prints.
+    #[command(after_help = "Examples:\n  zfl report runs/digits-001\n  \
+        zfl report runs/digits-001 runs/digits-002 --out comparison.html")]
+    Report(ReportArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
     #[command(after_help = "Example:\n  zfl boards")]
     Boards,
@@ -270,6 +277,16 @@ pub(crate) struct ConsoleArguments {
     /// Shows so many of its last lines first, 40 at most; else 20 on a terminal.
     #[arg(long, value_name = "N")]
     pub(crate) lines: Option<usize>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReportArguments {
+    /// The folder of a run or a sweep; or those of several runs, which are compared.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Where the report goes; else report.html in the folder, or here for several.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Platforms(platforms) => commands::platforms::platforms(&platforms),
         Command::Calibrate(calibrate) => commands::calibrate::calibrate(&calibrate),
         Command::Console(console) => commands::console::console(&console),
+        Command::Report(report) => commands::report::report(&report),
         Command::Boards => commands::boards(),
         Command::Links(links) => commands::links::links(&links),
         Command::List(list) => commands::list::list(&list),

@@ -22,9 +22,9 @@ use crate::variates;
 
 /// Most draws for shares that are all large enough.
 const DRAWS_MAX: usize = 1000;
-/// Most steps of all draws together, of which a gamma variate or a sample is
-/// one: seconds. One draw is made in any case.
-const STEPS_MAX: usize = 1 << 26;
+/// Most gamma variates of all draws together: some seconds. One draw is made in
+/// any case.
+const VARIATES_MAX: usize = 1 << 24;
 
 pub(super) fn by_label(
     dataset: &Dataset,
@@ -40,31 +40,34 @@ pub(super) fn by_label(
     let mut order = indices(sample_count);
     stream.shuffle(&mut order);
     let classes = by_class(dataset, &order);
-    let mut holders = vec![0; sample_count];
-    draw_until(
-        client_count,
-        samples_min,
-        sample_count,
-        classes.len(),
-        || {
-            let mut sizes = vec![0; client_count];
-            for class in &classes {
-                let parts = variates::dirichlet(&mut stream, alpha, client_count);
-                let mut rest = class.as_slice();
-                for ((client, size), share) in (0..).zip(&mut sizes).zip(cut(&parts, class.len())) {
-                    let (held, others) = rest.split_at_checked(share).unwrap_or((rest, &[]));
-                    rest = others;
-                    *size += held.len();
-                    for sample in held {
-                        if let Some(holder) = holders.get_mut(*sample as usize) {
-                            *holder = client;
-                        }
-                    }
+    let dealt = draw_until(client_count, samples_min, classes.len(), || {
+        let mut sizes = vec![0; client_count];
+        // Of each class, who is given how many: no more entries than samples.
+        let mut dealt: Vec<Vec<(u32, usize)>> = Vec::with_capacity(classes.len());
+        for class in &classes {
+            let parts = variates::dirichlet(&mut stream, alpha, client_count);
+            let shares = (0..).zip(cut(&parts, class.len()));
+            let shares: Vec<_> = shares.filter(|(_, share)| *share > 0).collect();
+            for (client, share) in &shares {
+                if let Some(size) = sizes.get_mut(*client as usize) {
+                    *size += share;
                 }
             }
-            sizes
-        },
-    )?;
+            dealt.push(shares);
+        }
+        (sizes, dealt)
+    })?;
+    let mut holders = vec![0; sample_count];
+    for (class, shares) in classes.iter().zip(dealt) {
+        let clients = shares
+            .into_iter()
+            .flat_map(|(client, share)| std::iter::repeat_n(client, share));
+        for (sample, client) in class.iter().zip(clients) {
+            if let Some(holder) = holders.get_mut(*sample as usize) {
+                *holder = client;
+            }
+        }
+    }
     gathered(&order, &holders, client_count)
 }
 
@@ -98,27 +101,24 @@ pub(super) fn check_samples_min(
     }
 }
 
-/// Calls `draw`, which answers with the sizes of all shares, until none is too
-/// small. A draw has one Dirichlet vector over the clients for each of
-/// `vector_count`.
-pub(super) fn draw_until(
+/// Calls `draw`, which answers with the sizes of all shares and what it drew,
+/// until none is too small. A draw has one Dirichlet vector over the clients for
+/// each of `vector_count`.
+pub(super) fn draw_until<T>(
     client_count: usize,
     samples_min: u32,
-    sample_count: usize,
     vector_count: usize,
-    mut draw: impl FnMut() -> Vec<usize>,
-) -> Result<Vec<usize>, PartitionError> {
+    mut draw: impl FnMut() -> (Vec<usize>, T),
+) -> Result<T, PartitionError> {
     let least = usize::try_from(samples_min).unwrap_or(usize::MAX);
-    let steps = client_count
-        .saturating_mul(vector_count)
-        .saturating_add(sample_count);
-    let draw_count = (STEPS_MAX / steps.max(1)).clamp(1, DRAWS_MAX);
+    let variates = client_count.saturating_mul(vector_count).max(1);
+    let draw_count = (VARIATES_MAX / variates).clamp(1, DRAWS_MAX);
     let mut smallest_max = 0;
     for _ in 0..draw_count {
-        let sizes = draw();
+        let (sizes, drawn) = draw();
         let smallest = sizes.iter().copied().min().unwrap_or(0);
         if smallest >= least {
-            return Ok(sizes);
+            return Ok(drawn);
         }
         smallest_max = smallest.max(smallest_max);
     }

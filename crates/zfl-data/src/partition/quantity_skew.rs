@@ -33,9 +33,10 @@ pub(super) fn by_size(
     let mut order = indices(sample_count);
     stream.shuffle(&mut order);
     let sizes = match sizes {
-        ShareSizes::Dirichlet { alpha } => draw_until(client_count, samples_min, 0, 1, || {
+        ShareSizes::Dirichlet { alpha } => draw_until(client_count, samples_min, 1, || {
             let parts = variates::dirichlet(&mut stream, alpha, client_count);
-            cut(&parts, sample_count).collect()
+            let sizes: Vec<usize> = cut(&parts, sample_count).collect();
+            (sizes.clone(), sizes)
         })?,
         ShareSizes::PowerLaw { exponent } => {
             let least = usize::try_from(samples_min).unwrap_or(usize::MAX);

@@ -446,3 +446,254 @@ fn c_order<T: Copy>(values: Vec<T>, shape: Option<Vec<u64>>) -> Vec<T> {
     let ordered = (0..values.len()).filter_map(|index| values.get(source(index)));
     ordered.copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::table_file;
+
+    fn arrays(samples: &str, labels: &str) -> Arrays {
+        Arrays {
+            samples: samples.to_owned(),
+            labels: labels.to_owned(),
+            ..Arrays::default()
+        }
+    }
+
+    fn read(file: &str, samples: &str, labels: &str) -> Result<Rows, TableErrorKind> {
+        let mut archive = Archive::open(&table_file(file), Limits::default())?;
+        archive.rows(("samples", samples), ("labels", labels), None)
+    }
+
+    fn refused(samples: &str, labels: &str) -> String {
+        let read = read("arrays.npz", samples, labels);
+        read.map(|_| ()).unwrap_err().to_string()
+    }
+
+    fn load_half(arrays: &Arrays) -> TrainTest {
+        let limits = Limits::default();
+        load("own", &table_file("arrays.npz"), arrays, (0.5, 3), limits).unwrap()
+    }
+
+    #[test]
+    fn bytes_are_taken_as_they_are() {
+        let given = Arrays {
+            test: Some(("test_images".into(), "test_labels".into())),
+            ..arrays("images", "labels")
+        };
+        let data = load_half(&given);
+        assert_eq!(data.train.sample_shape(), [2, 2]);
+        assert_eq!(data.train.samples(), (0..24).collect::<Vec<u8>>());
+        assert_eq!(data.train.value_scale(), 1.0 / 255.0);
+        assert_eq!(data.train.schema().inputs, []);
+        // In the order of their values.
+        assert_eq!(data.train.schema().class_names, ["3", "7", "10"]);
+        assert_eq!(data.train.labels(), [1, 0, 0, 2, 1, 0]);
+        assert_eq!(data.test.samples(), (100..108).collect::<Vec<u8>>());
+        assert_eq!(data.test.labels(), [0, 2]);
+
+        let ranged = Arrays {
+            range: Some((0.0, 51.0)),
+            ..given
+        };
+        let data = load_half(&ranged);
+        assert_eq!(data.train.samples()[..3], [0, 5, 10]);
+        assert_eq!(data.test.samples()[0], 255);
+        assert_eq!(data.train.schema().inputs.len(), 4);
+        assert_eq!(data.train.schema().inputs[2].name, "1,0");
+    }
+
+    #[test]
+    fn numbers_have_a_range_for_each_input_and_an_image_has_one() {
+        let rows = read("arrays.npz", "rows", "labels").unwrap();
+        let found = super::super::inputs(&rows, None, &Ranges::default()).unwrap();
+        let ranges: Vec<_> = found
+            .iter()
+            .map(|input| (input.minimum, input.maximum))
+            .collect();
+        assert_eq!(ranges, [(-2.0, 3.0), (10.0, 12.5)]);
+        let images = read("arrays.npz", "fortran", "labels").unwrap();
+        let found = super::super::inputs(&images, Some(&[1, 2]), &Ranges::default()).unwrap();
+        assert!(
+            found
+                .iter()
+                .all(|input| (input.minimum, input.maximum) == (4.0, 11.0))
+        );
+    }
+
+    #[test]
+    fn groups_and_texts_are_names() {
+        let data = load_half(&Arrays {
+            groups: Some("machines".into()),
+            ..arrays("rows", "texts")
+        });
+        assert_eq!(data.train.schema().class_names, ["off", "on", "standby"]);
+        assert_eq!(data.train.groups().unwrap().names, ["m1", "m2"]);
+        assert_eq!(
+            (data.train.sample_count(), data.test.sample_count()),
+            (3, 3)
+        );
+    }
+
+    #[test]
+    fn orders_types_and_packing_change_nothing() {
+        let numbers = |file: &str, samples: &str, labels: &str| match read(file, samples, labels)
+            .unwrap()
+            .values
+        {
+            Values::Numbers(numbers) => numbers,
+            Values::Bytes(bytes) => bytes.into_iter().map(f64::from).collect(),
+        };
+        let rows = numbers("arrays.npz", "rows", "labels");
+        assert_eq!(rows[..4], [-2.0, 10.0, -1.0, 10.5]);
+        assert_eq!(numbers("arrays.npz", "big_endian", "column"), rows);
+        assert_eq!(numbers("compressed.npz", "rows", "labels"), rows);
+        assert_eq!(
+            numbers("arrays.npz", "fortran", "labels"),
+            numbers("arrays.npz", "images", "labels")
+        );
+        let flags = numbers("arrays.npz", "flags", "labels");
+        assert_eq!(flags, [0., 0., 1., 0., 0., 0., 1., 1., 0., 1., 1., 1.]);
+    }
+
+    #[test]
+    fn faults_name_the_array() {
+        let convert = "samples are integers or float32 or float64, labels those or text; convert it, as by `.astype(\"float32\")` or `.astype(str)`";
+        assert_eq!(
+            refused("row", "labels"),
+            "no array `row`, which `samples` asks for; there are: big_endian, bytes, column, complex, few, flags, fortran, gap, half, images, labels, machines, pickled, rows, structure, test_images, test_labels, texts"
+        );
+        assert_eq!(
+            refused("labels", "labels"),
+            "array `labels` has shape (6); the first dimension counts samples, and one more at least is their shape"
+        );
+        assert_eq!(
+            refused("rows", "few"),
+            "array `few` has shape (2); one for each of the 6 samples of `rows` is needed: (6)"
+        );
+        assert_eq!(
+            refused("rows", "images"),
+            "array `images` has shape (6, 2, 2); one for each of the 6 samples of `rows` is needed: (6)"
+        );
+        assert_eq!(
+            refused("gap", "labels"),
+            "row 4 (counted from 0), column `gap, value 0`: NaN is not a finite number"
+        );
+        assert_eq!(
+            refused("half", "labels"),
+            format!("array `half` is of type '<f2'; {convert}")
+        );
+        assert_eq!(
+            refused("complex", "labels"),
+            format!("array `complex` is of type '<c8'; {convert}")
+        );
+        assert_eq!(
+            refused("rows", "bytes"),
+            format!("array `bytes` is of type '|S1'; {convert}")
+        );
+        assert_eq!(
+            refused("rows", "pickled"),
+            format!("array `pickled` is of type '|O'; {convert}")
+        );
+        assert_eq!(
+            refused("structure", "labels"),
+            "array `structure` has shape (6); the first dimension counts samples, and one more at least is their shape"
+        );
+        let other = load(
+            "own",
+            &table_file("arrays.npz"),
+            &Arrays {
+                test: Some(("rows".into(), "labels".into())),
+                ..arrays("images", "labels")
+            },
+            (0.5, 1),
+            Limits::default(),
+        );
+        assert!(
+            other.unwrap_err().to_string().ends_with(
+                "array `rows` has shape (6, 2); samples of `images` are of shape [2, 2], and those for testing are the same"
+            )
+        );
+        let error = array_names(&table_file("pandas.csv"), Limits::default()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("numpy.savez writes such archives"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let open = |limits| Archive::open(&table_file("bomb.npz"), limits).unwrap();
+        let limits = Limits::default();
+        let read = |limits| {
+            let mut archive = open(limits);
+            let rows = archive.rows(("samples", "rows"), ("labels", "labels"), None);
+            rows.map(|_| ()).unwrap_err().to_string()
+        };
+        assert_eq!(
+            read(Limits {
+                values_max: 99_999,
+                ..limits
+            }),
+            "too large: array `rows` has shape (50000, 2), the limit is 99999"
+        );
+        // Whatever it declares, no more is unpacked.
+        let cut = read(Limits {
+            content_bytes_max: 100_000,
+            ..limits
+        });
+        assert!(cut.starts_with("failed to read: array `rows`: "), "{cut}");
+        assert!(read(limits).starts_with("array `labels` has shape (6)"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn a_damaged_archive_is_read_or_refused(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+            keep in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = std::fs::read(table_file("arrays.npz")).unwrap();
+            for (index, byte) in changes {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
+            }
+            if let Some(keep) = keep {
+                bytes.truncate(keep.index(bytes.len()));
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.npz");
+            std::fs::write(&path, &bytes).unwrap();
+            let limits = Limits { values_max: 10_000, ..Limits::default() };
+            for samples in ["images", "rows", "fortran", "texts"] {
+                let _ = load("own", &path, &arrays(samples, "labels"), (0.5, 1), limits);
+            }
+        }
+
+        /// Fortran's order and that of C hold the same elements.
+        #[test]
+        fn orders_are_exchanged(shape in prop::collection::vec(1u64..5, 1..4)) {
+            let count = shape.iter().product::<u64>();
+            let values: Vec<u64> = (0..count).collect();
+            let ordered = c_order(values, Some(shape.clone()));
+            for (index, value) in (0..).zip(&ordered) {
+                let (mut rest, mut from, mut stride) = (index, 0, 1);
+                let mut place = vec![0; shape.len()];
+                for (dimension, size) in shape.iter().enumerate().rev() {
+                    place[dimension] = rest % size;
+                    rest /= size;
+                }
+                for (size, at) in shape.iter().zip(&place) {
+                    from += at * stride;
+                    stride *= size;
+                }
+                prop_assert_eq!(from, *value);
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@
 //! gzip the library would unpack whatever there is, so it is refused.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::basic::{Compression, ConvertedType, LogicalType};
@@ -27,10 +28,26 @@ const BATCH_ROWS: usize = 8192;
 type Reader = SerializedFileReader<File>;
 
 pub(super) fn column_names(path: &Path, limits: Limits) -> Result<Vec<String>, TableErrorKind> {
-    Ok(names(&reader(path, limits)?))
+    guarded(|| Ok(names(&reader(path, limits)?)))
 }
 
 pub(super) fn read(path: &Path, columns: &Columns, limits: Limits) -> Result<Rows, TableErrorKind> {
+    guarded(|| read_unguarded(path, columns, limits))
+}
+
+/// The library panics at some damaged files: where a page's lengths reach
+/// beyond it, where a column begins before the file. Nothing of what it was
+/// reading into is used then, so that this is one more way to fail.
+fn guarded<T>(read: impl FnOnce() -> Result<T, TableErrorKind>) -> Result<T, TableErrorKind> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(TableErrorKind::Read {
+            place: None,
+            reason: "its pages are damaged; write or copy it again".to_owned(),
+        })
+    })
+}
+
+fn read_unguarded(path: &Path, columns: &Columns, limits: Limits) -> Result<Rows, TableErrorKind> {
     let reader = reader(path, limits)?;
     let names = names(&reader);
     let roles = Roles::new(&names, columns)?;
@@ -190,6 +207,9 @@ impl Column<'_> {
                 Some(logical) => format!("{logical:?}"),
                 None => descriptor.converted_type().to_string(),
             };
+            // Without its parameters.
+            let name = found.split(|letter: char| !letter.is_ascii_alphanumeric());
+            let found = name.take(1).collect::<String>().to_lowercase();
             return Err(self.refuse(found, NUMBERS));
         }
         if matches!(self.chunk.compression(), Compression::GZIP(_)) {
@@ -309,5 +329,209 @@ impl Column<'_> {
             done += count;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{TableFormat, TestPart, column_names, load};
+    use super::*;
+    use crate::dataset::Dataset;
+    use crate::testing::table_file;
+
+    fn load_file(format: TableFormat, path: &Path, columns: &Columns) -> Result<Dataset, String> {
+        let test = TestPart::File(path.to_owned());
+        let loaded = load("own", format, path, columns, &test, Limits::default());
+        let folder = format!("{}/", path.parent().unwrap().display());
+        loaded
+            .map(|data| data.train)
+            .map_err(|error| error.to_string().replace(&folder, ""))
+    }
+
+    fn columns(features: &[&str]) -> Columns {
+        Columns {
+            label: "state".into(),
+            group: Some("machine".into()),
+            features: features.iter().map(|name| (*name).to_owned()).collect(),
+            ..Columns::default()
+        }
+    }
+
+    /// The same table in both formats, as pandas writes it with its index.
+    #[test]
+    fn pandas_writes_the_same_table_twice() {
+        let wanted = columns(&[]);
+        let parquet = table_file("pandas.parquet");
+        let parquet = load_file(TableFormat::Parquet, &parquet, &wanted).unwrap();
+        let csv = load_file(TableFormat::Csv, &table_file("pandas.csv"), &wanted).unwrap();
+        assert_eq!(parquet.samples(), csv.samples());
+        assert_eq!(parquet.labels(), csv.labels());
+        assert_eq!(parquet.schema(), csv.schema());
+        assert_eq!(parquet.groups(), csv.groups());
+
+        let names: Vec<&str> = csv
+            .schema()
+            .inputs
+            .iter()
+            .map(|input| input.name.as_str())
+            .collect();
+        // Without the index.
+        assert_eq!(names, ["whole", "real", "flag"]);
+        assert_eq!(csv.samples()[..6], [0, 0, 0, 51, 51, 255]);
+        assert_eq!(csv.schema().class_names, ["off", "on", "standby"]);
+        assert_eq!(csv.labels(), [0, 1, 1, 2, 0, 1]);
+        let groups = csv.groups().unwrap();
+        assert_eq!(groups.names, ["m1", "m2"]);
+        assert_eq!(groups.members, [1, 1, 0, 0, 1, 0]);
+    }
+
+    /// Other types, encodings, pages and compression, and rows in two groups.
+    #[test]
+    fn other_encodings_are_read() {
+        let path = table_file("zstd.parquet");
+        let data = load_file(TableFormat::Parquet, &path, &columns(&[])).unwrap();
+        let steps = [0, 51, 102, 153, 204, 255];
+        let expected: Vec<u8> = steps.iter().flat_map(|step| [*step; 3]).collect();
+        assert_eq!(data.samples(), expected);
+        let [whole, real, large] = &data.schema().inputs[..] else {
+            panic!("{:?}", data.schema());
+        };
+        assert_eq!((whole.minimum, whole.maximum), (250.0, 255.0));
+        assert_eq!((real.minimum, real.maximum), (10.0, 12.5));
+        // Beyond what is signed.
+        assert_eq!(large.minimum, 2f64.powi(63));
+        assert_eq!(data.schema().class_names, ["0", "1", "2"]);
+        assert_eq!(data.groups().unwrap().members, [1, 1, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn columns_are_listed() {
+        let path = table_file("pandas.parquet");
+        let names = column_names(TableFormat::Parquet, &path, Limits::default()).unwrap();
+        let expected = [
+            "whole",
+            "real",
+            "flag",
+            "machine",
+            "state",
+            "__index_level_0__",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn what_is_not_read_is_refused() {
+        let refused = |file: &str, feature: &str| {
+            let wanted = Columns {
+                group: None,
+                ..columns(&[feature])
+            };
+            load_file(TableFormat::Parquet, &table_file(file), &wanted).unwrap_err()
+        };
+        let unusual = |feature: &str| {
+            let error = refused("unusual.parquet", feature);
+            error
+                .strip_prefix("unusual.parquet: ")
+                .unwrap_or(&error)
+                .to_owned()
+        };
+        let left_out =
+            "an input is a number: leave the column out with `ignore`, or write it as a float";
+        assert_eq!(
+            unusual("gap"),
+            "row 2 (counted from 0), column `gap`: the value is missing; fill it in or delete the row, or leave the column out with `ignore`"
+        );
+        assert_eq!(
+            unusual("nan"),
+            "row 3 (counted from 0), column `nan`: the value is missing; fill it in or delete the row, or leave the column out with `ignore`"
+        );
+        assert_eq!(
+            unusual("time"),
+            format!("column `time` is of type timestamp; {left_out}")
+        );
+        assert_eq!(
+            unusual("half"),
+            format!("column `half` is of type float16; {left_out}")
+        );
+        assert_eq!(
+            unusual("list.list.element"),
+            "column `list.list.element` is of type a list or a structure; write a column for each of its parts, or leave it out with `ignore`"
+        );
+        assert_eq!(
+            unusual("text"),
+            "row 0 (counted from 0), column `text`: `high` is not a number; an input is a number, and a column of something else is left out with `ignore = [\"text\"]`, or is the `group`"
+        );
+        assert_eq!(
+            unusual("bytes"),
+            "column `bytes` is of type bytes that are no UTF-8 text; write it as text, or leave it out with `ignore`"
+        );
+        assert_eq!(
+            unusual("none"),
+            "no column `none`, which `features` asks for; there are: gap, nan, time, list.list.element, half, text, bytes, good, state"
+        );
+        assert_eq!(
+            refused("gzip.parquet", "whole"),
+            "gzip.parquet: column `whole` is of type gzip; packed by gzip it is not read: write the file with the compression snappy or zstd"
+        );
+        let csv = refused("pandas.csv", "whole");
+        assert!(csv.starts_with("pandas.csv: failed to read: "), "{csv}");
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let path = table_file("pandas.parquet");
+        let bounded = |limits| read(&path, &columns(&[]), limits).map_err(|kind| kind.to_string());
+        let limits = Limits::default();
+        assert!(
+            bounded(Limits {
+                values_max: 18,
+                ..limits
+            })
+            .is_ok()
+        );
+        assert_eq!(
+            bounded(Limits {
+                values_max: 17,
+                ..limits
+            })
+            .unwrap_err(),
+            "too large: its rows times 3 inputs are more values, the limit is 17"
+        );
+        assert_eq!(
+            bounded(Limits {
+                content_bytes_max: 1000,
+                ..limits
+            })
+            .unwrap_err(),
+            "too large: the file has 4302 bytes, the limit is 1000"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// A damaged file is read or refused: no panic, no endless loop.
+        #[test]
+        fn a_damaged_file_is_read_or_refused(
+            is_pandas: bool,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+            keep in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let name = if is_pandas { "pandas.parquet" } else { "zstd.parquet" };
+            let mut bytes = std::fs::read(table_file(name)).unwrap();
+            for (index, byte) in changes {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
+            }
+            if let Some(keep) = keep {
+                bytes.truncate(keep.index(bytes.len()));
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.parquet");
+            std::fs::write(&path, &bytes).unwrap();
+            let _ = read(&path, &columns(&[]), Limits::default());
+        }
     }
 }

@@ -523,12 +523,12 @@ mod tests {
             (
                 "a,state\nhigh,p\n1,q\n",
                 columns(),
-                "line 2, column `a`: `high` is not a number; an input is a number, and a column of something else is left out with `ignore = [\"a\"]`",
+                "line 2, column `a`: `high` is not a number; an input is a number, and a column of something else is left out with `ignore = [\"a\"]`, or is the `group`",
             ),
             (
                 "a;state\n1,5;p\n1;q\n",
                 columns(),
-                "line 2, column `a`: `1,5` is not a number (decimals are written with a point); an input is a number, and a column of something else is left out with `ignore = [\"a\"]`",
+                "line 2, column `a`: `1,5` is not a number (decimals are written with a point); an input is a number, and a column of something else is left out with `ignore = [\"a\"]`, or is the `group`",
             ),
             (
                 "a,state\n1,p\ninf,q\n",

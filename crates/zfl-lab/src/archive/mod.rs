@@ -351,6 +351,10 @@ impl Archive {
             }
         }
         let mut costs: BTreeMap<u32, DeviceCost> = BTreeMap::new();
+        // Without a microcontroller there is no figure, and the table may be long.
+        if !self.experiment_text()?.contains("mcu") {
+            return Ok(costs);
+        }
         for part in self.rows::<Part>()? {
             let part = part?;
             if part.device_seconds.is_none() && part.energy_mj.is_none() {

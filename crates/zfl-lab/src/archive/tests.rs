@@ -268,7 +268,12 @@ fn totals_are_those_of_the_tables() {
     let clients = "round,device_seconds,energy_mj\n1,2.5,10\n1,4,20\n1,,\n3,1.5,\n";
     let failed = round(3, "0.75").replace("completed", "failed");
     let rounds = [ROUND_HEADER, &round(1, "0.75"), &round(2, "0.5"), &failed].concat();
-    let folder = folder(&[("rounds.csv", &rounds), ("clients.csv", clients)]);
+    let files = [
+        ("experiment.toml", "[[fleet]]\nmcu = \"nrf52840\"\n"),
+        ("rounds.csv", &rounds),
+        ("clients.csv", clients),
+    ];
+    let folder = folder(&files);
     let totals = archive(&folder).totals().unwrap();
     assert_eq!(
         totals,

@@ -1,13 +1,13 @@
 //! The best trials again, on emulated devices: the same models, and what it costs there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::sync::mpsc;
 
 use super::SweepError;
 use super::folder::{COMPLETED, Confirmed, ConfirmedRun};
 use super::run::Progress;
-use super::trial::{Trial, Workshop};
+use super::trial::{Trial, Workshop, clear, last_round};
 use crate::CpuTime;
 use crate::archive::{Archive, ArchiveError, Round};
 use crate::experiment::{Experiment, Fidelity};
@@ -83,19 +83,20 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
 /// Plays the emulated run, from where it stands; what came of it.
 fn play(
     experiment: &Experiment,
-    folder: &PathBuf,
+    folder: &Path,
     rounds: u32,
     workshop: &Workshop<'_>,
 ) -> Result<String, SweepError> {
-    let is_resumed = folder.join("experiment.toml").is_file();
-    if is_resumed {
-        let last = rows(folder, rounds)?.last().map_or(0, |row| row.round);
-        if last >= rounds {
-            return Ok(COMPLETED.to_owned());
-        }
+    let last = last_round(folder)?;
+    if last >= rounds {
+        return Ok(COMPLETED.to_owned());
+    }
+    let is_resumed = last > 0;
+    if !is_resumed && folder.exists() {
+        clear(folder)?;
     }
     let context = run::Context {
-        folder: folder.clone(),
+        folder: folder.to_owned(),
         is_resumed,
         search_path: workshop.search_path.clone(),
         clients: None,

@@ -456,6 +456,7 @@ fn objectives(node: Option<&Node<'_>>, experiment: &Experiment) -> Result<Vec<Ob
     let names: Vec<&str> = Measure::ALL.iter().map(|measure| measure.key()).collect();
     let example = "such as objectives = [{ accuracy = {} }, { bytes = {} }]";
     let mut objectives: Vec<Objective> = Vec::new();
+    let mut first_span = node.span();
     for entry in list(node, "objectives")? {
         let outer = table(entry, "objectives")?;
         check_keys(outer, "objectives", &names)?;
@@ -496,12 +497,15 @@ fn objectives(node: Option<&Node<'_>>, experiment: &Experiment) -> Result<Vec<Ob
                 "leave one out",
             ));
         }
+        if objectives.is_empty() {
+            first_span = key.span();
+        }
         objectives.push(objective);
     }
     match objectives.first() {
         None => Err(fault(node.span(), "`objectives` is empty", example)),
         Some(first) if first.is_trivial() => Err(fault(
-            node.span(),
+            first_span,
             format!(
                 "the first objective is `{}`, of which a trial that does nothing needs least",
                 first.name()

@@ -296,14 +296,13 @@ impl<'s> Workshop<'s> {
         data: TrainTest,
         cpu: &CpuTime,
     ) -> Result<Option<String>, SweepError> {
-        let is_begun = folder.join("experiment.toml").is_file();
-        if is_begun {
-            let archive = Archive::open(folder)?;
-            let last = archive.rounds()?.rows.last().map_or(0, |row| row.round);
-            if last >= rounds_until || archive.standing()? == Standing::Completed {
-                return Ok(None);
-            }
-        } else if folder.exists() {
+        let last = last_round(folder)?;
+        let is_over = last > 0 && Archive::open(folder)?.standing()? == Standing::Completed;
+        if last >= rounds_until || is_over {
+            return Ok(None);
+        }
+        let is_begun = last > 0;
+        if !is_begun && folder.exists() {
             // It was cut off before there was anything in it.
             clear(folder)?;
         }
@@ -425,7 +424,18 @@ impl<'s> Workshop<'s> {
     }
 }
 
-fn clear(folder: &Path) -> Result<(), SweepError> {
+/// The last round that a run has written down; 0 where there is none, or no run.
+pub(super) fn last_round(folder: &Path) -> Result<u32, ArchiveError> {
+    // It is made after the experiment is written.
+    if !folder.join("rounds.csv").is_file() {
+        return Ok(0);
+    }
+    let rounds = Archive::open(folder)?.rounds()?;
+    Ok(rounds.rows.last().map_or(0, |row| row.round))
+}
+
+/// Removes what is left of a run.
+pub(super) fn clear(folder: &Path) -> Result<(), SweepError> {
     std::fs::remove_dir_all(folder).map_err(|source| {
         SweepError::Folder(super::FolderError::Write {
             path: folder.to_owned(),

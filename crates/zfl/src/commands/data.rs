@@ -122,9 +122,9 @@ fn load_table(
         let names = table::column_names(format, file, Limits::default())
             .map_err(|error| Failure::run(&error))?;
         return Err(Failure::Usage(format!(
-            "which column of {} says the class? name it with --label, or a number to learn with --target; columns: {}",
+            "which column of {} says the class? name it with --label (a number to learn: --target); columns: {}",
             arguments.name,
-            names.join(", ")
+            listed(&names)
         )));
     };
     let columns = Columns {
@@ -174,6 +174,13 @@ fn load_arrays(arguments: &ShowArguments, options: &LoadOptions) -> Result<Loade
         split,
         Limits::default(),
     ))
+}
+
+/// Names of columns; the index that pandas writes has none.
+fn listed(names: &[String]) -> String {
+    let names = names.iter().map(String::as_str);
+    let named: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    named.join(", ")
 }
 
 fn name_of(file: &Path) -> String {

@@ -10,6 +10,7 @@ pub(crate) mod fleet;
 pub(crate) mod links;
 pub(crate) mod list;
 pub(crate) mod platforms;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod size;
 pub(crate) mod sweep;

@@ -11,7 +11,7 @@ use zfl_lab::run::{Context, FleetContext, RunError, Summary};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
-use super::{Done, Failure, export, firmware, launcher, next_folder, runtime, search_path};
+use super::{Done, Failure, export, firmware, launcher, next_folder, report, runtime, search_path};
 use crate::arguments::{
     self, ExperimentArguments, OutputArguments, PlayArguments, RunArguments, ServeArguments,
 };
@@ -149,6 +149,7 @@ fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> 
     // A folder in which this run did not begin may be another's.
     if played.as_ref().err().is_none_or(RunError::can_go_on) {
         export::at_the_end(&path, output.tensorboard, manner);
+        report::at_the_end(&path, manner);
     }
     let summary = played.map_err(|error| {
         manner.fail(&path, &error.to_string());

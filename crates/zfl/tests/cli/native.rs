@@ -1,5 +1,6 @@
 //! `--fidelity native`: the same models without a machine.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -226,6 +227,34 @@ fn uneven_shares_give_the_same_model() {
     let quiet = run("quiet", &dealt[..1]);
     assert_ne!(quiet.final_hash(), records.final_hash());
     assert_eq!(quiet.text("partition.csv"), records.text("partition.csv"));
+}
+
+/// A table is bytes by the time that a device sees it.
+#[test]
+fn a_table_gives_the_same_model() {
+    let place = Place::new();
+    let sensors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/sensors");
+    let table = std::fs::read(sensors.join("sensors.csv")).unwrap();
+    place.write("sensors.csv", table);
+    let sets = [
+        "data={csv={label=\"state\",group=\"motor\"}}",
+        "data.csv.file=sensors.csv",
+        "partition.natural={}",
+    ];
+    let emulated = place.completed_run("emulated", &sets);
+    finish(native(&place, "native", &sets, "2")).succeeded();
+    let records = Records::new(&place.path("native"));
+    assert!(records.checkpoints() == emulated.checkpoints());
+    assert_eq!(records.text("data.json"), emulated.text("data.json"));
+    let data: serde_json::Value = serde_json::from_str(&records.text("data.json")).unwrap();
+    assert_eq!(data["class_names"][3], "unbalance");
+    assert_eq!(data["group_names"][11], "motor-12");
+    assert_eq!(data["inputs"][0]["name"], "speed_rpm");
+    assert_eq!(data["inputs"][0]["maximum"], 3000.0);
+    // It learns more than to call everything normal.
+    let accuracy = records.round_column("accuracy");
+    let last: f64 = accuracy.last().unwrap().parse().unwrap();
+    assert!(last > 0.55, "{accuracy:?}");
 }
 
 #[test]

@@ -103,6 +103,13 @@ fn the_error_of_a_number_is_told_in_its_unit() {
     );
     assert!(said.contains("\nR²         0."), "{said}");
     assert!(!said.contains("accuracy"), "{said}");
+    // Whoever uses the model turns its output back into the unit by it.
+    let data: Value =
+        serde_json::from_str(&Records::new(&place.path("told")).text("data.json")).unwrap();
+    assert_eq!(data["target"]["name"], "flow");
+    let deviation = data["target"]["deviation"].as_f64().unwrap();
+    let loss = summary["loss"].as_f64().unwrap();
+    assert_eq!(rmse, deviation * (2.0 * loss).sqrt());
 }
 
 /// Schemes that deal out classes deal out tenths of the values.

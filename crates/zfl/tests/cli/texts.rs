@@ -129,12 +129,14 @@ fn help() {
 
     Commands:
       run          Boots a fleet, plays the rounds of an experiment, writes the records
+      sweep        Finds the best parameters: many trials of an experiment, in parallel
       serve        The coordinator alone: others bring the devices
       fleet        The devices alone, for a coordinator that `zfl serve` started
       size         Says how much memory an experiment takes on each board, before it is run
       platforms    Compares boards and microcontrollers: what an experiment takes on each
       calibrate    Scales a part's profile to a measurement; counts for native clients
       console      Attaches to the console of a running device
+      report       Writes the report of a run, of several or of a sweep as one HTML file
       boards       Lists boards that can be emulated, and microcontrollers that they stand for
       links        Lists links that devices can have, or all figures of one and their sources
       list         Lists runs: how they stand and what they came to
@@ -298,6 +300,56 @@ fn shells_complete_commands_and_options() {
     assert_eq!(offered("zfl comp"), "compare completions\n");
     assert_eq!(offered("zfl run --fid"), "--fidelity\n");
     assert_eq!(offered("zfl exec"), "\n");
+}
+
+#[test]
+fn a_table_is_looked_at() {
+    let place = Place::new();
+    place.write(
+        "readings.csv",
+        "time,machine,temperature,state\n\
+         1,a,20.5,off\n2,a,31,on\n3,b,22,off\n4,b,30,on\n5,b,,off\n",
+    );
+    let show = |more: &[&str]| {
+        let arguments = [&["data", "show", "readings.csv"], more].concat();
+        finish(place.zfl(arguments))
+    };
+    assert_snapshot!(show(&[]).failed(2), @"error: which column of readings.csv says the class? name it with --label (a number to learn: --target); columns: time, machine, temperature, state");
+    assert_snapshot!(show(&["--label", "status"]).failed(1), @"error: readings.csv: no column `status`, which `label` asks for; there are: time, machine, temperature, state");
+    assert_snapshot!(show(&["--label", "state"]).failed(1), @r#"
+    error: readings.csv: line 2, column `machine`: `a` is not a number; an input is a number, and a column of something else is left out with `ignore = ["machine"]`, or is the `group`
+    here that is --ignore COLUMN
+    "#);
+    let label = ["--label", "state", "--group", "machine", "--ignore", "time"];
+    assert_snapshot!(show(&label).failed(1), @r"
+    error: readings.csv: line 6, column `temperature`: the value is missing; fill it in or delete the row, or leave the column out with `ignore`
+    here that is --ignore COLUMN
+    ");
+    place.write(
+        "readings.csv",
+        "time,machine,temperature,state\n\
+         1,a,20.5,off\n2,a,31,on\n3,b,22,off\n4,b,30,on\n5,b,29,on\n",
+    );
+    assert_snapshot!(show(&label).succeeded(), @r"
+    data set  readings
+    origin    readings.csv
+    samples   4 training, 1 test
+    shape     1 = 1 inputs
+    values    0 to 255, times 1/255
+    classes   2: 0 off, 1 on
+
+    inputs: byte 0 is the minimum, 255 the maximum
+    input        minimum  maximum     step
+    temperature       22       31  0.03529
+
+    samples by class
+    part      0  1  sum
+    training  1  3    4
+    test      1  0    1
+    ");
+    let clients = ["--clients", "2", "--partition", "natural"];
+    let shown = show(&[&label[..], &clients[..]].concat()).succeeded();
+    assert!(shown.contains("samples by client and class"), "{shown}");
 }
 
 #[test]

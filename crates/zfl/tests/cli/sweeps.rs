@@ -1,0 +1,157 @@
+//! `zfl sweep`: what it finds, and what it survives.
+
+use std::path::Path;
+use std::process::Command;
+
+use insta::assert_snapshot;
+use rustix::process::Signal;
+
+use crate::support::{Place, Records, Row, Running, SMALL, check_none_left, finish};
+
+/// Twenty-four trials of the small experiment.
+const SWEEP: &str = r#"
+experiment = "experiment.toml"
+[space]
+training.epochs = [1, 2]
+training.batch-size = [10, 40]
+training.learning-rate = { log-range = [0.05, 0.5], points = 3 }
+coordinator.clients-per-round = [2, 4]
+[early-stopping.asha]
+reduction-factor = 2
+"#;
+
+fn sweep(place: &Place, out: &str, more: &[&str]) -> Command {
+    let mut command = place.zfl(["sweep", "sweep.toml", "--workers", "1"]);
+    command.arg("--out").arg(place.path(out)).args(more);
+    command
+}
+
+fn resume(place: &Place, folder: &Path) -> Command {
+    let mut command = place.zfl(["sweep", "--workers", "2", "--resume"]);
+    command.arg(folder);
+    command
+}
+
+/// The rows of a table, without what depends on the host.
+fn rows(folder: &Path, table: &str) -> Vec<Row> {
+    let mut rows = Records::new(folder).table(table);
+    for row in &mut rows {
+        row.retain(|column, _| !["cpu_seconds", "host_seconds"].contains(&column.as_str()));
+    }
+    rows
+}
+
+#[test]
+fn killed_a_sweep_goes_on() {
+    let place = Place::new();
+    place.write("sweep.toml", SWEEP);
+    // Long enough to be killed four times, and then interrupted.
+    place.write(
+        "experiment.toml",
+        SMALL.replace("rounds = 3", "rounds = 30"),
+    );
+    let said = finish(sweep(&place, "whole", &[])).succeeded();
+    assert!(said.contains("\nThe best:\n"), "{said}");
+    assert!(said.contains("\nWhat mattered: "), "{said}");
+    let folder = place.path("out");
+    let mut running = Running::start(sweep(&place, "out", &[]));
+    for _ in 0..3 {
+        // What was carried out before is not told again.
+        running.wait_for_line("] trial ");
+        running.signal(Signal::KILL);
+        running.finish();
+        running = Running::start(resume(&place, &folder));
+    }
+    running.wait_for_line("going on after ");
+    running.wait_for_line("] trial ");
+    // Nobody else can go on with it meanwhile, or begin another there.
+    let said = finish(resume(&place, &folder)).failed(1);
+    assert!(said.contains("another zfl writes there"), "{said}");
+    let said = finish(sweep(&place, "out", &[])).failed(1);
+    assert!(said.contains("exists and is not empty"), "{said}");
+    running.signal(Signal::INT);
+    let said = running.finish().failed(130);
+    assert!(said.contains("go on with: zfl sweep --resume "), "{said}");
+    finish(resume(&place, &folder)).succeeded();
+    for table in ["trials.csv", "front.csv"] {
+        assert_eq!(
+            rows(&folder, table),
+            rows(&place.path("whole"), table),
+            "{table}"
+        );
+    }
+    let said = finish(resume(&place, &folder)).failed(1);
+    assert!(said.contains("there is nothing to resume"), "{said}");
+}
+
+#[test]
+fn the_best_is_confirmed_on_devices() {
+    let place = Place::new();
+    let two = "experiment = \"experiment.toml\"\n[space]\ntraining.epochs = [1, 2]\n";
+    place.write("sweep.toml", two);
+    let folder = place.path("out");
+    finish(sweep(&place, "out", &["--no-early-stopping"])).succeeded();
+    // Later, of a sweep that is complete.
+    let mut confirm = resume(&place, &folder);
+    confirm.args(["--confirm", "1"]);
+    let said = finish(confirm).succeeded();
+    assert!(said.contains("identical"), "{said}");
+    check_none_left(&folder);
+    let summary = Records::new(&folder).summary();
+    let confirmed = &summary["confirmed"][0];
+    assert_eq!(confirmed["outcome"], "completed", "{confirmed}");
+    assert_eq!(confirmed["is_identical"], true, "{confirmed}");
+    assert_eq!(confirmed["rounds"], 3);
+    let [native, emulated] = ["native", "emulated"].map(|run| &confirmed[run]);
+    for key in ["accuracy", "model_sha256", "bytes"] {
+        assert_eq!(native[key], emulated[key], "{key}");
+    }
+    assert!(native["wire_bytes"].is_null());
+    assert!(emulated["wire_bytes"].as_u64() > emulated["bytes"].as_u64());
+    // What is written as the best is that run.
+    let mut best = place.zfl(["run", "--fidelity", "native"]);
+    best.arg(folder.join("best.toml"));
+    best.arg("--out").arg(place.path("best"));
+    finish(best).succeeded();
+    let hash = Records::new(&place.path("best")).final_hash();
+    assert_eq!(native["model_sha256"], hash.as_str());
+}
+
+#[test]
+fn mistakes_in_a_sweep() {
+    let place = Place::new();
+    let said = |from: &str, to: &str| {
+        place.write("sweep.toml", SWEEP.replacen(from, to, 1).trim_start());
+        let said = finish(sweep(&place, "out", &[])).failed(2);
+        assert!(!place.path("out").exists());
+        let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+        lines.join("\n")
+    };
+    assert_snapshot!(said("training.epochs", "training.epoch"), @r#"
+     x sweep.toml:3:10: unknown key `epoch` in `training`
+      ,-[sweep.toml:3:10]
+    2 | [space]
+    3 | training.epoch = [1, 2]
+      :          ^^^^^
+    4 | training.batch-size = [10, 40]
+      `----
+     help: did you mean `epochs`? allowed in `training`: epochs, batch-size, learning-rate, loss, momentum, nesterov, weight-decay, clip-norm, proximal, arithmetic, weight-bits, rounding, schedule
+    "#);
+    assert_snapshot!(said(", points = 3", ""), @r#"
+     x sweep.toml:5:40: `training.learning-rate`: a grid needs values, not a range without
+      ,-[sweep.toml:5:40]
+    4 | training.batch-size = [10, 40]
+    5 | training.learning-rate = { log-range = [0.05, 0.5] }
+      :                                        ^^^^^^^^^^^
+    6 | coordinator.clients-per-round = [2, 4]
+      `----
+     help: add `points = N`, or `step` to a range; or search with [search.random] or [search.tpe]
+    "#);
+    let said = finish(place.zfl(["sweep", "nowhere.toml"])).failed(2);
+    assert!(said.contains("nowhere.toml: failed to read it"), "{said}");
+    let said = finish(place.zfl(["sweep", "--resume", "nowhere"])).failed(2);
+    assert!(
+        said.contains("nowhere is not the folder of a sweep"),
+        "{said}"
+    );
+}
