@@ -278,7 +278,7 @@ pub enum TableErrorKind {
     },
     /// A number that is infinite, or a value to learn that single precision
     /// cannot hold.
-    #[error("{place}, column `{column}`: {value} is not a finite number{}", OfSingle(*value))]
+    #[error("{place}, column `{column}`: {value:e} is not a finite number{}", OfSingle(*value))]
     NotFinite {
         /// Where.
         place: Place,
