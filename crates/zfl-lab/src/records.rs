@@ -10,6 +10,7 @@
 //! | `devices.csv` | a row a device: until it was ready |
 //! | `events.jsonl` | what happened, an object a line, with host time |
 //! | `summary.json` | the end of it |
+//! | `report.html` | all of it to look at: `zfl-report` writes it |
 //! | `console/` | every byte of every device |
 //! | `checkpoints/` | the global model after each round, safetensors |
 //! | `firmware/` | the images that ran |

@@ -182,6 +182,7 @@ impl OutcomeGrid {
             self.rows.resize(row + 1, Vec::new());
         }
         let column = index(round.saturating_sub(1) / self.rounds_per_column);
+        // A round that was cut off has rows of clients, and none of its own.
         let column = column.min(GRID_COLUMNS_MAX);
         if let Some(cells) = self.rows.get_mut(row) {
             if cells.len() <= column {
@@ -264,8 +265,7 @@ impl Run {
             cut_off.push("rounds.csv");
         }
         let settings = archive.settings()?;
-        // A round that was cut off has rows of clients.
-        let round_count = rounds.last().map_or(0, |round| round.round) + 1;
+        let round_count = rounds.last().map_or(0, |round| round.round);
         let mut run = Self {
             path: path.to_owned(),
             name: text_setting(&settings, "name").unwrap_or_else(|| "run".to_owned()),

@@ -1,9 +1,8 @@
 //! Reports of runs: one HTML file each, without scripts, fonts or anything else
 //! that would be loaded from elsewhere.
 //!
-//! [`write_run`] reads a run's folder (whole, cut off, or still being written) and
-//! writes `report.html` into it; [`write`] also compares several runs, and knows
-//! sweeps. The report of a run shows what was run, how
+//! [`write`] reads a run's folder (whole, cut off, or still being written) and
+//! writes `report.html` into it; or compares several runs; or reads a sweep's folder. The report of a run shows what was run, how
 //! accuracy and loss went by round, by bytes, by device time and by energy, what
 //! the network did, what time went into, what became of every client, memory
 //! against its limits, who held what, faults, and the configuration. Every chart is
@@ -95,10 +94,11 @@ pub enum ReportError {
 /// the page cannot be written.
 pub fn write(folders: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, ReportError> {
     if let [folder] = folders {
-        if !sweep::is_sweep(folder) {
-            return write_run(folder, out);
+        let page = match sweep::is_sweep(folder) {
+            true => sweep::page(folder)?,
+            false => run::page(&Run::read(folder)?),
         }
-        let page = sweep::page(folder)?.finish(&made_by());
+        .finish(&made_by());
         return write_page(out.unwrap_or(&folder.join(FILE_NAME)), &page);
     }
     if folders.len() > RUNS_MAX {
@@ -113,17 +113,6 @@ pub fn write(folders: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, ReportE
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
     let page = comparison::page(&runs).finish(&made_by());
     write_page(out.unwrap_or(Path::new(FILE_NAME)), &page)
-}
-
-/// Writes the report of a run to `out`, or as [`FILE_NAME`] into its folder: where
-/// it is.
-///
-/// # Errors
-/// When the folder is no run's, is damaged, or the page cannot be written.
-pub fn write_run(folder: &Path, out: Option<&Path>) -> Result<PathBuf, ReportError> {
-    let run = Run::read(folder)?;
-    let page = run::page(&run).finish(&made_by());
-    write_page(out.unwrap_or(&folder.join(FILE_NAME)), &page)
 }
 
 fn made_by() -> String {

@@ -192,7 +192,7 @@ pub(crate) fn log_ticks(low: f64, high: f64) -> Vec<f64> {
         return vec![low];
     }
     let factors: &[f64] = match last - first {
-        span if span <= 2.0 => &[1.0, 2.0, 5.0],
+        span if span <= 3.0 => &[1.0, 2.0, 5.0],
         _ => &[1.0],
     };
     let mut ticks = Vec::new();

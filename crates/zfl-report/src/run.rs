@@ -758,8 +758,9 @@ fn clients(run: &Run, page: &mut Page) -> Markup {
             match (all, bad) {
                 (0, _) => None,
                 (_, 0) => Some(0),
-                (all, bad) if bad * 2 <= all => Some(1),
-                _ => Some(2),
+                (all, bad) if bad * 10 <= all => Some(1),
+                (all, bad) if bad * 2 <= all => Some(2),
+                _ => Some(3),
             }
         };
         let rows = grid
@@ -768,8 +769,9 @@ fn clients(run: &Run, page: &mut Page) -> Markup {
             .map(|row| row.iter().map(category).collect());
         let names = [
             ("all ok", "ok"),
-            ("some failed", "late"),
-            ("most failed", "unreachable"),
+            ("up to a tenth failed", "few"),
+            ("up to half failed", "late"),
+            ("more failed", "unreachable"),
         ];
         (categories(&names), rows.collect())
     };

@@ -89,13 +89,6 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  zfl console 3\n  \
         echo stats | zfl console 3 --run runs/digits-001")]
     Console(ConsoleArguments),
-    /// Writes the report of a run, of several or of a sweep as one HTML file.
-    ///
-    /// A run writes its own when it ends; this makes it anew, also of a run that goes
-    /// on or was cut off. The file needs no network and no scripts, and prints.
-    #[command(after_help = "Examples:\n  zfl report runs/digits-001\n  \
-        zfl report runs/digits-001 runs/digits-002 --out comparison.html")]
-    Report(ReportArguments),
     /// Lists boards that can be emulated, and microcontrollers that they stand for.
     #[command(after_help = "Example:\n  zfl boards")]
     Boards,
@@ -113,6 +106,13 @@ pub(crate) enum Command {
         zfl compare runs/digits-001 runs/digits-002 --json"
     )]
     Compare(CompareArguments),
+    /// Writes the report of a run, of several or of a sweep as one HTML file.
+    ///
+    /// A run writes its own when it ends; this makes it anew, also of a run that goes
+    /// on or was cut off. The file needs no network and no scripts, and prints.
+    #[command(after_help = "Examples:\n  zfl report runs/digits-001\n  \
+        zfl report runs/digits-001 runs/digits-002 --out comparison.html")]
+    Report(ReportArguments),
     /// Writes the records of runs as Parquet, and for TensorBoard.
     ///
     /// `zfl run` does so at its end; this is for runs that were cut off, or came

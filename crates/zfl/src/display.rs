@@ -57,6 +57,13 @@ impl Manner {
         }
     }
 
+    /// Shows where the report of a run is; scripts know.
+    pub(crate) fn report(self, path: &Path) {
+        if self == Self::Full {
+            say!("{:<10} {}", "report", path.display());
+        }
+    }
+
     /// Shows that a run has failed, where an error on standard error is not enough.
     pub(crate) fn fail(self, folder: &Path, reason: &str) {
         if self == Self::Json {

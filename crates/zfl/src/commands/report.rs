@@ -1,6 +1,6 @@
 //! `zfl report`, and the report that every run leaves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Done, Failure};
 use crate::arguments::ReportArguments;
@@ -14,9 +14,14 @@ pub(crate) fn report(arguments: &ReportArguments) -> Done {
     Ok(())
 }
 
-/// The report at the end of a run. That there is none is no failure of the run.
-pub(super) fn at_the_end(folder: &Path, manner: Manner) {
-    if let Err(error) = zfl_report::write_run(folder, None) {
-        manner.warn(&format!("no report: {error}"));
+/// Reports a run, or a sweep, that has just ended: where. That there is no report is no
+/// fault of it.
+pub(super) fn at_the_end(folder: &Path, manner: Manner) -> Option<PathBuf> {
+    match zfl_report::write(&[folder.to_owned()], None) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            manner.warn(&format!("no report: {error}"));
+            None
+        }
     }
 }

@@ -147,9 +147,10 @@ fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> 
         played
     });
     // A folder in which this run did not begin may be another's.
+    let mut report = None;
     if played.as_ref().err().is_none_or(RunError::can_go_on) {
         export::at_the_end(&path, output.tensorboard, manner);
-        report::at_the_end(&path, manner);
+        report = report::at_the_end(&path, manner);
     }
     let summary = played.map_err(|error| {
         manner.fail(&path, &error.to_string());
@@ -164,6 +165,9 @@ fn play(experiment: &Experiment, context: Context, output: &OutputArguments) -> 
         failure
     })?;
     manner.end(&summary);
+    if let Some(report) = report {
+        manner.report(&report);
+    }
     Ok(())
 }
 

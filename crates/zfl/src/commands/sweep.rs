@@ -5,8 +5,9 @@ use zfl_lab::sweep::{self, Context, Figure, Progress, Status, Summary, Sweep, Sw
 use zfl_machine::Board;
 
 use super::run::interruption;
-use super::{Done, Failure, firmware, launcher, next_folder, runtime, search_path};
+use super::{Done, Failure, firmware, launcher, next_folder, report, runtime, search_path};
 use crate::arguments::SweepArguments;
+use crate::display::Manner;
 
 /// Rows of the best trials that are shown.
 const BEST_MAX: usize = 5;
@@ -70,6 +71,9 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Done {
         failure
     })?;
     print_summary(&sweep, &context, &summary, &trials);
+    if let Some(path) = report::at_the_end(&context.folder, Manner::Full) {
+        Manner::Full.report(&path);
+    }
     Ok(())
 }
 

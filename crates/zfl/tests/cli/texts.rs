@@ -141,6 +141,7 @@ fn help() {
       links        Lists links that devices can have, or all figures of one and their sources
       list         Lists runs: how they stand and what they came to
       compare      Compares runs: what differs in their experiments, and what came of it
+      report       Writes the report of a run, of several or of a sweep as one HTML file
       export       Writes the records of runs as Parquet, and for TensorBoard
       completions  Writes a script for a shell, which then completes commands and options
       doctor       Says what is installed, what is missing, and the command that mends it
