@@ -104,8 +104,15 @@ fn data(part: DataPart) -> Vec<u8> {
     let count = match part {
         DataPart::Samples => SAMPLES * INPUTS,
         DataPart::Labels => SAMPLES,
+        DataPart::Values => SAMPLES * CLASSES,
     };
-    let payload: Vec<u8> = (0..count).map(|value| (value % CLASSES) as u8).collect();
+    let byte = |value| (value % CLASSES) as u8;
+    let payload: Vec<u8> = match part {
+        DataPart::Samples | DataPart::Labels => (0..count).map(byte).collect(),
+        DataPart::Values => (0..count)
+            .flat_map(|value| f32::from(byte(value)).to_le_bytes())
+            .collect(),
+    };
     let header = DataHeader {
         part,
         client: ClientId(3),
@@ -157,6 +164,7 @@ fn messages(seeds: &Seeds) {
         ("assignment", assignment()),
         ("samples", data(DataPart::Samples)),
         ("labels", data(DataPart::Labels)),
+        ("values", data(DataPart::Values)),
         ("start", start(&dense(), Encoding::F32)),
         ("update", update()),
     ] {

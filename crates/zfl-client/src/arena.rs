@@ -1,6 +1,6 @@
 //! What lies where in a client's memory.
 
-use zfl_nn::{Format, Task, WorkspaceLen};
+use zfl_nn::{Format, Targets, Task, WorkspaceLen};
 
 /// Regions begin at multiples of this, in bytes.
 const ALIGNMENT_BYTES: usize = 8;
@@ -17,7 +17,7 @@ const VECTOR_ALIGNMENT_BYTES: usize = 64;
 pub struct Needs {
     /// Bytes of samples, from offset 0.
     pub samples_bytes: usize,
-    /// Bytes of labels.
+    /// Bytes of labels, or of the values in their place.
     pub labels_bytes: usize,
     /// Bytes of the batch order.
     pub order_bytes: usize,
@@ -27,10 +27,12 @@ pub struct Needs {
     pub workspace_bytes: usize,
     /// Samples processed at once.
     block: usize,
+    /// Whether there are values in place of labels.
+    has_values: bool,
 }
 
 impl Needs {
-    /// What a share needs before there is a model, on a device.
+    /// What a share with labels needs before there is a model, on a device.
     pub fn of_share(sample_count: usize, input_count: usize) -> Self {
         Self {
             samples_bytes: sample_count.saturating_mul(input_count),
@@ -39,7 +41,25 @@ impl Needs {
             parameters_bytes: 0,
             workspace_bytes: 0,
             block: 1,
+            has_values: false,
         }
+    }
+
+    /// The same where each sample has `count` values to learn in place of a
+    /// label.
+    #[must_use]
+    pub fn with_values(self, count: usize) -> Self {
+        let bytes = count.saturating_mul(size_of::<f32>());
+        Self {
+            labels_bytes: self.sample_count().saturating_mul(bytes),
+            has_values: true,
+            ..self
+        }
+    }
+
+    /// Samples in the share.
+    pub(crate) fn sample_count(&self) -> usize {
+        self.order_bytes / size_of::<u16>()
     }
 
     /// The same when `block` samples are processed at once: 1 on devices.
@@ -64,11 +84,12 @@ impl Needs {
     /// What the workspace consists of, in values of 4 bytes.
     pub fn workspace(&self, task: &Task) -> WorkspaceLen {
         let (model, how, block) = (&task.model, &task.hyperparameters, self.block);
+        let samples = self.sample_count();
         match task.format {
-            Format::F32 => model.workspace_len::<f32>(self.labels_bytes, how, block),
-            Format::Fixed32 => model.workspace_len::<i32>(self.labels_bytes, how, block),
-            Format::Fixed16 => model.workspace_len::<i16>(self.labels_bytes, how, block),
-            Format::Fixed8 => model.workspace_len::<i8>(self.labels_bytes, how, block),
+            Format::F32 => model.workspace_len::<f32>(samples, how, block),
+            Format::Fixed32 => model.workspace_len::<i32>(samples, how, block),
+            Format::Fixed16 => model.workspace_len::<i16>(samples, how, block),
+            Format::Fixed8 => model.workspace_len::<i8>(samples, how, block),
         }
     }
 
@@ -115,7 +136,14 @@ impl Needs {
         let [samples, labels, order, parameters, workspace] = self.ends();
         Some(Regions {
             samples: take(samples, self.samples_bytes)?,
-            labels: take(labels, self.labels_bytes)?,
+            targets: {
+                let labels: &[u8] = take(labels, self.labels_bytes)?;
+                if self.has_values {
+                    Targets::Values(bytemuck::try_cast_slice(labels).ok()?)
+                } else {
+                    Targets::Labels(labels)
+                }
+            },
             order: bytemuck::try_cast_slice_mut(take(order, self.order_bytes)?).ok()?,
             parameters: take(parameters, self.parameters_bytes)?,
             workspace: take(workspace, self.workspace_bytes)?,
@@ -126,7 +154,7 @@ impl Needs {
 /// The arena, cut up.
 pub(crate) struct Regions<'a> {
     pub(crate) samples: &'a mut [u8],
-    pub(crate) labels: &'a mut [u8],
+    pub(crate) targets: Targets<'a>,
     pub(crate) order: &'a mut [u16],
     pub(crate) parameters: &'a mut [u8],
     pub(crate) workspace: &'a mut [u8],
@@ -153,7 +181,7 @@ mod tests {
         let mut arena = vec![0u64; total / 8];
         let regions = needs.cut(bytemuck::cast_slice_mut(&mut arena)).unwrap();
         assert_eq!(regions.samples.len(), 101 * 784);
-        assert_eq!(regions.labels.len(), 101);
+        assert!(matches!(regions.targets, Targets::Labels(labels) if labels.len() == 101));
         assert_eq!(regions.order.len(), 101);
         assert_eq!(regions.parameters.len(), 12_730 * 2);
         assert_eq!(regions.workspace.len(), needs.workspace(&task).total() * 4);
@@ -175,5 +203,18 @@ mod tests {
         let needs = Needs::of_share(usize::MAX, 784);
         assert_eq!(needs.total_bytes(), usize::MAX);
         assert!(needs.cut(&mut [0; 64]).is_none());
+    }
+
+    #[test]
+    fn values_take_four_bytes_and_train_on_as_many_samples() {
+        let labels = Needs::of_share(101, 8);
+        let values = labels.with_values(2);
+        assert_eq!(values.labels_bytes, 101 * 2 * 4);
+        let mut arena = vec![0u64; values.total_bytes() / 8];
+        let regions = values.cut(bytemuck::cast_slice_mut(&mut arena)).unwrap();
+        assert!(matches!(regions.targets, Targets::Values(values) if values.len() == 202));
+        let task = task(Format::F32);
+        assert_eq!(values.workspace(&task), labels.workspace(&task));
+        assert_eq!(labels.with_values(usize::MAX).total_bytes(), usize::MAX);
     }
 }

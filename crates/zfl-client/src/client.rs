@@ -446,23 +446,39 @@ impl<'m> Client<'m> {
                 sample_count: header.sample_count,
             });
         }
-        let needs = Needs::of_share(sample_count, as_usize(header.input_count));
+        let needs = self.hold(header)?;
+        Ok((0, needs.samples_bytes))
+    }
+
+    /// Takes a share for its own, as far as the memory allows.
+    fn hold(&mut self, header: DataHeader) -> Result<Needs, Refusal> {
+        let sample_count = as_usize(header.sample_count);
+        let mut needs = Needs::of_share(sample_count, as_usize(header.input_count));
+        if header.part == DataPart::Values {
+            needs = needs.with_values(as_usize(header.class_count));
+        }
         let peak = needs.total_bytes();
         let needs = needs.with_block(self.block);
         self.claim(&needs)?;
         self.training = None;
         self.arena_peak_bytes = self.arena_peak_bytes.max(peak);
         self.share = Some(Share { needs, header });
-        Ok((0, needs.samples_bytes))
+        Ok(needs)
     }
 
-    /// Checks labels against the samples; where they go.
-    fn take_labels(&self, header: &DataHeader) -> Result<(usize, usize), Refusal> {
+    /// Checks labels, or the values in their place, against the samples; where
+    /// they go.
+    fn take_labels(&mut self, header: &DataHeader) -> Result<(usize, usize), Refusal> {
         let share = self.share.as_ref().ok_or(Refusal::NotReady)?;
         check("samples", share.header.sample_count, header.sample_count)?;
         check("classes", share.header.class_count, header.class_count)?;
-        let [samples_end, ..] = share.needs.ends();
-        Ok((samples_end, share.needs.labels_bytes))
+        // Values take more room than the labels that the samples were taken with.
+        let needs = self.hold(DataHeader {
+            part: header.part,
+            ..share.header
+        })?;
+        let [samples_end, ..] = needs.ends();
+        Ok((samples_end, needs.labels_bytes))
     }
 
     /// Checks a round against the data and the memory; where its model goes.
@@ -515,7 +531,7 @@ impl<'m> Client<'m> {
         Trainer::start(
             &mut self.training,
             &task,
-            share.needs.labels_bytes,
+            share.needs.sample_count(),
             self.block,
             draw,
             share.header.value_scale,
@@ -589,7 +605,10 @@ impl<'m> Client<'m> {
             .needs
             .cut(bytemuck::cast_slice_mut(self.arena))
             .ok_or(Refusal::NotReady)?;
-        zfl_nn::check_labels(regions.labels, class_count).map_err(Refusal::Input)
+        regions
+            .targets
+            .check(share.needs.sample_count(), class_count)
+            .map_err(Refusal::Input)
     }
 
     fn check_parameters(&mut self, round: &Round) -> Result<(), Refusal> {

@@ -2,8 +2,8 @@
 
 use bytemuck::Pod;
 use zfl_nn::{
-    Draw, Evaluation, Format, InputError, Memory, NonZero, Progress, Targets, Task, Training,
-    ValueTable, Weight,
+    Draw, Evaluation, Format, InputError, Memory, NonZero, Progress, Task, Training, ValueTable,
+    Weight,
 };
 
 use crate::arena::Regions;
@@ -39,7 +39,7 @@ impl<W: Weight<Value: Pod> + Pod> In<W> {
             workspace: cast(regions.workspace)?,
             order: regions.order,
             samples: regions.samples,
-            targets: Targets::Labels(regions.labels),
+            targets: regions.targets,
             table: &self.table,
             non_zero,
         };

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use proptest::prelude::*;
-use zfl_client::{Client, Refusal, Request, State, Tamper};
-use zfl_nn::{Activation, Format, Hyperparameters, Loss, Model, Progress, Task};
+use zfl_client::{Client, Needs, Refusal, Request, State, Tamper};
+use zfl_nn::{
+    Activation, BLOCK_FAST, Draw, Format, Hyperparameters, Loss, Memory, Model, Progress, Targets,
+    Task, Training, ValueTable,
+};
 use zfl_proto::message::{
     Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Encoding, Kind, StartHeader,
     UpdateHeader,
@@ -33,6 +36,9 @@ fn data(part: DataPart, change: impl Fn(&mut DataHeader, &mut Vec<u8>)) -> Vec<u
             .map(|i| (i % 5) as u8)
             .collect(),
         DataPart::Labels => (0..SAMPLE_COUNT).map(|i| (i % 3) as u8).collect(),
+        DataPart::Values => (0..SAMPLE_COUNT * 3)
+            .flat_map(|i| ((i % 7) as f32 * 0.25 - 0.75).to_le_bytes())
+            .collect(),
     };
     let mut header = DataHeader {
         part,
@@ -86,6 +92,11 @@ fn start_of(task: &Task, change: impl Fn(&mut StartHeader<'_>, &mut Vec<f32>)) -
     message(header.encode().as_slice(), &payload)
 }
 
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (values, _) = bytes.as_chunks::<4>();
+    values.iter().map(|v| f32::from_le_bytes(*v)).collect()
+}
+
 fn same<A, B>(_: &mut A, _: &mut B) {}
 
 /// Feeds a message in pieces of `piece` bytes.
@@ -98,12 +109,16 @@ fn feed(client: &mut Client<'_>, kind: Kind, bytes: &[u8], piece: usize) -> Resu
 }
 
 fn provision(client: &mut Client<'_>, piece: usize) {
+    provision_with(client, DataPart::Labels, piece);
+}
+
+fn provision_with(client: &mut Client<'_>, part: DataPart, piece: usize) {
     assert_eq!(client.next_request(), Some(Request::Id));
     feed(client, Kind::Assignment, &assignment(), piece).unwrap();
     assert_eq!(client.next_request(), Some(Request::TrainingData(CLIENT)));
     feed(client, Kind::Samples, &data(DataPart::Samples, same), piece).unwrap();
     assert_eq!(client.next_request(), Some(Request::TrainingLabels(CLIENT)));
-    feed(client, Kind::Labels, &data(DataPart::Labels, same), piece).unwrap();
+    feed(client, Kind::Labels, &data(part, same), piece).unwrap();
     assert_eq!(
         (client.next_request(), client.state()),
         (None, State::Ready)
@@ -157,6 +172,85 @@ fn a_round_gives_an_update() {
     assert!(header.metrics.loss_last_epoch < header.metrics.loss_first_epoch);
     let before = start(|_, _| {});
     assert_ne!(payload, &before[before.len() - payload.len()..]);
+}
+
+/// The same numbers as `zfl-nn` alone, whatever the block.
+#[test]
+fn values_are_learnt_in_place_of_labels() {
+    let squares = Task {
+        model: Model::mlp(6, &[4, 3], Activation::Tanh, Loss::SquaredError).unwrap(),
+        ..task()
+    };
+    let begun = start_of(&squares, |_, _| {});
+    let parameters = &begun[begun.len() - squares.parameter_bytes()..];
+    let mut expected = floats(parameters);
+    let samples = data(DataPart::Samples, same)[DataHeader::HEADER_BYTES..].to_vec();
+    let values = &data(DataPart::Values, same)[DataHeader::HEADER_BYTES..];
+    let values = floats(values);
+    let how = squares.hyperparameters;
+    let draw = Draw {
+        seed: 5,
+        client: CLIENT.0,
+        round: 1,
+    };
+    let mut training = Training::new(squares.model, how, 12, 1, draw).unwrap();
+    let workspace = squares.model.workspace_len::<f32>(12, &how, 1).total();
+    let mut memory = Memory {
+        parameters: &mut expected,
+        workspace: &mut vec![0.0; workspace],
+        order: &mut [0; 12],
+        samples: &samples,
+        targets: Targets::Values(&values),
+        table: &ValueTable::new(0.25),
+        non_zero: None,
+    };
+    assert_eq!(training.advance(&mut memory, 10_000), Ok(Progress::Done));
+
+    for block in [1, BLOCK_FAST] {
+        let mut arena = vec![u64::MAX; 2000];
+        let mut client = Client::with_block(&mut arena, block);
+        provision_with(&mut client, DataPart::Values, 7);
+        feed(&mut client, Kind::Start, &begun, 100).unwrap();
+        while client.train(3).unwrap() == Progress::Working {}
+        let needs = Needs::of_share(12, 6).with_values(3).with_task(&squares);
+        assert_eq!(client.arena_peak_bytes(), needs.total_bytes());
+        let (header, payload) = client.update(DeviceMetrics::default()).unwrap();
+        let metrics = UpdateHeader::decode(header.as_slice()).unwrap().metrics;
+        assert!(metrics.loss_last_epoch < metrics.loss_first_epoch);
+        assert_eq!(floats(payload), expected);
+    }
+}
+
+#[test]
+fn values_that_are_none_or_do_not_fit_are_refused() {
+    let values = |which: usize, value: f32| {
+        data(DataPart::Values, |_, payload| {
+            payload[which * 4..][..4].copy_from_slice(&value.to_le_bytes());
+        })
+    };
+    let with_samples = |client: &mut Client<'_>| {
+        feed(client, Kind::Assignment, &assignment(), 99).unwrap();
+        feed(client, Kind::Samples, &data(DataPart::Samples, same), 99).unwrap();
+    };
+    let mut arena = [0u64; 200];
+    let mut client = Client::new(&mut arena);
+    with_samples(&mut client);
+    let refusal = feed(&mut client, Kind::Labels, &values(16, f32::NAN), 99).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "the target of sample 5 is not a finite number"
+    );
+    // Labels after all: the share takes no more room than they do.
+    feed(&mut client, Kind::Labels, &data(DataPart::Labels, same), 99).unwrap();
+    assert_eq!(client.samples().len(), 72);
+
+    // The samples and labels fit, the values do not.
+    let mut arena = [0u64; 15];
+    let mut client = Client::new(&mut arena);
+    with_samples(&mut client);
+    let refusal = feed(&mut client, Kind::Labels, &values(0, 1.0), 99).unwrap_err();
+    assert_eq!(refusal.to_string(), "does not fit: needs 240 bytes of 120");
+    feed(&mut client, Kind::Labels, &data(DataPart::Labels, same), 99).unwrap();
 }
 
 #[test]

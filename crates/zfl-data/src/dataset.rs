@@ -110,6 +110,69 @@ impl Groups {
     }
 }
 
+/// What is learnt in place of classes: a number for each sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Targets {
+    /// What people call it: `temperature`.
+    pub name: String,
+    /// One finite number per sample, in whatever unit it has.
+    pub values: Vec<f32>,
+}
+
+/// The mean of numbers and how far they lie from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The arithmetic mean.
+    pub mean: f64,
+    /// The root of the mean of the squared distances from it.
+    pub deviation: f64,
+}
+
+impl Spread {
+    /// A number in units of the deviation, from the mean.
+    pub fn normalised(&self, value: f32) -> f32 {
+        ((f64::from(value) - self.mean) / self.deviation) as f32
+    }
+}
+
+impl Targets {
+    /// Their mean and deviation, summed in the order of the samples.
+    pub fn spread(&self) -> Spread {
+        let count = self.values.len().max(1) as f64;
+        let mean = self.values.iter().copied().map(f64::from).sum::<f64>() / count;
+        let square = |value: &f32| (f64::from(*value) - mean).powi(2);
+        let squares: f64 = self.values.iter().map(square).sum();
+        Spread {
+            mean,
+            deviation: (squares / count).sqrt(),
+        }
+    }
+
+    /// The smallest and the largest.
+    pub fn range(&self) -> (f32, f32) {
+        let range = (f32::INFINITY, f32::NEG_INFINITY);
+        let values = self.values.iter();
+        values.fold(range, |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        })
+    }
+
+    /// For each value, the tenth of all values that it is in, from 0: how many
+    /// tenths of them are smaller. Equal values are in the same.
+    fn tenths(&self) -> Vec<u8> {
+        let mut sorted = self.values.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let tenth = |value: &f32| {
+            let smaller = sorted.partition_point(|other| other < value);
+            u8::try_from(smaller * TENTHS / sorted.len().max(1)).unwrap_or(u8::MAX)
+        };
+        self.values.iter().map(tenth).collect()
+    }
+}
+
+/// Parts that values are put into where something asks for classes.
+const TENTHS: usize = 10;
+
 /// Parts that do not make a data set.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
@@ -197,6 +260,40 @@ pub enum DatasetError {
         /// How many groups there are.
         group_count: usize,
     },
+    /// Samples and target values do not pair up.
+    #[error("data set `{name}`: {value_count} values of `{target}` for {sample_count} samples")]
+    TargetCount {
+        /// The data set.
+        name: String,
+        /// What is to be learnt.
+        target: String,
+        /// How many values there are.
+        value_count: usize,
+        /// How many samples there are.
+        sample_count: usize,
+    },
+    /// A target value that is no number.
+    #[error("data set `{name}`: `{target}` of sample {sample} is {value}, not a finite number")]
+    TargetValue {
+        /// The data set.
+        name: String,
+        /// What is to be learnt.
+        target: String,
+        /// Index of the sample.
+        sample: usize,
+        /// The value.
+        value: f32,
+    },
+    /// Nothing to learn.
+    #[error("data set `{name}`: `{target}` is {value} in every sample, there is nothing to learn")]
+    ConstantTarget {
+        /// The data set.
+        name: String,
+        /// What is to be learnt.
+        target: String,
+        /// The one value.
+        value: f32,
+    },
     /// A scale that is not a positive number.
     #[error("data set `{name}`: value scale {value_scale} is not a positive number")]
     ValueScale {
@@ -249,9 +346,11 @@ pub enum DatasetError {
 #[derive(Clone)]
 pub struct Dataset(Arc<Checked>);
 
+#[derive(Clone)]
 struct Checked {
     parts: DatasetParts,
     input_count: usize,
+    targets: Option<Targets>,
 }
 
 impl Dataset {
@@ -261,12 +360,8 @@ impl Dataset {
     /// [`DatasetError`]: empty, misshapen, or a label out of range.
     pub fn new(parts: DatasetParts) -> Result<Self, DatasetError> {
         let name = || parts.name.clone();
-        let input_count = parts
-            .sample_shape
-            .iter()
-            .try_fold(1usize, |product, size| product.checked_mul(*size))
-            .filter(|count| *count > 0 && !parts.sample_shape.is_empty())
-            .ok_or_else(|| DatasetError::SampleShape {
+        let input_count =
+            input_count(&parts.sample_shape).ok_or_else(|| DatasetError::SampleShape {
                 name: name(),
                 shape: parts.sample_shape.clone(),
             })?;
@@ -323,7 +418,84 @@ impl Dataset {
         if let Some(groups) = &parts.groups {
             check_groups(&parts.name, groups, sample_count)?;
         }
-        Ok(Self(Arc::new(Checked { parts, input_count })))
+        Ok(Self(Arc::new(Checked {
+            parts,
+            input_count,
+            targets: None,
+        })))
+    }
+
+    /// A data set of values to learn (regression). The labels and the class
+    /// count of `parts` do not matter: where something asks for classes, as
+    /// partitions by label do, they are the tenths of the values, 0 to 9, in
+    /// ascending order.
+    ///
+    /// # Errors
+    /// [`DatasetError`]: as [`Dataset::new`]; not one finite value per sample.
+    pub fn with_targets(mut parts: DatasetParts, targets: Targets) -> Result<Self, DatasetError> {
+        let mut values = targets.values.iter().copied().enumerate();
+        if let Some((sample, value)) = values.find(|(_, value)| !value.is_finite()) {
+            return Err(DatasetError::TargetValue {
+                name: parts.name,
+                target: targets.name,
+                sample,
+                value,
+            });
+        }
+        let value_count = targets.values.len();
+        let sample_count =
+            input_count(&parts.sample_shape).map(|inputs| parts.samples.len() / inputs);
+        if let Some(sample_count) = sample_count.filter(|count| *count != value_count) {
+            return Err(DatasetError::TargetCount {
+                name: parts.name,
+                target: targets.name,
+                value_count,
+                sample_count,
+            });
+        }
+        parts.labels = targets.tenths();
+        parts.class_count = TENTHS;
+        let Self(checked) = Self::new(parts)?;
+        let Checked {
+            parts, input_count, ..
+        } = Arc::unwrap_or_clone(checked);
+        Ok(Self(Arc::new(Checked {
+            parts,
+            input_count,
+            targets: Some(targets),
+        })))
+    }
+
+    /// The values to learn in place of labels, where it has such.
+    pub fn targets(&self) -> Option<&Targets> {
+        self.0.targets.as_ref()
+    }
+
+    /// What the target values are normalised by; `None` where there are labels.
+    ///
+    /// # Errors
+    /// [`DatasetError::ConstantTarget`].
+    pub fn target_spread(&self) -> Result<Option<Spread>, DatasetError> {
+        let Some(targets) = self.targets() else {
+            return Ok(None);
+        };
+        let first = targets.values.first().copied().unwrap_or_default();
+        if targets.values.iter().all(|value| *value == first) {
+            return Err(DatasetError::ConstantTarget {
+                name: self.name().to_owned(),
+                target: targets.name.clone(),
+                value: first,
+            });
+        }
+        Ok(Some(targets.spread()))
+    }
+
+    /// Outputs that a model of it has: one for each class, or one for the value.
+    pub fn output_count(&self) -> usize {
+        match self.targets() {
+            Some(_) => 1,
+            None => self.class_count(),
+        }
     }
 
     /// What people call it.
@@ -351,7 +523,8 @@ impl Dataset {
         self.0.input_count
     }
 
-    /// How many classes there are; every label is below.
+    /// How many classes there are; every label is below. Of values to learn,
+    /// see [`Dataset::with_targets`].
     pub fn class_count(&self) -> usize {
         self.0.parts.class_count
     }
@@ -383,8 +556,8 @@ impl Dataset {
 
     /// The same with other samples, as many and of the same shape.
     pub(crate) fn with_samples(&self, samples: Vec<u8>) -> Result<Self, DatasetError> {
-        let parts = &self.0.parts;
-        Self::new(DatasetParts {
+        let Checked { parts, targets, .. } = &*self.0;
+        let parts = DatasetParts {
             name: parts.name.clone(),
             origin: parts.origin.clone(),
             sample_shape: parts.sample_shape.clone(),
@@ -394,7 +567,11 @@ impl Dataset {
             value_scale: parts.value_scale,
             groups: parts.groups.clone(),
             schema: Arc::clone(&parts.schema),
-        })
+        };
+        match targets {
+            None => Self::new(parts),
+            Some(targets) => Self::with_targets(parts, targets.clone()),
+        }
     }
 
     /// The inputs of one sample; `None` beyond the last.
@@ -565,8 +742,8 @@ impl View {
     /// # Errors
     /// [`DatasetError::Empty`] if nothing is in view.
     pub fn to_dataset(&self) -> Result<Dataset, DatasetError> {
-        let parts = &self.dataset.0.parts;
-        Dataset::new(DatasetParts {
+        let Checked { parts, targets, .. } = &*self.dataset.0;
+        let parts = DatasetParts {
             name: parts.name.clone(),
             origin: parts.origin.clone(),
             sample_shape: parts.sample_shape.clone(),
@@ -576,7 +753,18 @@ impl View {
             value_scale: parts.value_scale,
             schema: Arc::clone(&parts.schema),
             groups: self.to_groups(),
-        })
+        };
+        let Some(Targets { name, values }) = targets else {
+            return Dataset::new(parts);
+        };
+        let value = |index: &u32| values.get(*index as usize).copied();
+        Dataset::with_targets(
+            parts,
+            Targets {
+                name: name.clone(),
+                values: self.indices.iter().filter_map(value).collect(),
+            },
+        )
     }
 }
 
@@ -588,6 +776,14 @@ impl fmt::Debug for View {
             .field("sample_count", &self.sample_count())
             .finish_non_exhaustive()
     }
+}
+
+/// Inputs of a sample; `None` if it has none or too many to count.
+fn input_count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |product, size| product.checked_mul(*size))
+        .filter(|count| *count > 0 && !shape.is_empty())
 }
 
 /// The indices of the test and of the training part, as
@@ -840,6 +1036,62 @@ mod tests {
         };
         assert_eq!(test(1), test(1));
         assert_ne!(test(1), test(2));
+    }
+
+    fn with_values(values: &[f32]) -> Result<Dataset, DatasetError> {
+        let targets = Targets {
+            name: "height".into(),
+            values: values.to_vec(),
+        };
+        Dataset::with_targets(parts(), targets)
+    }
+
+    #[test]
+    fn values_to_learn_stay_with_their_samples() {
+        let dataset = with_values(&[4.0, -2.0, 1.0]).unwrap();
+        assert_eq!((dataset.output_count(), dataset.class_count()), (1, 10));
+        assert_eq!(dataset.labels(), [6, 0, 3]);
+        let Some(spread) = dataset.target_spread().unwrap() else {
+            panic!("no spread");
+        };
+        assert_eq!((spread.mean, spread.deviation), (1.0, 6f64.sqrt()));
+        assert_eq!(spread.normalised(1.0), 0.0);
+        let split = dataset.split_test(1, 0.34).unwrap();
+        for part in [split.train, split.test] {
+            for (sample, value) in part
+                .samples()
+                .chunks(2)
+                .zip(&part.targets().unwrap().values)
+            {
+                let index = usize::from(sample[0] / 10);
+                assert_eq!(*value, [4.0, -2.0, 1.0][index]);
+            }
+        }
+        let others = dataset.with_samples(vec![7; 6]).unwrap();
+        assert_eq!(others.targets(), dataset.targets());
+        let labels = Dataset::new(parts()).unwrap();
+        assert_eq!(labels.target_spread(), Ok(None));
+        assert_eq!(labels.output_count(), 3);
+    }
+
+    #[test]
+    fn values_that_cannot_be_learnt_are_named() {
+        let error = |values: &[f32]| with_values(values).unwrap_err().to_string();
+        assert_eq!(
+            error(&[1.0, f32::NAN, 2.0]),
+            "data set `small`: `height` of sample 1 is NaN, not a finite number"
+        );
+        assert_eq!(
+            error(&[1.0, 2.0]),
+            "data set `small`: 2 values of `height` for 3 samples"
+        );
+        let constant = with_values(&[1.5; 3]).unwrap();
+        assert_eq!(
+            constant.target_spread().unwrap_err().to_string(),
+            "data set `small`: `height` is 1.5 in every sample, there is nothing to learn"
+        );
+        // Equal values share a class, and none is left to the chance of sorting.
+        assert_eq!(constant.labels(), [0; 3]);
     }
 
     proptest! {

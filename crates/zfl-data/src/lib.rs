@@ -37,7 +37,9 @@ pub mod table;
 mod unpack;
 mod variates;
 
-pub use dataset::{Dataset, DatasetError, DatasetParts, Groups, Input, Schema, TrainTest, View};
+pub use dataset::{
+    Dataset, DatasetError, DatasetParts, Groups, Input, Schema, Spread, Targets, TrainTest, View,
+};
 pub use folder::{LoadError, LoadOptions, SearchPath, load};
 pub use partition::{Partition, PartitionError, Scheme, ShareSizes};
 

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::dataset::{Dataset, TrainTest};
+use crate::dataset::{Dataset, Spread, TrainTest};
 use crate::partition::Partition;
 
 /// What [`describe`] shows besides shapes and counts.
@@ -83,7 +83,18 @@ pub fn summary(set: &TrainTest) -> String {
                 scale(train.value_scale())
             ),
         ),
-        ("classes", classes(train)),
+        match train.targets() {
+            None => ("classes", classes(train)),
+            Some(targets) => {
+                let (least, most) = targets.range();
+                let Spread { mean, deviation } = targets.spread();
+                let text = format!(
+                    "{}, {least} to {most}, mean {mean:.4}, deviation {deviation:.4}",
+                    targets.name
+                );
+                ("target", text)
+            }
+        },
     ];
     for (key, value) in lines {
         let _ = writeln!(text, "{key:<9} {value}");
@@ -93,7 +104,11 @@ pub fn summary(set: &TrainTest) -> String {
         ("training".to_owned(), train.label_counts()),
         ("test".to_owned(), test.label_counts()),
     ];
-    let _ = write!(text, "\nsamples by class\n{}", label_table("part", &rows));
+    let by = match train.targets() {
+        None => "samples by class",
+        Some(_) => "samples by tenth of the target",
+    };
+    let _ = write!(text, "\n{by}\n{}", label_table("part", &rows));
     text
 }
 

@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::dataset::{CLASS_COUNT_MAX, DatasetParts, Input, Schema, TrainTest, test_split};
 use crate::folder::{LoadError, VALUE_SCALE_DEFAULT};
-use crate::{Dataset, DatasetError, Groups};
+use crate::{Dataset, DatasetError, Groups, Targets};
 
 /// How much a file may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +58,23 @@ pub enum TableFormat {
     Parquet,
 }
 
+/// What is learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Learns {
+    /// A class: whatever stands in the column is the name of one.
+    #[default]
+    Classes,
+    /// The number that stands there (regression).
+    Values,
+}
+
 /// Which column is what.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
-    /// The column of the class.
+    /// The column of what is learnt.
     pub label: String,
+    /// What stands there.
+    pub learns: Learns,
     /// The inputs, in this order; where empty, all other columns that have a
     /// name, in the order of the file.
     pub features: Vec<String>,
@@ -251,8 +263,22 @@ pub enum TableErrorKind {
         /// What stands there, or its beginning.
         text: String,
     },
-    /// An input that is infinite.
-    #[error("{place}, column `{column}`: {value} is not a finite number")]
+    /// A value to learn that is no number.
+    #[error(
+        "{place}, column `{column}`: `{text}` is not a number{}; what `target` names is one, and a column of classes is named by `label`",
+        DecimalComma(text)
+    )]
+    NotATarget {
+        /// Where.
+        place: Place,
+        /// Which column.
+        column: String,
+        /// What stands there, or its beginning.
+        text: String,
+    },
+    /// A number that is infinite, or a value to learn that single precision
+    /// cannot hold.
+    #[error("{place}, column `{column}`: {value:e} is not a finite number{}", OfSingle(*value))]
     NotFinite {
         /// Where.
         place: Place,
@@ -317,6 +343,18 @@ pub enum TableErrorKind {
         /// What is needed.
         needed: String,
     },
+}
+
+/// What a finite number is not a finite number of.
+struct OfSingle(f64);
+
+impl fmt::Display for OfSingle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_finite() {
+            true => formatter.write_str(" in single precision"),
+            false => Ok(()),
+        }
+    }
 }
 
 struct After(Option<Place>);
@@ -459,6 +497,35 @@ impl Cell<'_> {
         }
     }
 
+    /// As a value to learn.
+    fn target(&self, place: Place, column: &str) -> Result<f32, TableErrorKind> {
+        let number = self.number(place, column).map_err(|kind| match kind {
+            TableErrorKind::Missing { place, column, .. } => TableErrorKind::Missing {
+                place,
+                column,
+                is_input: false,
+            },
+            TableErrorKind::NotANumber {
+                place,
+                column,
+                text,
+            } => TableErrorKind::NotATarget {
+                place,
+                column,
+                text,
+            },
+            other => other,
+        })?;
+        match (number as f32).is_finite() {
+            true => Ok(number as f32),
+            false => Err(TableErrorKind::NotFinite {
+                place,
+                column: column.to_owned(),
+                value: number,
+            }),
+        }
+    }
+
     /// As the name of a class or a group.
     fn name(&self, place: Place, column: &str) -> Result<String, TableErrorKind> {
         if self.is_missing() {
@@ -521,7 +588,11 @@ impl Roles {
                 }),
             }
         };
-        let label = claim("label", &columns.label)?;
+        let role = match columns.learns {
+            Learns::Classes => "label",
+            Learns::Values => "target",
+        };
+        let label = claim(role, &columns.label)?;
         let group = match &columns.group {
             None => None,
             Some(name) => Some(claim("group", name)?),
@@ -642,24 +713,35 @@ struct Rows {
     input_names: Vec<String>,
     values: Values,
     labels: Interned,
+    /// In place of labels, where values are learnt.
+    targets: Option<Targets>,
     groups: Option<Interned>,
 }
 
 impl Rows {
     /// Rows of a table.
-    fn of_table(path: &Path, there: &[String], roles: &Roles) -> Self {
+    fn of_table(path: &Path, there: &[String], roles: &Roles, learns: Learns) -> Self {
         let name = |position: usize| there.get(position).map_or("", String::as_str);
+        let targets = || Targets {
+            name: name(roles.label).to_owned(),
+            values: Vec::new(),
+        };
         Self {
             file: path.to_owned(),
             shape: vec![roles.inputs.len()],
             input_names: roles.input_names(there),
             values: Values::Numbers(Vec::new()),
             labels: Interned::new(name(roles.label)),
+            targets: (learns == Learns::Values).then(targets),
             groups: roles.group.map(|group| Interned::new(name(group))),
         }
     }
 
     fn push_label(&mut self, cell: Cell<'_>, place: Place) -> Result<(), TableErrorKind> {
+        if let Some(targets) = &mut self.targets {
+            targets.values.push(cell.target(place, &targets.name)?);
+            return Ok(());
+        }
         let class = cell.name(place, &self.labels.column)?;
         self.labels.push(class);
         match self.labels.names.get(CLASS_COUNT_MAX) {
@@ -681,7 +763,10 @@ impl Rows {
     }
 
     fn row_count(&self) -> usize {
-        self.labels.rows.len()
+        match &self.targets {
+            None => self.labels.rows.len(),
+            Some(targets) => targets.values.len(),
+        }
     }
 }
 
@@ -753,7 +838,7 @@ fn data_set(name: &str, train: Rows, test: Test, ranges: &Ranges) -> Result<Trai
         return Err(fault(TableErrorKind::NoRows).into());
     }
     let (class_names, labels) = train.labels.sorted();
-    if let [class] = class_names.as_slice() {
+    if let ([class], None) = (class_names.as_slice(), &train.targets) {
         return Err(fault(TableErrorKind::OneClass {
             column: train.labels.column,
             class: cut(class),
@@ -871,7 +956,7 @@ fn part(
         }
         Values::Numbers(numbers) => numbers.iter().copied().enumerate().map(byte).collect(),
     };
-    Dataset::new(DatasetParts {
+    let parts = DatasetParts {
         name: name.to_owned(),
         origin: rows.file.display().to_string(),
         sample_shape: rows.shape.clone(),
@@ -882,7 +967,11 @@ fn part(
         value_scale: VALUE_SCALE_DEFAULT,
         schema: Arc::clone(schema),
         groups: rows.groups.as_ref().map(Interned::groups),
-    })
+    };
+    match &rows.targets {
+        None => Dataset::new(parts),
+        Some(targets) => Dataset::with_targets(parts, targets.clone()),
+    }
 }
 
 /// The labels of test rows, in the numbers of the training part.

@@ -4,19 +4,22 @@ use std::io::Write;
 use std::sync::Arc;
 
 use serde::Serialize;
-use zfl_data::{Dataset, Partition};
-use zfl_server::{Shares, TestSet};
+use zfl_data::{Dataset, Partition, Spread, TrainTest};
+use zfl_server::{Shares, Targets, TestSet};
 
 /// The clients' shares of a training set. A clone shares both.
 #[derive(Clone)]
 pub(crate) struct PartitionedShares {
     train: Dataset,
     partition: Arc<Partition>,
+    /// What values to learn are normalised by.
+    spread: Option<Spread>,
 }
 
 impl PartitionedShares {
     pub(crate) fn new(train: Dataset, partition: Partition) -> Self {
         Self {
+            spread: train.targets().map(zfl_data::Targets::spread),
             train,
             partition: Arc::new(partition),
         }
@@ -53,6 +56,12 @@ impl PartitionedShares {
         Ok(table.flush()?)
     }
 
+    /// The labels of a client's samples.
+    fn labels(&self, client: u32) -> impl Iterator<Item = u8> {
+        let label = |index: &u32| self.train.label(usize::try_from(*index).ok()?);
+        self.indices(client).iter().filter_map(label)
+    }
+
     /// What the data are: whoever builds a device that uses the model
     /// maps readings onto bytes by it, and reads classes off the outputs.
     pub(crate) fn data_set(&self) -> DataSet<'_> {
@@ -70,6 +79,14 @@ impl PartitionedShares {
             value_scale: train.value_scale(),
             inputs: inputs.collect(),
             class_count: train.class_count(),
+            target: train
+                .targets()
+                .zip(self.spread)
+                .map(|(targets, spread)| TargetScale {
+                    name: &targets.name,
+                    mean: spread.mean,
+                    deviation: spread.deviation,
+                }),
             class_names: &schema.class_names,
             group_names: train.groups().map_or(&[], |groups| &groups.names),
         }
@@ -92,8 +109,18 @@ pub(crate) struct DataSet<'a> {
     value_scale: f32,
     inputs: Vec<InputRange<'a>>,
     class_count: usize,
+    /// Of a number to learn, in place of classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<TargetScale<'a>>,
     class_names: &'a [String],
     group_names: &'a [String],
+}
+
+#[derive(Serialize)]
+struct TargetScale<'a> {
+    name: &'a str,
+    mean: f64,
+    deviation: f64,
 }
 
 #[derive(Serialize)]
@@ -109,7 +136,7 @@ impl Shares for PartitionedShares {
     }
 
     fn class_count(&self) -> u32 {
-        saturate(self.train.class_count())
+        saturate(self.train.output_count())
     }
 
     fn value_scale(&self) -> f32 {
@@ -128,19 +155,35 @@ impl Shares for PartitionedShares {
         samples
     }
 
-    fn labels(&self, client: u32) -> Vec<u8> {
-        self.indices(client)
-            .iter()
-            .filter_map(|index| self.train.label(usize::try_from(*index).ok()?))
-            .collect()
+    fn targets(&self, client: u32) -> Targets {
+        let (Some(targets), Some(spread)) = (self.train.targets(), self.spread) else {
+            return Targets::Labels(self.labels(client).collect());
+        };
+        let value = |index: &u32| {
+            let value = targets.values.get(usize::try_from(*index).ok()?)?;
+            Some(spread.normalised(*value))
+        };
+        Targets::Values(self.indices(client).iter().filter_map(value).collect())
     }
 }
 
-/// What the global model is tested on.
-pub(crate) fn test_set(test: &Dataset) -> TestSet {
+/// What the global model is tested on. Values to learn are normalised as those
+/// of the training part are: by their mean and their deviation.
+pub(crate) fn test_set(data: &TrainTest) -> TestSet {
+    let TrainTest { train, test } = data;
+    let spread = train.targets().map(zfl_data::Targets::spread);
+    let (targets, target_unit) = match (test.targets(), spread) {
+        (Some(targets), Some(spread)) => {
+            let values = targets.values.iter();
+            let values = values.map(|value| spread.normalised(*value)).collect();
+            (Targets::Values(values), spread.deviation)
+        }
+        _ => (Targets::Labels(test.labels().to_vec()), 1.0),
+    };
     TestSet {
         samples: test.samples().to_vec(),
-        labels: test.labels().to_vec(),
+        targets,
+        target_unit,
         value_scale: test.value_scale(),
     }
 }

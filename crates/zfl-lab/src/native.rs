@@ -403,8 +403,9 @@ impl Inner {
         let mut checksum = Checksum::new();
         shares.rows(id).for_each(|row| checksum.update(row));
         let samples = header(DataPart::Samples, checksum.finish());
-        let labels = shares.labels(id);
-        let label_header = header(DataPart::Labels, Checksum::of(&labels));
+        let targets = shares.targets(id);
+        let (part, labels) = targets.payload();
+        let label_header = header(part, Checksum::of(&labels));
 
         let spare = lock(&self.kept).spare.pop();
         let (mut arena, mut non_zero) = spare.unwrap_or_default();
@@ -511,6 +512,7 @@ mod tests {
     async fn run(threads: usize, kept_bytes_max: usize) -> (Vec<f32>, usize) {
         let data = zfl_data::digits::load(1, 0.2).unwrap();
         let partition = Scheme::Iid.partition(&data.train, 10, 1).unwrap();
+        let test = test_set(&data);
         let shares = PartitionedShares::new(data.train, partition);
         let clients =
             NativeClients::start(shares.clone(), threads, kept_bytes_max, nothing(), None).unwrap();
@@ -545,7 +547,6 @@ mod tests {
             numbers: vec![0..3, 3..10],
             clients: Box::new(clients),
         };
-        let test = test_set(&data.test);
         let (coordinator, _events) =
             Coordinator::with_local(options, shares, test, Some(local)).unwrap();
         let model = coordinator.run().await.unwrap();

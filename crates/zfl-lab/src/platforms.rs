@@ -166,7 +166,7 @@ where
     let first = First::of(experiment, &context.search_path)?;
     let samples = first.samples;
     let share = usize::try_from(samples).unwrap_or(usize::MAX);
-    let arena = arena_size(&first.task, share, first.inputs);
+    let arena = arena_size(&first.task, share, first.sample);
     let cycles = cycles_of(experiment);
     let places = Arc::new(Semaphore::new(at_once.max(1)));
     let mut probes = JoinSet::new();

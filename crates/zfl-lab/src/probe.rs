@@ -17,6 +17,7 @@ use crate::data::saturate;
 use crate::experiment::{Coordinator, Experiment, Fidelity, FleetGroup, Network, Partition};
 use crate::firmware::FirmwareSource;
 use crate::run::{self, Context, FleetContext, RunError};
+use crate::size::SampleSize;
 use crate::task;
 
 /// What probes have in common.
@@ -109,8 +110,8 @@ fn alone(experiment: &Experiment, samples: u32, group: FleetGroup) -> Experiment
 pub(crate) struct First {
     /// Samples that it holds.
     pub(crate) samples: u32,
-    /// Inputs of each.
-    pub(crate) inputs: usize,
+    /// What each consists of.
+    pub(crate) sample: SampleSize,
     pub(crate) task: Task,
 }
 
@@ -122,7 +123,7 @@ impl First {
         let partition = run::partition(experiment, &data.train, clients)?;
         Ok(Self {
             samples: saturate(partition.client(0).unwrap_or_default().len()),
-            inputs: data.train.input_count(),
+            sample: SampleSize::of(&data.train),
             task: task::task(experiment, &data.train)?,
         })
     }

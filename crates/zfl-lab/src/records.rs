@@ -90,13 +90,16 @@ pub enum RecordError {
 #[derive(Serialize)]
 pub(crate) struct RoundRow<'a> {
     pub(crate) round: u32,
-    pub(crate) accuracy: f64,
+    /// None where values are learnt; then there are the other two.
+    pub(crate) accuracy: Option<f64>,
     pub(crate) loss: f64,
+    pub(crate) rmse: Option<f64>,
+    pub(crate) r_squared: Option<f64>,
     pub(crate) clients_selected: usize,
     pub(crate) clients_ok: usize,
     /// Faults on purpose that took effect.
     pub(crate) faults: usize,
-    /// `completed`, or `failed`: without a quorum. Then accuracy, loss and hash
+    /// `completed`, or `failed`: without a quorum. Then accuracy, loss, errors and hash
     /// are those of the model that stayed.
     pub(crate) outcome: &'a str,
     /// Updates of earlier rounds in the mean.
@@ -120,7 +123,7 @@ pub(crate) struct ClientRow<'a> {
     /// Mean loss over the share in the last epoch.
     pub(crate) train_loss: f32,
     /// Share of the samples classified rightly in the last epoch.
-    pub(crate) train_accuracy: f32,
+    pub(crate) train_accuracy: Option<f32>,
     pub(crate) host_seconds: f64,
     /// Training by the device's own clock, which without instruction counting
     /// follows the host's.
@@ -721,8 +724,10 @@ mod tests {
     fn every_column_is_documented() {
         let round = RoundRow {
             round: 0,
-            accuracy: 0.0,
+            accuracy: None,
             loss: 0.0,
+            rmse: None,
+            r_squared: None,
             clients_selected: 0,
             clients_ok: 0,
             faults: 0,
@@ -742,7 +747,7 @@ mod tests {
             outcome: "",
             samples: 0,
             train_loss: 0.0,
-            train_accuracy: 0.0,
+            train_accuracy: None,
             host_seconds: 0.0,
             device_clock_seconds: 0.0,
             instructions_training: None,

@@ -31,6 +31,7 @@ use zfl_server::{
     LateRecord, LocalPart, Options, Outcome, Plan, Policy, Rest, Resume, RoundRecord, Secrets,
     Staleness, checkpoint,
 };
+pub use zfl_server::{Fit, Quality};
 
 use crate::capture::{CaptureRequest, CaptureRequestError};
 use crate::cpu::CpuTime;
@@ -46,7 +47,7 @@ use crate::kind::{Effort, Estimate, Kind, KindError, Part, cycles_of};
 use crate::learnt::{self, Book, LearntError};
 use crate::native::{KEPT_BYTES_MAX, NativeClients};
 use crate::records::{COMPLETED, ClientRow, DeviceRow, RecordError, RoundRow, RunFolder};
-use crate::size::arena_size;
+use crate::size::{SampleSize, arena_size};
 pub use crate::state::ResumeError;
 use crate::state::State;
 use crate::task::{self, TaskError};
@@ -134,13 +135,13 @@ pub enum Progress {
     Resumed {
         /// The last round that is over.
         round: u32,
-        /// Accuracy on the test set after it.
-        accuracy: f64,
+        /// How well the model does on the test set after it.
+        quality: Quality,
     },
     /// The model before training.
     Initial {
-        /// Accuracy on the test set.
-        accuracy: f64,
+        /// How well it does on the test set.
+        quality: Quality,
     },
     /// A round begins.
     RoundStarted {
@@ -317,11 +318,21 @@ pub struct Summary {
     pub updates_late: u64,
     /// Requests and connections that the coordinator refused, by kind.
     pub refused: BTreeMap<String, u64>,
-    /// Accuracy on the test set before training.
-    pub initial_accuracy: f64,
-    /// Accuracy on the test set after the last round.
-    pub accuracy: f64,
-    /// Mean cross-entropy on the test set after the last round, in nats.
+    /// Accuracy on the test set before training; `None` where values are learnt.
+    pub initial_accuracy: Option<f64>,
+    /// Accuracy on the test set after the last round; `None` where values are
+    /// learnt.
+    pub accuracy: Option<f64>,
+    /// Where values are learnt: the root of the mean squared error on the test
+    /// set before training, in their unit.
+    pub initial_rmse: Option<f64>,
+    /// The same after the last round.
+    pub rmse: Option<f64>,
+    /// And the coefficient of determination there: 1 is perfect, 0 no better
+    /// than the mean.
+    pub r_squared: Option<f64>,
+    /// Mean loss on the test set after the last round: cross-entropy in nats, or
+    /// half the squared error.
     #[serde(deserialize_with = "finite_or_nan")]
     pub loss: f64,
     /// The round that reached `coordinator.target-accuracy`, if one did.
@@ -871,7 +882,7 @@ fn prepare(
     let participation = experiment.coordinator.participation(client_count)?;
     let partition = partition(experiment, &data.train, client_count)?;
     let task = task::task(experiment, &data.train)?;
-    let misfits = misfits(groups, &task, &partition, data.train.input_count())?;
+    let misfits = misfits(groups, &task, &partition, SampleSize::of(&data.train))?;
     let fitting = client_count.saturating_sub(saturate(misfits.len()));
     let participation = experiment::Coordinator::among(participation, fitting);
     if let Some(first) = misfits.first().filter(|_| participation.quorum > fitting) {
@@ -911,7 +922,7 @@ fn prepare(
         parallel: parallel(experiment, groups),
         threads: context.threads,
     };
-    let test = test_set(&data.test);
+    let test = test_set(&data);
     let train = match experiment.feature_noise_sigma {
         0.0 => data.train,
         sigma => zfl_data::noise::add(&data.train, &partition, sigma, experiment.seed)
@@ -985,7 +996,7 @@ fn misfits(
     groups: &[Group],
     task: &Task,
     partition: &Partition,
-    inputs: usize,
+    sample: SampleSize,
 ) -> Result<Vec<Misfit>, RunError> {
     let mut misfits = Vec::new();
     for group in groups {
@@ -995,7 +1006,7 @@ fn misfits(
             let index = usize::try_from(client).unwrap_or(usize::MAX);
             let samples = partition.client(index).unwrap_or_default().len();
             let reason = known.entry(samples).or_insert_with(|| {
-                let needed = arena_size(task, samples, inputs).needed_bytes;
+                let needed = arena_size(task, samples, sample).needed_bytes;
                 group.kind.misfit(u64::try_from(needed).unwrap_or(u64::MAX))
             });
             let Some(reason) = reason.clone() else {
@@ -1105,7 +1116,7 @@ pub fn load(
     experiment: &Experiment,
     search_path: &SearchPath,
 ) -> Result<zfl_data::TrainTest, LoadError> {
-    match &experiment.data {
+    let data = match &experiment.data {
         Data::Digits { test_share } => zfl_data::digits::load(experiment.seed, *test_share),
         Data::Mnist { folder } => {
             let mut options = LoadOptions::new(search_path.clone(), experiment.seed);
@@ -1137,7 +1148,10 @@ pub fn load(
             (npz.test_share, experiment.seed),
             table::Limits::default(),
         ),
-    }
+    }?;
+    // What is the same in every sample cannot be normalised.
+    data.train.target_spread()?;
+    Ok(data)
 }
 
 fn load_table(
@@ -1252,6 +1266,8 @@ struct Recorder {
     /// The run pauses after this round.
     rounds_until: u32,
     target_accuracy: Option<f64>,
+    /// Whether what is learnt is a class.
+    has_classes: bool,
     round: u32,
     provisioned: u32,
     /// What the clients of each entry of the fleet cost.
@@ -1323,6 +1339,7 @@ impl Recorder {
             rounds: experiment.rounds,
             rounds_until: experiment.rounds,
             target_accuracy: experiment.coordinator.target_accuracy,
+            has_classes: !experiment.data.has_target_values(),
             round,
             provisioned: 0,
             parts,
@@ -1347,11 +1364,19 @@ impl Recorder {
 
     /// The run goes on.
     fn resumed(&mut self) -> Result<(), RecordError> {
-        let (round, accuracy) = (self.round, self.summary.accuracy);
+        let (round, summary) = (self.round, &self.summary);
+        let quality = Quality {
+            accuracy: summary.accuracy,
+            fit: summary.rmse.map(|rmse| Fit {
+                rmse,
+                r_squared: summary.r_squared,
+            }),
+            loss: summary.loss,
+        };
         self.summary.resumed_after.push(round);
         self.folder
             .event("resumed", &json!({ "after_round": round }))?;
-        self.show(Progress::Resumed { round, accuracy });
+        self.show(Progress::Resumed { round, quality });
         Ok(())
     }
 
@@ -1507,19 +1532,17 @@ impl Recorder {
         self.take_faults()?;
         match event {
             Event::Initial {
-                accuracy,
-                loss,
+                quality,
                 model_sha256,
             } => {
-                self.summary.initial_accuracy = accuracy;
-                self.summary.accuracy = accuracy;
-                self.summary.loss = loss;
-                self.folder.event(
-                    "initial-model",
-                    &json!({ "accuracy": accuracy, "loss": loss, "model_sha256": model_sha256 }),
-                )?;
+                self.summary.set_quality(&quality);
+                self.summary.initial_accuracy = self.summary.accuracy;
+                self.summary.initial_rmse = self.summary.rmse;
+                let mut event = quality_fields(&quality);
+                event.insert("model_sha256".to_owned(), model_sha256.as_str().into());
+                self.folder.event("initial-model", &event)?;
                 self.summary.model_sha256 = model_sha256;
-                self.show(Progress::Initial { accuracy });
+                self.show(Progress::Initial { quality });
             }
             Event::ClientProvisioned { client } => {
                 self.provisioned += 1;
@@ -1708,14 +1731,12 @@ impl Recorder {
             .checkpoint(record.round, &self.model, parameters)?;
         let summary = &mut self.summary;
         summary.rounds += 1;
-        summary.accuracy = record.accuracy;
-        if self
-            .target_accuracy
-            .is_some_and(|target| record.accuracy >= target)
+        summary.set_quality(&record.quality);
+        if let (Some(target), Some(accuracy)) = (self.target_accuracy, record.quality.accuracy)
+            && accuracy >= target
         {
             summary.target_accuracy_round = Some(record.round);
         }
-        summary.loss = record.loss;
         summary.model_sha256.clone_from(&record.model_sha256);
         summary.updates_ok += u64::from(saturate(record.ok_count()));
         summary.updates_failed += u64::from(saturate(record.failed_count()));
@@ -1731,10 +1752,9 @@ impl Recorder {
                 &json!({ "round": record.round, "client": client, "of_round": round, "weight": weight }),
             )?;
         }
-        self.folder.event(
-            "round-completed",
-            &json!({ "round": record.round, "accuracy": record.accuracy, "loss": record.loss }),
-        )?;
+        let mut event = quality_fields(&record.quality);
+        event.insert("round".to_owned(), record.round.into());
+        self.folder.event("round-completed", &event)?;
         self.show(Progress::RoundCompleted { record });
         Ok(())
     }
@@ -1790,8 +1810,10 @@ impl Recorder {
         }
         let row = RoundRow {
             round: record.round,
-            accuracy: record.accuracy,
-            loss: record.loss,
+            accuracy: record.quality.accuracy,
+            loss: record.quality.loss,
+            rmse: record.quality.fit.map(|fit| fit.rmse),
+            r_squared: record.quality.fit.and_then(|fit| fit.r_squared),
             clients_selected: record.clients.len(),
             clients_ok: record.ok_count(),
             faults: self.faults.count(record.round),
@@ -1857,7 +1879,7 @@ impl Recorder {
             let estimate = part.and_then(|part| part.estimate(&effort, self.cycles));
             let row = ClientRow {
                 faults: book::names(faults),
-                ..client_row(round, client, part, estimate)
+                ..client_row(round, client, part, estimate, self.has_classes)
             };
             rows.push((row, passed, told));
         }
@@ -1982,6 +2004,29 @@ fn cpu_seconds(usage: &[Usage]) -> f64 {
     usage.iter().map(Usage::cpu_seconds).sum()
 }
 
+impl Summary {
+    fn set_quality(&mut self, quality: &Quality) {
+        self.accuracy = quality.accuracy;
+        self.rmse = quality.fit.map(|fit| fit.rmse);
+        self.r_squared = quality.fit.and_then(|fit| fit.r_squared);
+        self.loss = quality.loss;
+    }
+}
+
+/// How well a model does, for an event: what has no meaning is left out.
+fn quality_fields(quality: &Quality) -> serde_json::Map<String, serde_json::Value> {
+    let fields = [
+        ("accuracy", quality.accuracy),
+        ("loss", Some(quality.loss)),
+        ("rmse", quality.fit.map(|fit| fit.rmse)),
+        ("r_squared", quality.fit.and_then(|fit| fit.r_squared)),
+    ];
+    let fields = fields.into_iter();
+    fields
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
+        .collect()
+}
+
 /// What was counted; `None` where nothing was.
 fn counted(instructions: u64) -> Option<u64> {
     (instructions > 0).then_some(instructions)
@@ -1993,6 +2038,7 @@ fn client_row<'c>(
     client: &'c ClientRecord,
     part: Option<&'c Part>,
     estimate: Option<Estimate>,
+    has_classes: bool,
 ) -> ClientRow<'c> {
     let metrics = &client.metrics;
     ClientRow {
@@ -2002,7 +2048,7 @@ fn client_row<'c>(
         outcome: client.outcome.name(),
         samples: client.sample_count,
         train_loss: metrics.loss_last_epoch,
-        train_accuracy: metrics.accuracy_last_epoch,
+        train_accuracy: has_classes.then_some(metrics.accuracy_last_epoch),
         host_seconds: client.host_seconds,
         device_clock_seconds: metrics.device.training_us as f64 / 1e6,
         instructions_training: counted(metrics.device.training_instructions),

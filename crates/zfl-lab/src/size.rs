@@ -12,7 +12,7 @@ use object::read::elf::{FileHeader, SectionHeader};
 use object::{Endianness, elf};
 use serde::Serialize;
 use zfl_client::Needs;
-use zfl_data::{LoadError, Partition, PartitionError, SearchPath};
+use zfl_data::{Dataset, LoadError, Partition, PartitionError, SearchPath};
 use zfl_machine::board::Memory;
 use zfl_nn::{Format, SAMPLES_MAX, Task};
 use zfl_proto::message::{Encoding, StartHeader, UpdateHeader};
@@ -104,7 +104,7 @@ pub struct BoardSize {
 pub struct ArenaSize {
     /// Samples of the share.
     pub samples_bytes: usize,
-    /// Labels of the share.
+    /// Labels of the share, or values in their place.
     pub labels_bytes: usize,
     /// The order in which samples are taken.
     pub batch_order_bytes: usize,
@@ -218,10 +218,10 @@ pub fn sizes(
     let data = run::load(experiment, search_path)?;
     let partition = run::partition(experiment, &data.train, client_count)?;
     let task = task::task(experiment, &data.train)?;
-    let inputs = data.train.input_count();
+    let sample = SampleSize::of(&data.train);
     let boards: Vec<BoardSize> = members(experiment, firmware)?
         .into_iter()
-        .map(|member| member.size(&task, inputs, &partition))
+        .map(|member| member.size(&task, sample, &partition))
         .collect::<Result<_, _>>()?;
     Ok(Sizes {
         name: experiment.name.clone(),
@@ -273,7 +273,7 @@ impl Member {
     fn size(
         &self,
         task: &Task,
-        inputs: usize,
+        sample: SampleSize,
         partition: &Partition,
     ) -> Result<BoardSize, SizeError> {
         let mut sample_counts = BTreeSet::new();
@@ -291,9 +291,9 @@ impl Member {
         // on the batch, and so on the share.
         let (samples, arena) = sample_counts
             .into_iter()
-            .map(|samples| (samples, arena_size(task, samples, inputs)))
+            .map(|samples| (samples, arena_size(task, samples, sample)))
             .max_by_key(|(samples, arena)| (arena.needed_bytes, *samples))
-            .unwrap_or_else(|| (0, arena_size(task, 0, inputs)));
+            .unwrap_or_else(|| (0, arena_size(task, 0, sample)));
         let mut size = BoardSize {
             board: self.kind.as_ref().map_or_else(
                 || Fidelity::Native.name().to_owned(),
@@ -322,9 +322,30 @@ impl Member {
     }
 }
 
+/// What one sample of a share consists of.
+#[derive(Clone, Copy)]
+pub(crate) struct SampleSize {
+    inputs: usize,
+    /// A value to learn in place of a label.
+    has_value: bool,
+}
+
+impl SampleSize {
+    pub(crate) fn of(train: &Dataset) -> Self {
+        Self {
+            inputs: train.input_count(),
+            has_value: train.targets().is_some(),
+        }
+    }
+}
+
 /// What a client needs, part by part.
-pub(crate) fn arena_size(task: &Task, samples: usize, inputs: usize) -> ArenaSize {
-    let needs = Needs::of_share(samples, inputs).with_task(task);
+pub(crate) fn arena_size(task: &Task, samples: usize, sample: SampleSize) -> ArenaSize {
+    let mut needs = Needs::of_share(samples, sample.inputs);
+    if sample.has_value {
+        needs = needs.with_values(1);
+    }
+    let needs = needs.with_task(task);
     let workspace = needs.workspace(task);
     let bytes = |values: usize| values.saturating_mul(VALUE_BYTES);
     let mut size = ArenaSize {

@@ -50,7 +50,7 @@ pub enum TaskError {
 pub fn task(experiment: &Experiment, train: &Dataset) -> Result<Task, TaskError> {
     let kind = experiment.model.kind.name();
     let input = sample_shape(train.sample_shape(), train.input_count());
-    let layers = layers(&experiment.model.kind, train.class_count());
+    let layers = layers(&experiment.model.kind, train.output_count());
     if layers.len() > LAYERS_MAX {
         return Err(TaskError::TooManyLayers {
             kind,

@@ -198,7 +198,7 @@ pub(crate) fn check_len(what: &'static str, len: usize, needed: usize) -> Result
 ///
 /// # Errors
 /// Names the first label that is none of `class_count` classes.
-pub fn check_labels(labels: &[u8], class_count: usize) -> Result<(), InputError> {
+pub(crate) fn check_labels(labels: &[u8], class_count: usize) -> Result<(), InputError> {
     match labels
         .iter()
         .position(|label| usize::from(*label) >= class_count)

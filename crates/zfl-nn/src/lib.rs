@@ -174,7 +174,7 @@ mod sparse;
 mod task;
 mod training;
 
-pub use error::{InputError, ShapeError, check_labels};
+pub use error::{InputError, ShapeError};
 pub use model::{
     Activation, Initialisation, KERNEL_MAX, LAYERS_MAX, Layer, LayerTensors, Loss, Model, Shape,
 };

@@ -146,8 +146,12 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Checks that there is one for each sample, and each is possible.
-    pub(crate) fn check(&self, sample_count: usize, outputs: usize) -> Result<(), InputError> {
+    /// Checks that there is one for each sample, and each is possible: a label
+    /// below `outputs`, a value that is a finite number.
+    ///
+    /// # Errors
+    /// Names the first sample of which that is not so.
+    pub fn check(&self, sample_count: usize, outputs: usize) -> Result<(), InputError> {
         match self {
             Self::Labels(labels) => {
                 check_len("labels", labels.len(), sample_count)?;

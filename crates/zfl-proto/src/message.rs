@@ -86,7 +86,7 @@ pub enum Kind {
     Assignment = 1,
     /// [`DataHeader`] before samples
     Samples = 2,
-    /// [`DataHeader`] before labels
+    /// [`DataHeader`] before labels, or before the values in their place
     Labels = 3,
     /// [`StartHeader`]
     Start = 4,
@@ -107,7 +107,8 @@ impl Kind {
     const fn allows(self, encoding: Encoding) -> bool {
         match self {
             Self::Assignment => matches!(encoding, Encoding::None),
-            Self::Samples | Self::Labels => matches!(encoding, Encoding::U8),
+            Self::Samples => matches!(encoding, Encoding::U8),
+            Self::Labels => matches!(encoding, Encoding::U8 | Encoding::F32),
             Self::Start | Self::Update => !matches!(encoding, Encoding::None | Encoding::U8),
         }
     }
@@ -398,13 +399,23 @@ pub enum DataPart {
     Samples,
     /// `sample_count` bytes, each below `class_count`.
     Labels,
+    /// In place of labels, where values are learnt: `sample_count × class_count`
+    /// numbers ([`Encoding::F32`]), sample by sample.
+    Values,
 }
 
 impl DataPart {
     const fn kind(self) -> Kind {
         match self {
             Self::Samples => Kind::Samples,
-            Self::Labels => Kind::Labels,
+            Self::Labels | Self::Values => Kind::Labels,
+        }
+    }
+
+    const fn encoding(self) -> Encoding {
+        match self {
+            Self::Samples | Self::Labels => Encoding::U8,
+            Self::Values => Encoding::F32,
         }
     }
 }
@@ -416,11 +427,11 @@ impl DataPart {
 /// |---|---|---|
 /// | 20 | 4 | samples |
 /// | 24 | 4 | inputs of a sample |
-/// | 28 | 4 | classes |
+/// | 28 | 4 | classes, or values to learn of each sample |
 /// | 32 | 4 | what one unit of an input byte means, `f32` |
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DataHeader {
-    /// Samples or labels?
+    /// Samples, labels or values?
     pub part: DataPart,
     /// Whose share.
     pub client: ClientId,
@@ -428,7 +439,8 @@ pub struct DataHeader {
     pub sample_count: u32,
     /// Inputs of one sample.
     pub input_count: u32,
-    /// Labels are below this.
+    /// Labels are below this; or values of each sample. In either case what a
+    /// model has as outputs.
     pub class_count: u32,
     /// An input byte `b` stands for the number `b × value_scale`.
     pub value_scale: f32,
@@ -445,6 +457,10 @@ impl DataHeader {
         match self.part {
             DataPart::Samples => self.sample_count.checked_mul(self.input_count),
             DataPart::Labels => Some(self.sample_count),
+            DataPart::Values => self
+                .sample_count
+                .checked_mul(self.class_count)?
+                .checked_mul(Encoding::F32.bytes()),
         }
     }
 
@@ -452,7 +468,7 @@ impl DataHeader {
     pub fn encode(&self) -> HeaderBytes {
         let mut header = HeaderBytes::begin(
             self.part.kind(),
-            Encoding::U8,
+            self.part.encoding(),
             self.client,
             self.payload_bytes().unwrap_or(u32::MAX),
             self.payload_crc32,
@@ -464,7 +480,8 @@ impl DataHeader {
         header.finish()
     }
 
-    /// Reads the header of `part`.
+    /// Reads the header of `part`. Where labels are expected it may be one of
+    /// values: its own `part` says which.
     ///
     /// # Errors
     /// When `bytes` are not such a header, when it announces no samples or no
@@ -488,7 +505,10 @@ impl DataHeader {
             return Err(reader.reject("value scale", 4));
         }
         let header = Self {
-            part,
+            part: match prefix.encoding {
+                Encoding::F32 => DataPart::Values,
+                _ => part,
+            },
             client: prefix.client,
             sample_count,
             input_count,
@@ -870,6 +890,17 @@ mod tests {
             DataHeader::decode(labels().encode().as_slice(), DataPart::Labels),
             Ok(labels())
         );
+        let values = DataHeader {
+            part: DataPart::Values,
+            class_count: 1,
+            ..labels()
+        };
+        let bytes = values.encode();
+        assert_eq!(
+            DataHeader::decode(bytes.as_slice(), DataPart::Labels),
+            Ok(values)
+        );
+        assert_eq!(values.payload_bytes(), Some(4800));
         assert_eq!(
             StartHeader::decode(start().encode().as_slice()),
             Ok(start())

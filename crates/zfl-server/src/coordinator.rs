@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use zfl_nn::{Evaluation, Initialisation, InputError, Model, Task};
+use zfl_nn::{Initialisation, InputError, Model, Task};
 use zfl_proto::Token;
 use zfl_proto::message::{HeaderBytes, StartHeader};
 use zfl_proto::{ClientId, RoundIndex};
@@ -28,8 +28,8 @@ use crate::selection::Draw;
 use crate::strategy::{Update, fed_avg};
 use crate::update::first_non_finite;
 use crate::{
-    Carry, ClientRecord, Event, LateRecord, Outcome, Policy, Resume, RoundRecord, Schedule,
-    Staleness,
+    Carry, ClientRecord, Event, LateRecord, Outcome, Policy, Quality, Resume, RoundRecord,
+    Schedule, Staleness, Targets,
 };
 
 /// Later than any round ends.
@@ -114,7 +114,7 @@ pub struct LocalPart {
 pub trait Shares: Send + Sync + 'static {
     /// Inputs of a sample.
     fn input_count(&self) -> u32;
-    /// Labels are below this.
+    /// Outputs of a model: labels are below this; 1 where there are values.
     fn class_count(&self) -> u32;
     /// What one unit of an input byte means.
     fn value_scale(&self) -> f32;
@@ -122,8 +122,8 @@ pub trait Shares: Send + Sync + 'static {
     fn sample_count(&self, client: u32) -> u32;
     /// The samples of a client, `sample_count × input_count` bytes.
     fn samples(&self, client: u32) -> Vec<u8>;
-    /// The labels of a client, `sample_count` bytes.
-    fn labels(&self, client: u32) -> Vec<u8>;
+    /// The labels of a client, or values in their place, `sample_count` of them.
+    fn targets(&self, client: u32) -> Targets;
 }
 
 /// What the global model is tested on.
@@ -131,8 +131,10 @@ pub trait Shares: Send + Sync + 'static {
 pub struct TestSet {
     /// The samples, one after another.
     pub samples: Vec<u8>,
-    /// Their labels.
-    pub labels: Vec<u8>,
+    /// What they should come to.
+    pub targets: Targets,
+    /// What 1 of a value to learn means, in its unit; of labels nothing.
+    pub target_unit: f64,
     /// What one unit of an input byte means.
     pub value_scale: f32,
 }
@@ -552,10 +554,9 @@ impl Coordinator {
             None => self.initial()?,
         };
         if last == 0 {
-            let evaluation = self.evaluate(&global).await?;
+            let quality = self.evaluate(&global).await?;
             self.shared.tell(Event::Initial {
-                accuracy: evaluation.accuracy(),
-                loss: evaluation.loss(),
+                quality,
                 model_sha256: hash(&global),
             });
         }
@@ -594,8 +595,8 @@ impl Coordinator {
         Ok(global)
     }
 
-    /// Tells what came of a round; the accuracy of the new model, if it has
-    /// one. A round without ends the run unless that may go on.
+    /// Tells what came of a round; the accuracy of the new model, if there is
+    /// one and it has classes. A round without ends the run unless that may go on.
     async fn tell_round(
         &self,
         played: Played,
@@ -608,7 +609,7 @@ impl Coordinator {
             }
             Err(error) => Some(error),
         };
-        let evaluation = self.evaluate(global).await?;
+        let quality = self.evaluate(global).await?;
         let carry = {
             let carry = &mut self.shared.state().carry;
             carry.failed_rounds = match failure {
@@ -619,8 +620,7 @@ impl Coordinator {
         };
         let record = RoundRecord {
             round: played.round,
-            accuracy: evaluation.accuracy(),
-            loss: evaluation.loss(),
+            quality,
             host_seconds: played.began.elapsed().as_secs_f64(),
             model_sha256: hash(global),
             clients: played.clients,
@@ -633,7 +633,7 @@ impl Coordinator {
                 parameters,
                 carry,
             });
-            return Ok(Some(evaluation.accuracy()));
+            return Ok(quality.accuracy);
         };
         let most = self.shared.options.plan.policy.failed_rounds_max;
         let failed = carry.failed_rounds;
@@ -678,7 +678,7 @@ impl Coordinator {
         }
     }
 
-    async fn evaluate(&self, parameters: &Arc<Vec<f32>>) -> Result<Evaluation, CoordinatorError> {
+    async fn evaluate(&self, parameters: &Arc<Vec<f32>>) -> Result<Quality, CoordinatorError> {
         let threads = self.shared.options.threads;
         evaluate(self.shared.model, parameters, &self.test, threads).await
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
-use zfl_nn::{Evaluation, InputError, Model, Targets, ValueTable};
+use zfl_nn::{Evaluation, InputError, Model, ValueTable};
 
-use crate::{CoordinatorError, TestSet};
+use crate::{CoordinatorError, Quality, TestSet};
 
 /// Samples that are evaluated in one piece. The pieces' sums are added in the
 /// order of the samples, so that the loss has the same bits for any number of
@@ -41,37 +41,37 @@ impl Work {
         let mut done = Vec::new();
         loop {
             let piece = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some((samples, labels)) = self.piece(piece) else {
+            let Some((samples, targets)) = self.piece(piece) else {
                 return done;
             };
             if self.is_over.load(Ordering::Relaxed) {
                 return done;
             }
-            let evaluated = self.model.evaluate(
-                &self.parameters,
-                samples,
-                Targets::Labels(labels),
-                &table,
-                &mut scratch,
-            );
+            let evaluated =
+                self.model
+                    .evaluate(&self.parameters, samples, targets, &table, &mut scratch);
             done.push((piece, evaluated));
         }
     }
 
-    /// Samples and labels of a piece; `None` beyond the last.
-    fn piece(&self, piece: usize) -> Option<(&[u8], &[u8])> {
+    /// Samples of a piece and what they should come to; `None` beyond the last.
+    fn piece(&self, piece: usize) -> Option<(&[u8], zfl_nn::Targets<'_>)> {
         let TestSet {
-            samples, labels, ..
+            samples, targets, ..
         } = &*self.test;
-        let inputs = self.model.input_count();
+        let (inputs, count) = (self.model.input_count(), targets.len());
         // Whole, so that what does not fit together is told as such.
-        if samples.len() != labels.len().saturating_mul(inputs) {
-            return (piece == 0).then_some((samples, labels));
+        if samples.len() != count.saturating_mul(inputs) {
+            let whole = targets.piece(0, count)?;
+            return (piece == 0).then_some((samples, whole));
         }
         let start = piece.checked_mul(PIECE_SAMPLES)?;
-        let end = labels.len().min(start.checked_add(PIECE_SAMPLES)?);
-        let piece_labels = labels.get(start..end).filter(|labels| !labels.is_empty())?;
-        Some((samples.get(start * inputs..end * inputs)?, piece_labels))
+        let end = count.min(start.checked_add(PIECE_SAMPLES)?);
+        if start >= end {
+            return None;
+        }
+        let piece = targets.piece(start, end)?;
+        Some((samples.get(start * inputs..end * inputs)?, piece))
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn evaluate(
     parameters: &Arc<Vec<f32>>,
     test: &Arc<TestSet>,
     threads: usize,
-) -> Result<Evaluation, CoordinatorError> {
+) -> Result<Quality, CoordinatorError> {
     let work = Arc::new(Work {
         model,
         parameters: Arc::clone(parameters),
@@ -90,7 +90,7 @@ pub(crate) async fn evaluate(
         is_over: AtomicBool::new(false),
     });
     let _end = EndOnDrop(Arc::clone(&work));
-    let useful = test.labels.len().div_ceil(PIECE_SAMPLES);
+    let useful = test.targets.len().div_ceil(PIECE_SAMPLES);
     let mut tasks = JoinSet::new();
     for _ in 0..threads.min(useful).max(1) {
         let work = Arc::clone(&work);
@@ -105,5 +105,5 @@ pub(crate) async fn evaluate(
     for (_, evaluated) in pieces {
         whole.merge(&evaluated?);
     }
-    Ok(whole)
+    Ok(Quality::of(&whole, &test.targets, test.target_unit))
 }

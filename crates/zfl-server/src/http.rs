@@ -31,7 +31,7 @@ use crate::call::{begin_anew, lose, provisioned};
 use crate::coordinator::Shared;
 use crate::refusals::Refusal;
 use crate::update::{Report, Taken, take};
-use crate::{RefusalKind, json, update};
+use crate::{RefusalKind, Targets, json, update};
 
 /// A body must be there within this time, and a second more for each KiB that
 /// it may have: the slowest links carry as much.
@@ -258,16 +258,25 @@ async fn training_labels(
         |query| query.id,
         "GET /training-labels",
     )?;
-    let labels = shared.shares.labels(id);
+    let targets = shared.shares.targets(id);
+    let samples = shared.shares.sample_count(id);
     let response = if wants_binary(&headers) {
-        data_message(&shared, id, DataPart::Labels, &labels)
+        let (part, payload) = targets.payload();
+        data_message(&shared, id, part, &payload)
     } else {
-        as_json(&json::Labels {
-            id,
-            samples: shared.shares.sample_count(id),
-            classes: shared.shares.class_count(),
-            labels: &labels,
-        })
+        match &targets {
+            Targets::Labels(labels) => as_json(&json::Labels {
+                id,
+                samples,
+                classes: shared.shares.class_count(),
+                labels,
+            }),
+            Targets::Values(values) => as_json(&json::Values {
+                id,
+                samples,
+                values,
+            }),
+        }
     };
     provisioned(&shared, id);
     Ok(response)

@@ -31,6 +31,14 @@ pub(crate) struct Labels<'a> {
     pub(crate) labels: &'a [u8],
 }
 
+/// The same where values are learnt.
+#[derive(Serialize)]
+pub(crate) struct Values<'a> {
+    pub(crate) id: u32,
+    pub(crate) samples: u32,
+    pub(crate) values: &'a [f32],
+}
+
 /// Answer to `GET /start`: a round to train for.
 #[derive(Serialize)]
 pub(crate) struct Start<'a> {

@@ -37,6 +37,7 @@ mod serve;
 #[cfg(test)]
 mod simulation;
 pub mod strategy;
+mod targets;
 mod update;
 
 pub use coordinator::{
@@ -55,3 +56,4 @@ pub use serve::{
     CONNECTIONS_OF_FLEET_MAX, CONNECTIONS_PER_CLIENT_MAX, HEAD_BYTES_MAX, HEAD_DEADLINE,
     STRANGERS_MAX, UNREAD_DEADLINE,
 };
+pub use targets::{Fit, Quality, Targets};

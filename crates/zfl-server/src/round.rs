@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use zfl_proto::message::Metrics;
 
-use crate::{Carry, RefusalKind};
+use crate::{Carry, Quality, RefusalKind};
 
 /// How a round ended for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,10 +71,8 @@ pub struct ClientRecord {
 pub struct RoundRecord {
     /// Which, from 1.
     pub round: u32,
-    /// Accuracy of the new global model on the test set.
-    pub accuracy: f64,
-    /// Mean cross-entropy of the new global model on the test set, in nats.
-    pub loss: f64,
+    /// How well the new global model does on the test set.
+    pub quality: Quality,
     /// Host time from the first start message to the new model's evaluation,
     /// in seconds.
     pub host_seconds: f64,
@@ -132,10 +130,8 @@ impl RoundRecord {
 pub enum Event {
     /// The model before training.
     Initial {
-        /// Accuracy on the test set.
-        accuracy: f64,
-        /// Mean cross-entropy on the test set, in nats.
-        loss: f64,
+        /// How well it does on the test set.
+        quality: Quality,
         /// SHA-256 of the model.
         model_sha256: String,
     },

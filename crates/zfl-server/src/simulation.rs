@@ -25,7 +25,7 @@ use crate::strategy::{Update, fed_avg};
 use crate::{
     AdaptiveDeadline, Carry, Coordinator, CoordinatorError, Deadlines, Event, Initial, LocalCall,
     LocalClients, LocalPart, LocalRound, Options, Outcome, Plan, Policy, Rest, RoundRecord,
-    Schedule, Shares, Staleness, TestSet,
+    Schedule, Shares, Staleness, Targets, TestSet,
 };
 
 const REMOTE_COUNT: u32 = 8;
@@ -53,8 +53,8 @@ impl Shares for NoData {
     fn samples(&self, client: u32) -> Vec<u8> {
         vec![1; client as usize * 2 + 2]
     }
-    fn labels(&self, client: u32) -> Vec<u8> {
-        vec![0; client as usize + 1]
+    fn targets(&self, client: u32) -> Targets {
+        Targets::Labels(vec![0; client as usize + 1])
     }
 }
 
@@ -342,7 +342,8 @@ async fn run(seed: u64) -> (Options, Told) {
     let options = options(seed);
     let test = TestSet {
         samples: vec![1, 0, 0, 1],
-        labels: vec![0, 1],
+        targets: Targets::Labels(vec![0, 1]),
+        target_unit: 1.0,
         value_scale: 1.0,
     };
     let numbers = Stream::new(seed, Purpose::Partition, u32::MAX - 1);
@@ -643,7 +644,8 @@ fn a_round_waits_so_long_for_clients_to_come_back() {
     options.deadlines.ready = Duration::ZERO;
     let test = TestSet {
         samples: vec![1, 0],
-        labels: vec![0],
+        targets: Targets::Labels(vec![0]),
+        target_unit: 1.0,
         value_scale: 1.0,
     };
     runtime().block_on(async {

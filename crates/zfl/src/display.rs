@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use zfl_lab::experiment::Experiment;
-use zfl_lab::run::{Progress, Summary};
+use zfl_lab::run::{Progress, Quality, Summary};
 
 use crate::arguments::OutputArguments;
 
@@ -204,13 +204,11 @@ impl Display {
                 bars.round.set_length(u64::from(*of));
                 bars.round.set_position(u64::from(*count));
             }
-            Progress::Resumed { round, accuracy } => {
+            Progress::Resumed { round, quality } => {
                 bars.run.set_position(u64::from(*round));
-                bars.run.set_message(format!("accuracy {accuracy:.4}"));
+                bars.run.set_message(score(quality));
             }
-            Progress::Initial { accuracy } => {
-                bars.run.set_message(format!("accuracy {accuracy:.4}"));
-            }
+            Progress::Initial { quality } => bars.run.set_message(score(quality)),
             Progress::RoundStarted { round, clients } => {
                 bars.round.set_length(*clients as u64);
                 bars.round.set_position(0);
@@ -220,9 +218,9 @@ impl Display {
             Progress::RoundCompleted { record } => {
                 bars.run.set_position(u64::from(record.round));
                 bars.run.set_message(format!(
-                    "accuracy {:.4}  loss {:.4}  {}{}",
-                    record.accuracy,
-                    record.loss,
+                    "{}  loss {:.4}  {}{}",
+                    score(&record.quality),
+                    record.quality.loss,
                     amount(self.pace.bytes),
                     self.pace.left(record.round, self.rounds)
                 ));
@@ -241,11 +239,11 @@ impl Display {
                 say!("all {of} clients have their data");
             }
             Progress::RoundCompleted { record } => say!(
-                "round {:>3}/{}  accuracy {:.4}  loss {:.4}  updates {}/{}  {}  {:.2} s{}",
+                "round {:>3}/{}  {}  loss {:.4}  updates {}/{}  {}  {:.2} s{}",
                 record.round,
                 self.rounds,
-                record.accuracy,
-                record.loss,
+                score(&record.quality),
+                record.quality.loss,
                 record.ok_count(),
                 record.clients.len(),
                 amount(self.pace.bytes),
@@ -282,12 +280,17 @@ impl Display {
             Progress::Provisioned { count, of } => {
                 json!({ "event": "provisioned", "clients": count, "of": of })
             }
-            Progress::Resumed { round, accuracy } => {
-                json!({ "event": "resumed", "after_round": round, "accuracy": accuracy })
-            }
-            Progress::Initial { accuracy } => {
-                json!({ "event": "initial-model", "accuracy": accuracy })
-            }
+            Progress::Resumed { round, quality } => json!({
+                "event": "resumed",
+                "after_round": round,
+                "accuracy": quality.accuracy,
+                "rmse": quality.fit.map(|fit| fit.rmse),
+            }),
+            Progress::Initial { quality } => json!({
+                "event": "initial-model",
+                "accuracy": quality.accuracy,
+                "rmse": quality.fit.map(|fit| fit.rmse),
+            }),
             Progress::RoundStarted { round, clients } => {
                 json!({ "event": "round-started", "round": round, "clients": clients })
             }
@@ -297,8 +300,10 @@ impl Display {
                 "event": "round-completed",
                 "round": record.round,
                 "rounds": self.rounds,
-                "accuracy": record.accuracy,
-                "loss": record.loss,
+                "accuracy": record.quality.accuracy,
+                "rmse": record.quality.fit.map(|fit| fit.rmse),
+                "r_squared": record.quality.fit.and_then(|fit| fit.r_squared),
+                "loss": record.quality.loss,
                 "clients_selected": record.clients.len(),
                 "clients_ok": record.ok_count(),
                 "bytes_down": record.bytes_down(),
@@ -362,21 +367,40 @@ impl Bars {
     }
 }
 
+/// The figure that people look at first: of classes the accuracy, of values the
+/// error in their unit.
+fn score(quality: &Quality) -> String {
+    match (quality.accuracy, quality.fit) {
+        (Some(accuracy), _) => format!("accuracy {accuracy:.4}"),
+        (None, Some(fit)) => format!("rmse {:.4}", fit.rmse),
+        (None, None) => String::new(),
+    }
+}
+
 /// Prints the end of a run.
 fn print_summary(summary: &Summary) {
-    let mut rows = vec![
-        (
-            "accuracy",
-            format!(
-                "{:.4} (before training {:.4}){}",
-                summary.accuracy,
-                summary.initial_accuracy,
-                summary
-                    .target_accuracy_round
-                    .map(|round| format!("; target reached in round {round}"))
-                    .unwrap_or_default()
-            ),
-        ),
+    let before = |first: Option<f64>| {
+        first.map_or_else(String::new, |first| {
+            format!(" (before training {first:.4})")
+        })
+    };
+    let mut rows = Vec::new();
+    if let Some(accuracy) = summary.accuracy {
+        let before = before(summary.initial_accuracy);
+        let reached = summary
+            .target_accuracy_round
+            .map(|round| format!("; target reached in round {round}"))
+            .unwrap_or_default();
+        rows.push(("accuracy", format!("{accuracy:.4}{before}{reached}")));
+    }
+    if let Some(rmse) = summary.rmse {
+        let before = before(summary.initial_rmse);
+        rows.push(("rmse", format!("{rmse:.4}{before}")));
+    }
+    if let Some(r_squared) = summary.r_squared {
+        rows.push(("R²", format!("{r_squared:.4}")));
+    }
+    rows.extend([
         ("loss", format!("{:.4}", summary.loss)),
         (
             "updates",
@@ -414,7 +438,7 @@ fn print_summary(summary: &Summary) {
                     .unwrap_or_default()
             ),
         ),
-    ];
+    ]);
     if let Some(emulators) = &summary.emulators {
         rows.push((
             "emulators",

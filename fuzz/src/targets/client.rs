@@ -239,7 +239,7 @@ fn is_usable(client: &mut Client<'_>, classes: u32) {
     for part in [DataPart::Samples, DataPart::Labels] {
         let (kind, wanted) = match part {
             DataPart::Samples => (Kind::Samples, Request::TrainingData(id)),
-            DataPart::Labels => (Kind::Labels, Request::TrainingLabels(id)),
+            DataPart::Labels | DataPart::Values => (Kind::Labels, Request::TrainingLabels(id)),
         };
         if client.next_request() != Some(wanted) {
             continue;
@@ -247,7 +247,7 @@ fn is_usable(client: &mut Client<'_>, classes: u32) {
         // Labels belong to the samples that are there.
         let (samples, inputs) = match part {
             DataPart::Samples => (4, 2),
-            DataPart::Labels => {
+            DataPart::Labels | DataPart::Values => {
                 let samples = client.sample_count();
                 (samples, client.samples().len() as u32 / samples)
             }
@@ -264,7 +264,7 @@ fn is_usable(client: &mut Client<'_>, classes: u32) {
                 0;
                 match part {
                     DataPart::Samples => (samples * inputs) as usize,
-                    DataPart::Labels => samples as usize,
+                    DataPart::Labels | DataPart::Values => samples as usize,
                 }
             ];
             let header = DataHeader {

@@ -17,7 +17,7 @@ use zfl_proto::message::{Checksum, Encoding, Metrics, PREFIX_BYTES, Prefix, Upda
 use zfl_proto::{ClientId, RoundIndex, Token};
 use zfl_server::{
     Coordinator, CoordinatorError, Deadlines, Event, FleetAnswer, FleetRequest, Initial, Options,
-    Plan, Policy, Schedule, Shares, TestSet,
+    Plan, Policy, Schedule, Shares, Targets, TestSet,
 };
 
 use crate::input::Input;
@@ -80,8 +80,8 @@ impl Shares for Toy {
     fn samples(&self, _: u32) -> Vec<u8> {
         vec![1; SAMPLES as usize * INPUTS]
     }
-    fn labels(&self, _: u32) -> Vec<u8> {
-        vec![1; SAMPLES as usize]
+    fn targets(&self, _: u32) -> Targets {
+        Targets::Labels(vec![1; SAMPLES as usize])
     }
 }
 
@@ -154,7 +154,8 @@ impl Bench {
     fn new() -> Self {
         let test = TestSet {
             samples: vec![1; INPUTS],
-            labels: vec![1],
+            targets: Targets::Labels(vec![1]),
+            target_unit: 1.0,
             value_scale: 0.5,
         };
         let (coordinator, events) = Coordinator::new(options(), Toy, test).expect("a coordinator");

@@ -222,6 +222,7 @@ impl Archive {
             shape,
             values,
             labels: Interned::new(labels.1),
+            targets: None,
             groups: groups.map(Interned::new),
         };
         let array = self.array(labels.0, labels.1)?;

@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, columns: &Columns, limits: Limits) -> Result<Row
         mut records, names, ..
     } = Reader::open(path, limits)?;
     let roles = Roles::new(&names, columns)?;
-    let mut rows = Rows::of_table(path, &names, &roles);
+    let mut rows = Rows::of_table(path, &names, &roles, columns.learns);
     let mut values = Vec::new();
     let mut record = StringRecord::new();
     let mut line = 1;
@@ -218,7 +218,7 @@ mod tests {
     use flate2::write::GzEncoder;
     use proptest::prelude::*;
 
-    use super::super::{Ranges, TableFormat, TestPart, load};
+    use super::super::{Learns, Ranges, TableFormat, TestPart, load};
     use super::*;
     use crate::dataset::{Dataset, TrainTest};
 
@@ -230,6 +230,44 @@ mod tests {
             label: "state".into(),
             ..Columns::default()
         }
+    }
+
+    #[test]
+    fn a_number_is_learnt() {
+        let columns = Columns {
+            label: "temperature".into(),
+            learns: Learns::Values,
+            ignore: vec!["state".into()],
+            ..Columns::default()
+        };
+        let test = "temperature,time,state\n-4,2,new\n";
+        let data = load_bytes(SMALL.as_bytes(), Some(test), &columns).unwrap();
+        let values = |part: &Dataset| part.targets().unwrap().values.clone();
+        assert_eq!(values(&data.train), [20.5, 21.5, 30.5, 25.5]);
+        assert_eq!(values(&data.test), [-4.0]);
+        assert_eq!(data.train.targets().unwrap().name, "temperature");
+        assert_eq!(data.train.samples(), [0, 85, 170, 255]);
+        assert_eq!(data.train.labels(), [0, 2, 7, 5]);
+        assert!(data.train.schema().class_names.is_empty());
+
+        let refused = |cell: &str| {
+            let text = SMALL.replace("21.5", cell);
+            load_bytes(text.as_bytes(), None, &columns).unwrap_err()
+        };
+        assert_eq!(
+            refused("warm"),
+            "a.csv: line 3, column `temperature`: `warm` is not a number; what `target` names is \
+             one, and a column of classes is named by `label`"
+        );
+        assert_eq!(
+            refused("NA"),
+            "a.csv: line 3, column `temperature`: the value is missing; fill it in or delete the \
+             row"
+        );
+        assert_eq!(
+            refused("1e39"),
+            "a.csv: line 3, column `temperature`: 1e39 is not a finite number in single precision"
+        );
     }
 
     /// Loads a file with this content; all of it is the training part, and the

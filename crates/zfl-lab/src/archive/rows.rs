@@ -12,6 +12,11 @@ table_row! {
         accuracy: Option<f64>,
         /// Its mean loss there.
         loss: f64,
+        /// Where values are learnt: the root of its mean squared error there, in
+        /// their unit.
+        rmse: Option<f64>,
+        /// And the coefficient of determination.
+        r_squared: Option<f64>,
         /// Clients that were asked.
         clients_selected: u32,
         /// Those whose updates are in the mean.

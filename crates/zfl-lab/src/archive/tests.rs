@@ -138,7 +138,7 @@ fn a_run_stands_as_it_was_left() {
     let summary = folder.path().join("summary.json");
     std::fs::write(&summary, "{\"outcome\":\"completed\",\"accuracy\":0.5}").unwrap();
     assert_eq!(archive.standing().unwrap(), Standing::Completed);
-    assert_eq!(archive.summary().unwrap().unwrap().accuracy, 0.5);
+    assert_eq!(archive.summary().unwrap().unwrap().accuracy, Some(0.5));
     std::fs::write(&summary, "{\"outcome\":\"a round failed\"}").unwrap();
     let ended = Standing::Ended("a round failed".to_owned());
     assert_eq!(archive.standing().unwrap(), ended);

@@ -47,10 +47,12 @@ const PROBABILITY: &str = "a number from 0 to 1";
 const FAULT_TIME: &str = "seconds from 0.001 to 86400";
 const RATE: &str = "kilobits a second from 0 to 10000000; 0 is without limit";
 const TEST_SHARE: &str = "a number between 0 and 1, both excluded";
-const TABLE: &str = "a table with file and label, and if need be test-file or test-share, features or ignore, group, range and ranges";
+const TABLE: &str = "a table with file, and label or target, and if need be test-file or test-share, features or ignore, group, range and ranges";
 const CSV_FILE: &str = "the path of a CSV file, plain or gzip, in quotes";
 const PARQUET_FILE: &str = "the path of a Parquet file, in quotes";
 const LABEL: &str = "the name of the column that says the class, in quotes";
+const TARGET: &str =
+    "the name of the column that holds the number to learn, in quotes, in place of label";
 const COLUMNS: &str = "a list of names of columns, such as [\"temperature\", \"humidity\"]";
 const GROUP: &str =
     "the name of the column that says to which machine, person or place a row belongs, in quotes";
@@ -111,6 +113,7 @@ pub(super) const KEYS: &[Key] = &[
     key("data.csv.test-file", CSV_FILE),
     key("data.csv.test-share", TEST_SHARE),
     key("data.csv.label", LABEL),
+    key("data.csv.target", TARGET),
     key("data.csv.features", COLUMNS),
     key("data.csv.ignore", COLUMNS),
     key("data.csv.group", GROUP),
@@ -122,6 +125,7 @@ pub(super) const KEYS: &[Key] = &[
     key("data.parquet.test-file", PARQUET_FILE),
     key("data.parquet.test-share", TEST_SHARE),
     key("data.parquet.label", LABEL),
+    key("data.parquet.target", TARGET),
     key("data.parquet.features", COLUMNS),
     key("data.parquet.ignore", COLUMNS),
     key("data.parquet.group", GROUP),

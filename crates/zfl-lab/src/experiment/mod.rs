@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
-use zfl_data::table::Columns;
 use zfl_data::table::arrays::Arrays;
+use zfl_data::table::{Columns, Learns};
 use zfl_data::{Scheme, ShareSizes};
 use zfl_machine::Mcu;
 
@@ -166,6 +166,16 @@ pub enum Data {
     Parquet(TableData),
     /// Arrays of NumPy.
     Npz(NpzData),
+}
+
+impl Data {
+    /// Whether a value is learnt (regression), and not a class.
+    pub fn has_target_values(&self) -> bool {
+        match self {
+            Self::Csv(table) | Self::Parquet(table) => table.columns.learns == Learns::Values,
+            Self::Digits { .. } | Self::Mnist { .. } | Self::Idx(_) | Self::Npz(_) => false,
+        }
+    }
 }
 
 /// A data set in a table: a sample a row.

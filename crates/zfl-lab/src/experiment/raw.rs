@@ -11,7 +11,7 @@ use toml::Spanned;
 use zfl_data::ShareSizes;
 use zfl_data::partition::{ALPHA_RANGE, EXPONENT_RANGE};
 use zfl_data::table::arrays::Arrays;
-use zfl_data::table::{Columns, Ranges};
+use zfl_data::table::{Columns, Learns, Ranges};
 use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
@@ -174,7 +174,8 @@ struct RawTable {
     file: Spanned<String>,
     test_file: Option<Spanned<String>>,
     test_share: Option<Spanned<Number>>,
-    label: Spanned<String>,
+    label: Option<Spanned<String>>,
+    target: Option<Spanned<String>>,
     features: Option<Spanned<Vec<Spanned<String>>>>,
     ignore: Option<Spanned<Vec<Spanned<String>>>>,
     group: Option<Spanned<String>>,
@@ -523,7 +524,7 @@ impl RawExperiment {
             }
         };
         let model = check_model(self.model, context)?;
-        let training = check_training(&self.training, context)?;
+        let training = check_training(&self.training, data.has_target_values(), context)?;
         let deadlines = Deadlines {
             boot: context.duration("deadlines.boot-s", self.deadlines.boot_s.as_ref(), 60)?,
             ready: context.duration("deadlines.ready-s", self.deadlines.ready_s.as_ref(), 120)?,
@@ -542,6 +543,14 @@ impl RawExperiment {
         let is_fixed = training.arithmetic != Arithmetic::F32;
         let links = link::check_links(&self.link, context)?;
         let fleet = check_fleet(&self.fleet, (&links, network), (&faults, is_fixed), context)?;
+        if let (true, Some(target)) = (data.has_target_values(), &self.coordinator.target_accuracy)
+        {
+            return Err(Fault {
+                span: target.span(),
+                message: "`coordinator.target-accuracy` where a number is learnt".into(),
+                help: Some("only classes have an accuracy: leave it out".into()),
+            });
+        }
         let coordinator = check_coordinator(&self.coordinator, &fleet, context)?;
         Ok(Experiment {
             name,
@@ -575,8 +584,8 @@ fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<D
         Digits(RawDigits),
         Mnist(RawMnist),
         Idx(RawIdx),
-        Csv(RawTable),
-        Parquet(RawTable),
+        Csv(Spanned<RawTable>),
+        Parquet(Spanned<RawTable>),
         Npz(RawNpz),
     }
     let span = data.span();
@@ -599,10 +608,10 @@ fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<D
         variants.push(("idx", table.span(), Raw::Idx(table.into_inner())));
     }
     if let Some(table) = csv {
-        variants.push(("csv", table.span(), Raw::Csv(table.into_inner())));
+        variants.push(("csv", table.span(), Raw::Csv(table)));
     }
     if let Some(table) = parquet {
-        variants.push(("parquet", table.span(), Raw::Parquet(table.into_inner())));
+        variants.push(("parquet", table.span(), Raw::Parquet(table)));
     }
     if let Some(table) = npz {
         variants.push(("npz", table.span(), Raw::Npz(table.into_inner())));
@@ -673,8 +682,28 @@ fn check_name(path: &str, name: &Spanned<String>, context: &Context<'_>) -> Resu
     }
 }
 
-fn check_table(table: &str, raw: &RawTable, context: &Context<'_>) -> Result<TableData, Fault> {
+fn check_table(
+    table: &str,
+    raw: &Spanned<RawTable>,
+    context: &Context<'_>,
+) -> Result<TableData, Fault> {
+    let (span, raw) = (raw.span(), raw.get_ref());
     let path = |key: &str| format!("{table}.{key}");
+    let (label, learns) = match (&raw.label, &raw.target) {
+        (Some(label), None) => (check_name(&path("label"), label, context)?, Learns::Classes),
+        (None, Some(target)) => (
+            check_name(&path("target"), target, context)?,
+            Learns::Values,
+        ),
+        (None, None) => {
+            let message = format!("`{table}`: missing key `label`, or `target`");
+            return Err(context.fault(table, span, message));
+        }
+        (Some(_), Some(target)) => {
+            let message = format!("`{table}.target` beside `{table}.label`");
+            return Err(context.fault(&path("target"), target.span(), message));
+        }
+    };
     let share = check_test_share(table, raw.test_share.as_ref(), context)?;
     let test = match (&raw.test_file, &raw.test_share) {
         (None, _) => TestRows::Share(share),
@@ -709,7 +738,8 @@ fn check_table(table: &str, raw: &RawTable, context: &Context<'_>) -> Result<Tab
         file: context.path(&path("file"), &raw.file)?,
         test,
         columns: Columns {
-            label: check_name(&path("label"), &raw.label, context)?,
+            label,
+            learns,
             features: names("features", raw.features.as_ref())?,
             ignore: names("ignore", raw.ignore.as_ref())?,
             group: match &raw.group {

@@ -10,7 +10,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
 
-use zfl_data::table::Ranges;
+use zfl_data::table::{Learns, Ranges};
 
 use super::*;
 
@@ -2097,16 +2097,16 @@ fn tables_are_checked() {
     assert_eq!(table.columns.ranges.columns["x"], (-1.0, 2.0));
 
     assert_snapshot!(refused("[data.csv]\nfile = \"a.csv\"\n"), @r"
-    trial.toml:1:1: `data.csv`: missing key `label`
+    trial.toml:1:1: `data.csv`: missing key `label`, or `target`
     | [data.csv]
     | ^^^^^^^^^^
-    help: `data.csv`: a table with file and label, and if need be test-file or test-share, features or ignore, group, range and ranges
+    help: `data.csv`: a table with file, and label or target, and if need be test-file or test-share, features or ignore, group, range and ranges
     ");
     assert_snapshot!(refused(&format!("{csv}lable = 1\n")), @r"
     trial.toml:4:1: unknown key `lable` in `data.csv`
     | lable = 1
     | ^^^^^
-    help: did you mean `label`? allowed in `data.csv`: file, test-file, test-share, label, features, ignore, group, range, ranges
+    help: did you mean `label`? allowed in `data.csv`: file, test-file, test-share, label, target, features, ignore, group, range, ranges
     ");
     assert_snapshot!(refused(&format!("{csv}test-file = \"c\"\ntest-share = 0.1\n")), @r"
     trial.toml:5:14: `data.csv.test-share` beside `data.csv.test-file`
@@ -2145,6 +2145,36 @@ fn tables_are_checked() {
     |                ^^^
     help: `data.npz.test-samples`: the name of an array in the file, in quotes
     "#);
+}
+
+#[test]
+fn numbers_to_learn_are_checked() {
+    const TARGET: &str = "[data.csv]\nfile = \"a.csv\"\ntarget = \"b\"\n";
+    let learns = experiment(TARGET, &[]);
+    assert!(learns.data.has_target_values());
+    assert_eq!(learns.training.loss, Loss::MeanSquaredError);
+    let classes = experiment("[data.csv]\nfile = \"a.csv\"\nlabel = \"b\"\n", &[]);
+    assert!(!classes.data.has_target_values());
+    assert_eq!(classes.training.loss, Loss::CrossEntropy);
+
+    assert_snapshot!(refused(&format!("{TARGET}label = \"c\"\n")), @r#"
+    trial.toml:3:10: `data.csv.target` beside `data.csv.label`
+    | target = "b"
+    |          ^^^
+    help: `data.csv.target`: the name of the column that holds the number to learn, in quotes, in place of label
+    "#);
+    assert_snapshot!(refused(&format!("{TARGET}[training]\nloss = \"cross-entropy\"\n")), @r#"
+    trial.toml:5:8: `training.loss` is cross-entropy where a number is learnt
+    | loss = "cross-entropy"
+    |        ^^^^^^^^^^^^^^^
+    help: only classes have a cross-entropy: set `"mean-squared-error"`, or leave it out
+    "#);
+    assert_snapshot!(refused(&format!("{TARGET}[coordinator]\ntarget-accuracy = 0.5\n")), @r"
+    trial.toml:5:19: `coordinator.target-accuracy` where a number is learnt
+    | target-accuracy = 0.5
+    |                   ^^^
+    help: only classes have an accuracy: leave it out
+    ");
 }
 
 #[test]
@@ -2262,6 +2292,8 @@ fn the_list_of_keys_is_that_of_the_types() {
         "[data.csv]\nfile = \"a\"\nlabel = \"b\"\nignore = [\"c\"]\ntest-file = \"d\"\n",
         "[data.parquet]\nfile = \"a\"\nlabel = \"b\"\nfeatures = [\"c\"]\ngroup = \"d\"\nrange = [0, 1]\nranges = { c = [2, 3] }\n",
         "[data.parquet]\nfile = \"a\"\nlabel = \"b\"\nignore = [\"c\"]\ntest-file = \"d\"\n",
+        "[data.csv]\nfile = \"a\"\ntarget = \"b\"\n",
+        "[data.parquet]\nfile = \"a\"\ntarget = \"b\"\n",
         "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"\ngroups = \"d\"\nrange = [0, 1]\n",
         "[data.npz]\nfile = \"a\"\nsamples = \"b\"\nlabels = \"c\"\ntest-samples = \"d\"\ntest-labels = \"e\"\n",
         "[partition.iid]\nsamples-per-client = 3\n",
@@ -2399,20 +2431,26 @@ fn any_table() -> impl Strategy<Value = TableData> {
     (
         any_path(),
         test,
-        (name(), inputs, prop::option::of(name())),
+        (name(), any::<bool>(), inputs, prop::option::of(name())),
         ranges,
     )
         .prop_map(
-            |(file, test, (label, (features, ignore), group), (all, columns))| TableData {
-                file,
-                test,
-                columns: Columns {
-                    label,
-                    features,
-                    ignore,
-                    group,
-                    ranges: Ranges { all, columns },
-                },
+            |(file, test, (label, is_class, (features, ignore), group), (all, columns))| {
+                TableData {
+                    file,
+                    test,
+                    columns: Columns {
+                        label,
+                        learns: match is_class {
+                            true => Learns::Classes,
+                            false => Learns::Values,
+                        },
+                        features,
+                        ignore,
+                        group,
+                        ranges: Ranges { all, columns },
+                    },
+                }
             },
         )
 }
@@ -2745,10 +2783,14 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                 data,
                 samples_per_client,
                 model,
-                training,
+                mut training,
                 deadlines,
                 (mut fleet, links),
             )| {
+                if data.has_target_values() {
+                    training.loss = Loss::MeanSquaredError;
+                    fleet.1.target_accuracy = None;
+                }
                 if let (false, Some(name)) = (bridge, links.keys().next()) {
                     for (group, own) in fleet.0.iter_mut().zip([true, false].into_iter().cycle()) {
                         group.link = if own { name.as_str() } else { "wifi" }.to_owned();

@@ -45,7 +45,8 @@ pub enum Loss {
     #[default]
     CrossEntropy,
     /// Half the sum over the outputs of their squared distances from 1 for the
-    /// label's class and from 0 for the others.
+    /// label's class and from 0 for the others; or from the value to learn,
+    /// which is normalised.
     MeanSquaredError,
 }
 
@@ -237,7 +238,12 @@ struct RawWarmUp {
     rounds: Spanned<Whole>,
 }
 
-pub(super) fn check_training(raw: &RawTraining, context: &Context<'_>) -> Result<Training, Fault> {
+/// `has_target_values`: the data have numbers to learn in place of classes.
+pub(super) fn check_training(
+    raw: &RawTraining,
+    has_target_values: bool,
+    context: &Context<'_>,
+) -> Result<Training, Fault> {
     let learning_rate =
         context.positive_f32("training.learning-rate", raw.learning_rate.as_ref(), 0.1)?;
     let at_least_0 = |path: &str, value: &Option<Spanned<Number>>| match value {
@@ -272,7 +278,7 @@ pub(super) fn check_training(raw: &RawTraining, context: &Context<'_>) -> Result
             16,
         )?,
         learning_rate,
-        loss: context.word("training.loss", raw.loss.as_ref(), Loss::ALL, Loss::name)?,
+        loss: check_loss(raw, has_target_values, context)?,
         momentum,
         nesterov: nesterov.is_some(),
         weight_decay: at_least_0("training.weight-decay", &raw.weight_decay)?,
@@ -301,6 +307,29 @@ pub(super) fn check_training(raw: &RawTraining, context: &Context<'_>) -> Result
         }
     }
     Ok(training)
+}
+
+fn check_loss(
+    raw: &RawTraining,
+    has_target_values: bool,
+    context: &Context<'_>,
+) -> Result<Loss, Fault> {
+    let loss = context.word("training.loss", raw.loss.as_ref(), Loss::ALL, Loss::name)?;
+    match &raw.loss {
+        _ if !has_target_values || loss == Loss::MeanSquaredError => Ok(loss),
+        None => Ok(Loss::MeanSquaredError),
+        Some(word) => Err(Fault {
+            span: word.span(),
+            message: format!(
+                "`training.loss` is {} where a number is learnt",
+                loss.name()
+            ),
+            help: Some(
+                "only classes have a cross-entropy: set `\"mean-squared-error\"`, or leave it out"
+                    .into(),
+            ),
+        }),
+    }
 }
 
 fn check_arithmetic(raw: &RawTraining, context: &Context<'_>) -> Result<Arithmetic, Fault> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use zfl_data::ShareSizes;
+use zfl_data::table::Learns;
 
 use super::{
     Arithmetic, Availability, CnnLayer, Data, Experiment, FaultKind, FaultModel, LateUpdates, Link,
@@ -211,7 +212,11 @@ fn write_table(name: &str, table: &TableData, out: &mut String) -> fmt::Result {
             write!(out, "{}", Line("test-share", &share))?;
         }
     }
-    write!(out, "{}", Line("label", &quoted(&columns.label)))?;
+    let key = match columns.learns {
+        Learns::Classes => "label",
+        Learns::Values => "target",
+    };
+    write!(out, "{}", Line(key, &quoted(&columns.label)))?;
     if !columns.features.is_empty() {
         write!(out, "{}", Line("features", &names(&columns.features)))?;
     }

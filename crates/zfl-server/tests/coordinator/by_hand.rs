@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use zfl_nn::{Activation, Format, Hyperparameters, Initialisation, Loss, Model, Task};
-use zfl_server::{Deadlines, Initial, Options, Plan, Schedule, Shares, TestSet};
+use zfl_server::{Deadlines, Initial, Options, Plan, Schedule, Shares, Targets, TestSet};
 
 use crate::harness::{Served, soon};
 use crate::problem::NEVER;
@@ -32,8 +32,8 @@ impl Shares for Toy {
     fn samples(&self, _: u32) -> Vec<u8> {
         SAMPLES.to_vec()
     }
-    fn labels(&self, _: u32) -> Vec<u8> {
-        LABELS.to_vec()
+    fn targets(&self, _: u32) -> Targets {
+        Targets::Labels(LABELS.to_vec())
     }
 }
 
@@ -101,7 +101,8 @@ async fn the_documented_session_works() {
     };
     let test = TestSet {
         samples: SAMPLES.to_vec(),
-        labels: LABELS.to_vec(),
+        targets: Targets::Labels(LABELS.to_vec()),
+        target_unit: 1.0,
         value_scale: 0.0625,
     };
     let mut served = Served::of(options, Toy, test).await;

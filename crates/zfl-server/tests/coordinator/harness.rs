@@ -179,12 +179,14 @@ impl Served {
         for event in &self.history {
             match event {
                 Event::Initial {
-                    accuracy,
+                    quality,
                     model_sha256,
-                    ..
-                } => course.add(*accuracy, model_sha256.clone()),
+                } => course.add(quality.accuracy.unwrap(), model_sha256.clone()),
                 Event::RoundCompleted { record, .. } => {
-                    course.add(record.accuracy, record.model_sha256.clone());
+                    course.add(
+                        record.quality.accuracy.unwrap(),
+                        record.model_sha256.clone(),
+                    );
                 }
                 _ => {}
             }

@@ -190,7 +190,7 @@ async fn the_record_says_what_was_sent() {
     let served = pull_run(options).await;
     let Course { accuracies, hashes } = served.course();
     let [record] = served.records().try_into().unwrap();
-    assert_eq!(record.accuracy, accuracies[1]);
+    assert_eq!(record.quality.accuracy, Some(accuracies[1]));
     assert_eq!(record.model_sha256, hashes[1]);
     let payload_bytes = parameter_count() as u64 * 4;
     for client in &record.clients {

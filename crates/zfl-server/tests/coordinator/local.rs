@@ -55,7 +55,11 @@ fn provision(shares: &Patterns, client: &mut Client<'_>, id: u32) {
     feed(client, Kind::Assignment, assignment.encode().as_slice()).unwrap();
     for (kind, part, payload) in [
         (Kind::Samples, DataPart::Samples, shares.samples(id)),
-        (Kind::Labels, DataPart::Labels, shares.labels(id)),
+        (
+            Kind::Labels,
+            DataPart::Labels,
+            shares.targets(id).payload().1.into_owned(),
+        ),
     ] {
         let header = DataHeader {
             part,

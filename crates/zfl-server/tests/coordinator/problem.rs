@@ -84,8 +84,8 @@ impl Shares for Patterns {
     fn samples(&self, client: u32) -> Vec<u8> {
         self.share(client).0.clone()
     }
-    fn labels(&self, client: u32) -> Vec<u8> {
-        self.share(client).1.clone()
+    fn targets(&self, client: u32) -> zfl_server::Targets {
+        zfl_server::Targets::Labels(self.share(client).1.clone())
     }
 }
 
@@ -93,7 +93,8 @@ pub(crate) fn test_set() -> TestSet {
     let (samples, labels) = draw(1_000_000, TEST_SAMPLE_COUNT);
     TestSet {
         samples,
-        labels,
+        targets: zfl_server::Targets::Labels(labels),
+        target_unit: 1.0,
         value_scale: VALUE_SCALE,
     }
 }
@@ -168,6 +169,9 @@ pub(crate) fn plain_run(options: &Options) -> Course {
         hashes: Vec::new(),
     };
     let test = test_set();
+    let zfl_server::Targets::Labels(labels) = &test.targets else {
+        panic!("the problem has classes");
+    };
     let table = ValueTable::new(VALUE_SCALE);
     let mut note = |global: &[f32]| {
         let mut scratch = vec![0.0; model.evaluation_len()];
@@ -175,7 +179,7 @@ pub(crate) fn plain_run(options: &Options) -> Course {
             .evaluate(
                 global,
                 &test.samples,
-                Targets::Labels(&test.labels),
+                Targets::Labels(labels),
                 &table,
                 &mut scratch,
             )

@@ -6,7 +6,7 @@ use std::path::Path;
 use zfl_data::fetch::{self, Deadlines, RemoteSet, Step};
 use zfl_data::show::{ShowOptions, describe};
 use zfl_data::table::arrays::{self, Arrays};
-use zfl_data::table::{self, Columns, Limits, TableFormat, TestPart};
+use zfl_data::table::{self, Columns, Learns, Limits, TableFormat, TestPart};
 use zfl_data::{LoadOptions, TrainTest};
 use zfl_lab::experiment::{Experiment, Partition};
 
@@ -114,17 +114,22 @@ fn load_table(
     options: &LoadOptions,
 ) -> Result<Loaded, Failure> {
     let file = Path::new(&arguments.name);
-    let Some(label) = &arguments.label else {
+    let (label, learns) = if let Some(target) = &arguments.target {
+        (target, Learns::Values)
+    } else if let Some(label) = &arguments.label {
+        (label, Learns::Classes)
+    } else {
         let names = table::column_names(format, file, Limits::default())
             .map_err(|error| Failure::run(&error))?;
         return Err(Failure::Usage(format!(
-            "which column of {} says the class? name it with --label; columns: {}",
+            "which column of {} says the class? name it with --label (a number to learn: --target); columns: {}",
             arguments.name,
             listed(&names)
         )));
     };
     let columns = Columns {
         label: label.clone(),
+        learns,
         group: arguments.group.clone(),
         ignore: arguments.ignore.clone(),
         ..Columns::default()

@@ -17,6 +17,7 @@ mod native;
 mod partitions;
 mod platforms;
 mod refusals;
+mod regression;
 mod reports;
 mod resumes;
 mod runs;

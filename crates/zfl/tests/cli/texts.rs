@@ -317,7 +317,7 @@ fn a_table_is_looked_at() {
         let arguments = [&["data", "show", "readings.csv"], more].concat();
         finish(place.zfl(arguments))
     };
-    assert_snapshot!(show(&[]).failed(2), @"error: which column of readings.csv says the class? name it with --label; columns: time, machine, temperature, state");
+    assert_snapshot!(show(&[]).failed(2), @"error: which column of readings.csv says the class? name it with --label (a number to learn: --target); columns: time, machine, temperature, state");
     assert_snapshot!(show(&["--label", "status"]).failed(1), @"error: readings.csv: no column `status`, which `label` asks for; there are: time, machine, temperature, state");
     assert_snapshot!(show(&["--label", "state"]).failed(1), @r#"
     error: readings.csv: line 2, column `machine`: `a` is not a number; an input is a number, and a column of something else is left out with `ignore = ["machine"]`, or is the `group`
