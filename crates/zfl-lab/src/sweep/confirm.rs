@@ -63,7 +63,8 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
         false => {
             let costs = Archive::open(&folder)?.costs()?;
             let seconds = costs.range(..=rounds).map(|(_, cost)| cost.device_seconds);
-            seconds.sum::<Option<f64>>()
+            // Of no round is no time: the sum of nothing would be 0 s.
+            seconds.sum::<Option<f64>>().filter(|_| !costs.is_empty())
         }
     };
     Ok(Confirmed {

@@ -217,7 +217,7 @@ fn print_summary(sweep: &Sweep, context: &Context, summary: &Summary, trials: &[
     );
     let front = context.folder.join("front.csv");
     let shown = std::fs::read_to_string(&front).unwrap_or_default();
-    print_front(&shown);
+    print_front(sweep, &shown);
     let importance = &summary.importance;
     say!(
         "\nWhat mattered: share of the variance of {} after {} rounds of {} trials",
@@ -238,13 +238,22 @@ fn print_summary(sweep: &Sweep, context: &Context, summary: &Summary, trials: &[
 }
 
 /// Rows of the front, spread over all of it.
-fn print_front(text: &str) {
-    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+fn print_front(sweep: &Sweep, text: &str) {
+    // A trial, a round, the parameters; then the objectives, which are rounded here as above.
+    let first_objective = 2 + sweep.parameters.len();
+    let readable = |(column, text): (usize, &str)| match text.parse() {
+        Ok(value) if column >= first_objective => cell(value),
+        _ => text.to_owned(),
+    };
+    let rows: Vec<Vec<String>> = text
+        .lines()
+        .map(|line| line.split(',').enumerate().map(readable).collect())
+        .collect();
     let Some((head, rows)) = rows.split_first() else {
         return;
     };
     let last = rows.len().saturating_sub(1);
-    let shown: Vec<&Vec<&str>> = match rows.len() > FRONT_MAX {
+    let shown: Vec<&Vec<String>> = match rows.len() > FRONT_MAX {
         true => (0..FRONT_MAX)
             .filter_map(|index| rows.get(index * last / (FRONT_MAX - 1)))
             .collect(),
