@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Place, Records, finish};
+use crate::support::{Place, Records, blocks, finish, shell};
 use crate::texts::without_trailing_blanks;
 
 const DOCUMENT: &str = include_str!("../../../../docs/notebooks.md");
@@ -17,19 +17,6 @@ const PYTHON: &str = concat!(
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 /// Comes between what two blocks print.
 const END_OF_BLOCK: &str = "--- end of block ---\n";
-
-/// The blocks of code in a document: their language, and what is in them.
-fn blocks(document: &str) -> Vec<(&str, &str)> {
-    let mut blocks = Vec::new();
-    let mut rest = document;
-    while let Some((_, block)) = rest.split_once("\n```") {
-        let (language, block) = block.split_once('\n').unwrap();
-        let (block, after) = block.split_once("```\n").unwrap();
-        blocks.push((language, block));
-        rest = after;
-    }
-    blocks
-}
 
 fn python(place: &Place, script: &str) -> Command {
     assert!(
@@ -50,18 +37,12 @@ fn python(place: &Place, script: &str) -> Command {
 fn notebooks_are_as_documented() {
     let place = Place::new();
     std::os::unix::fs::symlink(EXAMPLES, place.path("examples")).unwrap();
-    let programs = Path::new(env!("CARGO_BIN_EXE_zfl")).parent().unwrap();
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("{}:{path}", programs.display());
     let mut script = String::new();
     let mut expected = Vec::new();
-    for (language, block) in blocks(DOCUMENT) {
+    for (_, language, block) in blocks(DOCUMENT) {
         match language {
             "sh" => {
-                let mut shell = Command::new("sh");
-                shell.args(["-e", "-c", block]);
-                shell.current_dir(place.path("")).env("PATH", &path);
-                finish(shell).succeeded();
+                finish(shell(block, &place.path(""))).succeeded();
             }
             "python" => script.push_str(&format!("{block}\nprint({END_OF_BLOCK:?}, end='')\n")),
             "text" => expected.push(block),

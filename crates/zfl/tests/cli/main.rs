@@ -12,6 +12,7 @@ mod debugging;
 mod endings;
 mod exports;
 mod faults;
+mod guide;
 mod links;
 mod native;
 mod partitions;

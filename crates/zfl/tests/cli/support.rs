@@ -136,6 +136,33 @@ impl Place {
     }
 }
 
+/// The blocks of code in a document: the text before each, its language, and what is in it.
+pub(crate) fn blocks(document: &str) -> Vec<(&str, &str, &str)> {
+    let mut blocks = Vec::new();
+    let mut rest = document;
+    while let Some((before, block)) = rest.split_once("\n```") {
+        let (language, block) = block.split_once('\n').unwrap();
+        let (block, after) = block.split_once("```\n").unwrap();
+        blocks.push((before, language, block));
+        rest = after;
+    }
+    blocks
+}
+
+/// The commands of a document, as a shell in this folder reads them.
+pub(crate) fn shell(commands: &str, folder: &Path) -> Command {
+    let programs = Path::new(env!("CARGO_BIN_EXE_zfl")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args(["-e", "-c", commands])
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env_remove("COLUMNS")
+        .env("NO_COLOR", "1");
+    command
+}
+
 /// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
