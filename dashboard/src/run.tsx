@@ -90,7 +90,7 @@ export function RunPage({ id }: { id: string }) {
             <Curves
               state={state}
               title="loss on the test set"
-              y={has("rmse") ? "half the mean squared error, normalised" : "nats"}
+              y={has("rmse") ? "half mean squared error" : "nats"}
               over={over}
               names={[["loss", "loss", "--curve-2"]]}
               format={share}
