@@ -164,6 +164,10 @@ fn numbers_are_shared_out_unevenly() {
     assert_eq!(records.round_column("rmse").len(), 4);
     let dealt = records.table("partition.csv");
     assert_eq!(dealt.len(), 3);
+    let page = records.text("report.html");
+    assert!(page.contains("samples by client and tenth"));
+    assert!(page.contains("tenths of the values in the mean"));
+    assert!(page.contains("root mean squared error (unit of the target)"));
     // 240 rows, 80 for each: a shard of 40 is of one to three tenths.
     for row in dealt {
         assert_eq!(row["samples"], "80");
