@@ -458,10 +458,6 @@ fn print_summary(summary: &Summary) {
         rows.push(("failed", format!("and {more} devices more: summary.json")));
     }
     rows.push(("records", summary.folder.display().to_string()));
-    let report = summary.folder.join("report.html");
-    if report.exists() {
-        rows.push(("report", report.display().to_string()));
-    }
     say!();
     for (name, value) in rows {
         say!("{name:<10} {value}");

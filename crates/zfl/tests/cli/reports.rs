@@ -37,6 +37,7 @@ fn a_run_leaves_its_report() {
         said.ends_with(&format!("report     {}\n", path.display())),
         "{said}"
     );
+    assert_eq!(said.matches("\nreport ").count(), 1, "{said}");
     let page = read(&path);
     for text in [
         "<h1>small</h1>",
