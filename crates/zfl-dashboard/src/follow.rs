@@ -547,7 +547,7 @@ impl Follower {
 fn rounded(value: f64) -> f64 {
     let size = value.abs();
     let scale = match size > 0.0 && size < 0.1 {
-        true => 10f64.powf((5.0 - size.log10()).floor()),
+        true => 10f64.powf(5.0 - size.log10().floor()),
         false => 1e6,
     };
     match value.fract() == 0.0 || !scale.is_finite() {
