@@ -7,6 +7,8 @@ export interface Listed {
   rounds: number;
   rounds_planned: number;
   accuracy: number | null;
+  /** In place of the accuracy where a number is learnt, in its unit. */
+  rmse: number | null;
   loss: number | null;
   bytes_down: number;
   bytes_up: number;

@@ -6,7 +6,7 @@ import uPlot from "uplot";
 import { ask, type Rounds, type Run, type RunInfo } from "./api";
 import { Chart, type Curve } from "./chart";
 import { OVER } from "./curves";
-import { bytes, seconds, share, short } from "./format";
+import { bytes, figure, seconds, share } from "./format";
 import { last } from "./state";
 
 /** Runs whose curves can be told apart. */
@@ -120,7 +120,7 @@ export function ComparePage({ ids }: { ids: string[] }) {
     ["host time in rounds", ({ rounds }) => seconds(last(rounds.host_seconds_total) ?? 0)],
   ];
   if (runs.some((run) => run.rounds.rmse)) {
-    results.splice(2, 0, ["RMSE", ({ rounds }) => short(last(rounds.rmse) ?? NaN)]);
+    results.splice(2, 0, ["RMSE", ({ rounds }) => figure(last(rounds.rmse))]);
   }
   return (
     <main>
@@ -148,7 +148,7 @@ export function ComparePage({ ids }: { ids: string[] }) {
           </header>
           <div class="charts">
             {chart("accuracy", "accuracy on the test set", "share", share)}
-            {chart("rmse", "error on the test set", "RMSE, unit of the target", short)}
+            {chart("rmse", "error on the test set", "RMSE, unit of the target", figure)}
             {chart("loss", "loss on the test set", "loss", share)}
           </div>
         </section>

@@ -14,6 +14,11 @@ export function short(value: number): string {
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
+/** In a unit that nobody knows here, which may be Kelvin or micrometres. */
+export function figure(value: number | null | undefined): string {
+  return value == null ? "–" : String(Number(value.toPrecision(4)));
+}
+
 export function seconds(value: number): string {
   if (value < 0.001) return `${short(value * 1e6)} µs`;
   if (value < 1) return `${short(value * 1000)} ms`;

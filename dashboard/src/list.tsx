@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 import { ask, type List, type Listed } from "./api";
-import { ago, bytes, count, seconds, share } from "./format";
+import { ago, bytes, count, figure, seconds, share } from "./format";
 
 /** The list is read again so often. */
 const EVERY_MS = 2000;
@@ -21,6 +21,7 @@ const HEADINGS: Heading[] = [
   { label: "changed", order: (run) => run.changed, isDown: true },
   { label: "rounds", order: (run) => run.rounds, isDown: true },
   { label: "accuracy", order: (run) => run.accuracy ?? -1, isDown: true },
+  { label: "RMSE", order: (run) => run.rmse ?? Infinity },
   { label: "loss", order: (run) => run.loss ?? Infinity },
   { label: "clients", order: (run) => run.clients, isDown: true },
   { label: "messages", order: (run) => run.bytes_down + run.bytes_up },
@@ -180,6 +181,7 @@ export function ListPage() {
                     {run.rounds} of {run.rounds_planned}
                   </td>
                   <td>{share(run.accuracy)}</td>
+                  <td>{figure(run.rmse)}</td>
                   <td>{share(run.loss)}</td>
                   <td>{count(run.clients)}</td>
                   <td>{bytes(run.bytes_down + run.bytes_up)}</td>

@@ -9,7 +9,7 @@ import { OVER } from "./curves";
 import { forget, soon } from "./draw";
 import { Events } from "./events";
 import { Fleet } from "./fleet";
-import { bytes, count, seconds, share, short } from "./format";
+import { bytes, count, figure, seconds, share } from "./format";
 import { last, RunState } from "./state";
 import { LongTable } from "./table";
 import { Timeline } from "./timeline";
@@ -84,13 +84,13 @@ export function RunPage({ id }: { id: string }) {
                 y="RMSE, unit of the target"
                 over={over}
                 names={[["rmse", "RMSE", "--curve-1"]]}
-                format={short}
+                format={figure}
               />
             )}
             <Curves
               state={state}
               title="loss on the test set"
-              y={has("rmse") ? "mean squared error" : "nats"}
+              y={has("rmse") ? "half mean squared error" : "nats"}
               over={over}
               names={[["loss", "loss", "--curve-2"]]}
               format={share}
@@ -194,8 +194,9 @@ function Figures({ state }: { state: RunState }) {
   const figures: [string, string][] = [
     ["rounds", `${run.rounds} of ${run.rounds_planned}`],
     rounds.rmse
-      ? ["RMSE", last(rounds.rmse) == null ? "–" : short(last(rounds.rmse) ?? 0)]
+      ? ["RMSE", figure(last(rounds.rmse))]
       : ["accuracy", share(last(rounds.accuracy))],
+    ...(rounds.r_squared ? [["R²", share(last(rounds.r_squared))] as [string, string]] : []),
     ["loss", share(last(rounds.loss))],
     ["clients", count(run.clients)],
     [
@@ -277,6 +278,7 @@ function Rounds({ state }: { state: RunState }) {
     "round",
     "accuracy",
     "rmse",
+    "r_squared",
     "loss",
     "clients_ok",
     "clients_selected",

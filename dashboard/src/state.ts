@@ -1,6 +1,7 @@
 // A run as far as it is known here, kept up by server-sent events.
 
 import type { Group, Rounds, Run, RunEvent, Update } from "./api";
+import { figure } from "./format";
 
 /** Events that are kept: as many as the server keeps. */
 const EVENTS_MAX = 1000;
@@ -157,9 +158,14 @@ export class RunState {
     if (round > this.#round && this.run?.standing === "running") {
       this.#round = round;
       const accuracy = last(this.rounds.accuracy);
+      const rmse = last(this.rounds.rmse);
       this.#say(
         `Round ${round} of ${this.run.rounds_planned} is over` +
-          (accuracy == null ? "." : `: accuracy ${accuracy.toFixed(3)}.`),
+          (accuracy != null
+            ? `: accuracy ${accuracy.toFixed(3)}.`
+            : rmse != null
+              ? `: RMSE ${figure(rmse)}.`
+              : "."),
       );
     }
   }

@@ -24,7 +24,7 @@ const COLUMNS: [&str; 20] = [
     "accuracy",
     "loss",
     "rmse",
-    "r2",
+    "r_squared",
     "clients_selected",
     "clients_ok",
     "faults",
@@ -542,11 +542,17 @@ impl Follower {
     }
 }
 
-/// To six places: nobody sees more, and it makes the messages half as long.
+/// To six places, of a small value to as many digits: nobody sees more, and it makes the
+/// messages half as long.
 fn rounded(value: f64) -> f64 {
-    match value.fract() == 0.0 {
+    let size = value.abs();
+    let scale = match size > 0.0 && size < 0.1 {
+        true => 10f64.powf(5.0 - size.log10().floor()),
+        false => 1e6,
+    };
+    match value.fract() == 0.0 || !scale.is_finite() {
         true => value,
-        false => (value * 1e6).round() / 1e6,
+        false => (value * scale).round() / scale,
     }
 }
 
@@ -698,11 +704,11 @@ mod tests {
 
         place.append(
             "rounds.csv",
-            "round,outcome,accuracy,bytes_down,bytes_up,model_sha256\n",
+            "round,outcome,accuracy,bytes_down,bytes_up,rmse,r_squared,model_sha256\n",
         );
         place.append(
             "rounds.csv",
-            "1,completed,0.12345678,10,1,ab\n2,failed,,20,",
+            "1,completed,0.12345678,10,1,,,ab\n2,failed,,20,",
         );
         place.append(
             "events.jsonl",
@@ -720,11 +726,13 @@ mod tests {
         assert_eq!(update.events[0].text, "gone");
         assert_eq!(update.run.unwrap().host_seconds, 1.5);
 
-        place.append("rounds.csv", "2,cd\n");
+        place.append("rounds.csv", "2,0.000012345678,0.75,cd\n");
         follower.poll_at_once();
         let id = cursor.to_string();
         let update = follower.update(&mut cursor, &mut told).unwrap();
         assert!(!update.rounds.contains_key("accuracy"));
+        assert_eq!(update.rounds["rmse"], [Some(1.23457e-5)]);
+        assert_eq!(update.rounds["r_squared"], [Some(0.75)]);
         assert_eq!(update.rounds["bytes_total"], [Some(33.0)]);
         // A browser that comes back with the id of before.
         let mut cursor = id.parse().unwrap();

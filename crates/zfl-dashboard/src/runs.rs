@@ -21,6 +21,8 @@ pub(crate) struct Listed {
     pub(crate) rounds: u32,
     pub(crate) rounds_planned: u64,
     pub(crate) accuracy: Option<f64>,
+    /// In place of it where a number is learnt, in its unit.
+    pub(crate) rmse: Option<f64>,
     pub(crate) loss: Option<f64>,
     pub(crate) bytes_down: u64,
     pub(crate) bytes_up: u64,
@@ -122,6 +124,7 @@ fn listed(archive: &Archive, id: String) -> Listed {
         Ok(totals) => {
             listed.rounds = totals.rounds;
             listed.accuracy = totals.accuracy;
+            listed.rmse = totals.rmse;
             listed.loss = totals.loss;
             listed.bytes_down = totals.bytes_down;
             listed.bytes_up = totals.bytes_up;
@@ -141,6 +144,7 @@ fn rounds(archive: &Archive) -> Result<archive::Totals, archive::ArchiveError> {
         let round = round?;
         totals.rounds += 1;
         totals.accuracy = round.accuracy;
+        totals.rmse = round.rmse;
         totals.loss = Some(round.loss);
         totals.bytes_down += round.bytes_down;
         totals.bytes_up += round.bytes_up;

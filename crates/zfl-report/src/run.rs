@@ -1001,6 +1001,12 @@ fn memory(run: &Run, page: &mut Page) -> Markup {
     }
 }
 
+/// Whether a number is learnt, and not classes.
+fn learns_number(run: &Run) -> bool {
+    let mut keys = run.settings.keys();
+    keys.any(|key| key.starts_with("data.") && key.ends_with(".target"))
+}
+
 fn partition(run: &Run, page: &mut Page) -> Markup {
     let holdings = &run.holdings;
     if holdings.shares.is_empty() {
@@ -1023,11 +1029,17 @@ fn partition(run: &Run, page: &mut Page) -> Markup {
         .collect();
     let samples = || holdings.shares.iter().map(|share| share.samples);
     let (least, most) = (samples().min().unwrap_or(0), samples().max().unwrap_or(0));
+    // Numbers are dealt out by the tenths of their values.
+    let (one, many) = match learns_number(run) {
+        true => ("tenth", "tenths of the values"),
+        false => ("class", "classes"),
+    };
     let classes_held =
         |share: &zfl_lab::archive::Share| share.by_class.iter().filter(|count| **count > 0).count();
     let classes_mean = holdings.shares.iter().map(classes_held).sum::<usize>() as f64
         / holdings.shares.len() as f64;
-    let mut table = Table::new("Samples by client and class", &["client", "samples"]);
+    let title = format!("Samples by client and {one}");
+    let mut table = Table::new(&title, &["client", "samples"]);
     table.head.extend(holdings.classes.iter().cloned());
     for share in &holdings.shares {
         let mut row = vec![share.client.to_string(), share.samples.to_string()];
@@ -1037,8 +1049,11 @@ fn partition(run: &Run, page: &mut Page) -> Markup {
     let caption = html! {
         "Dealt out by " (chosen(run, "partition")) ". " (grouped(holdings.shares.len() as f64)) " clients hold "
         (grouped(least as f64)) " to " (grouped(most as f64)) " samples each"
-        @if !rows.is_empty() { ", of " (significant(classes_mean, 2)) " classes in the mean" }
+        @if !rows.is_empty() { ", of " (significant(classes_mean, 2)) " " (many) " in the mean" }
         ". "
+        @if !rows.is_empty() && learns_number(run) {
+            "Tenth 0 has the lowest values of the training part, tenth 9 the highest. "
+        }
         @if size > 1 { "A column takes together " (size) " clients. " }
     };
     if rows.is_empty() {
@@ -1046,9 +1061,9 @@ fn partition(run: &Run, page: &mut Page) -> Markup {
     }
     let short = |name: &String| name.strip_prefix("class_").unwrap_or(name).to_owned();
     let chart = Intensities {
-        title: "Samples by client and class".to_owned(),
+        title,
         description: format!(
-            "{} clients and {} classes; {least} to {most} samples a client.",
+            "{} clients and {} {many}; {least} to {most} samples a client.",
             holdings.shares.len(),
             holdings.classes.len()
         ),
@@ -1056,12 +1071,12 @@ fn partition(run: &Run, page: &mut Page) -> Markup {
         x: Axis::new("client", Unit::Count("client")),
         x_range: (-0.5, holdings.shares.len() as f64 - 0.5),
         names: holdings.classes.iter().map(short).collect(),
-        rows_name: "class".to_owned(),
+        rows_name: one.to_owned(),
         rows,
         unit: Unit::Count("samples"),
     };
     page.figure(
-        "Who holds what: samples by client and class",
+        &format!("Who holds what: samples by client and {one}"),
         &caption,
         &[chart.draw()],
         &[table],

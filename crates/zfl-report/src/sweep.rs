@@ -211,11 +211,14 @@ impl Sweep {
             .map(|name| {
                 let mut objective = Objective::named(name);
                 let known = summary["objectives"].as_array().into_iter().flatten();
-                if let Some(known) = known
-                    .filter(|known| known["name"].as_str() == Some(name))
-                    .find_map(|known| known["is_maximised"].as_bool())
-                {
-                    objective.is_maximised = known;
+                for known in known.filter(|known| known["name"].as_str() == Some(name)) {
+                    if let Some(known) = known["is_maximised"].as_bool() {
+                        objective.is_maximised = known;
+                    }
+                    // A loss is in nats only where classes are learnt.
+                    if known["unit"].as_str() == Some("") && name.starts_with("loss") {
+                        objective.unit = Unit::Plain;
+                    }
                 }
                 objective
             })
@@ -641,13 +644,18 @@ impl Sweep {
     }
 
     fn confirmed(&self) -> Markup {
+        let confirmed = self.summary["confirmed"].as_array().into_iter().flatten();
+        let (quality, unit) = match confirmed.clone().any(|of| of["native"]["rmse"].is_number()) {
+            true => ("rmse", Unit::Plain),
+            false => ("accuracy", Unit::Share),
+        };
         let mut table = Table::new(
             "Searched natively, run again on emulated devices",
             &[
                 "trial",
                 "rounds",
-                "accuracy, native",
-                "accuracy, emulated",
+                &format!("{quality}, native"),
+                &format!("{quality}, emulated"),
                 "models",
                 "message bodies",
                 "on the wire",
@@ -655,7 +663,7 @@ impl Sweep {
                 "outcome",
             ],
         );
-        for of in self.summary["confirmed"].as_array().into_iter().flatten() {
+        for of in confirmed {
             let show = |unit: Unit, value: &Value| {
                 value
                     .as_f64()
@@ -665,8 +673,8 @@ impl Sweep {
             table.rows.push(vec![
                 of["trial"].to_string(),
                 of["rounds"].to_string(),
-                show(Unit::Share, &native["accuracy"]),
-                show(Unit::Share, &emulated["accuracy"]),
+                show(unit.clone(), &native[quality]),
+                show(unit.clone(), &emulated[quality]),
                 match of["is_identical"].as_bool() {
                     Some(true) => "identical".to_owned(),
                     Some(false) => "differ".to_owned(),

@@ -150,6 +150,13 @@ pub struct Totals {
     pub accuracy_best_round: Option<u32>,
     /// Loss after the last round.
     pub loss: Option<f64>,
+    /// Where a number is learnt, in its unit: the root of the mean squared error after
+    /// the last round.
+    pub rmse: Option<f64>,
+    /// The least of it.
+    pub rmse_best: Option<f64>,
+    /// The first round that had it.
+    pub rmse_best_round: Option<u32>,
     /// Bodies of start messages.
     pub bytes_down: u64,
     /// Bodies of updates.
@@ -382,6 +389,13 @@ impl Archive {
             totals.rounds_failed += u32::from(round.outcome != COMPLETED);
             totals.accuracy = round.accuracy;
             totals.loss = Some(round.loss);
+            totals.rmse = round.rmse;
+            if let Some(rmse) = round.rmse.filter(|rmse| rmse.is_finite())
+                && totals.rmse_best.is_none_or(|best| rmse < best)
+            {
+                totals.rmse_best = Some(rmse);
+                totals.rmse_best_round = Some(round.round);
+            }
             if let Some(accuracy) = round.accuracy.filter(|accuracy| accuracy.is_finite())
                 && totals.accuracy_best.is_none_or(|best| accuracy > best)
             {

@@ -5,6 +5,16 @@ use super::*;
 pub(crate) const ROUND_HEADER: &str = "round,accuracy,loss,clients_selected,clients_ok,faults,outcome,\
     late_updates,bytes_down,bytes_up,host_seconds,model_sha256,drops,retransmissions_up\n";
 
+/// `rounds.csv` of a run that learns a number, with its error after each round.
+pub(crate) fn rounds_of_numbers(errors: &[&str]) -> String {
+    let mut text = ROUND_HEADER.replace("loss,", "loss,rmse,r_squared,");
+    for (number, error) in (1..).zip(errors) {
+        let row = round(number, "");
+        text.push_str(&row.replacen(",0.5,", &format!(",0.5,{error},0.25,"), 1));
+    }
+    text
+}
+
 /// The folder of a run with these files.
 pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -284,6 +294,9 @@ fn totals_are_those_of_the_tables() {
             accuracy_best: Some(0.75),
             accuracy_best_round: Some(1),
             loss: Some(0.5),
+            rmse: None,
+            rmse_best: None,
+            rmse_best_round: None,
             bytes_down: 300,
             bytes_up: 600,
             updates_ok: 6,
@@ -299,4 +312,14 @@ fn totals_are_those_of_the_tables() {
             },
         }
     );
+}
+
+#[test]
+fn totals_of_numbers_have_their_error() {
+    let text = rounds_of_numbers(&["3.5", "1.25", "1.25", "2"]);
+    let totals = archive(&folder(&[("rounds.csv", &text)])).totals().unwrap();
+    assert_eq!(totals.accuracy, None);
+    assert_eq!(totals.rmse, Some(2.0));
+    assert_eq!(totals.rmse_best, Some(1.25));
+    assert_eq!(totals.rmse_best_round, Some(2));
 }

@@ -188,7 +188,7 @@ mod tests {
     use parquet::record::Field;
 
     use super::*;
-    use crate::archive::tests::{ROUND_HEADER, archive, folder, round};
+    use crate::archive::tests::{ROUND_HEADER, archive, folder, round, rounds_of_numbers};
     use crate::archive::{Client, Round};
 
     fn rows(path: &Path) -> Vec<Vec<(String, Field)>> {
@@ -234,6 +234,21 @@ mod tests {
         let before = std::fs::read(&path).unwrap();
         write::<Round>(&archive(&folder)).unwrap();
         assert!(before == std::fs::read(&path).unwrap());
+    }
+
+    #[test]
+    fn errors_of_numbers_are_reals() {
+        let folder = folder(&[("rounds.csv", &rounds_of_numbers(&["3.5", ""]))]);
+        let rows = rows(&write::<Round>(&archive(&folder)).unwrap());
+        let row: Vec<_> = rows[0].iter().skip(1).take(4).cloned().collect();
+        let expected = [
+            ("accuracy", Field::Null),
+            ("loss", Field::Double(0.5)),
+            ("rmse", Field::Double(3.5)),
+            ("r_squared", Field::Double(0.25)),
+        ];
+        assert_eq!(row, expected.map(|(name, field)| (name.to_owned(), field)));
+        assert!(rows[1].contains(&("rmse".to_owned(), Field::Null)));
     }
 
     #[test]

@@ -83,6 +83,8 @@ fn scalars(
     let all = [
         ("model/accuracy", round.accuracy),
         ("model/loss", Some(round.loss)),
+        ("model/rmse", round.rmse),
+        ("model/r_squared", round.r_squared),
         ("clients/selected", count(round.clients_selected.into())),
         ("clients/ok", count(round.clients_ok.into())),
         ("clients/faults", count(round.faults.into())),
@@ -177,7 +179,7 @@ fn bytes(out: &mut Vec<u8>, number: u64, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::tests::{ROUND_HEADER, archive, folder, round};
+    use crate::archive::tests::{ROUND_HEADER, archive, folder, round, rounds_of_numbers};
 
     #[test]
     fn a_record_has_the_masked_checksums() {
@@ -224,5 +226,25 @@ mod tests {
         assert_eq!(count("model/accuracy"), 1);
         assert_eq!(count("model/loss"), 2);
         assert_eq!(count("time/device_seconds"), 0);
+        assert_eq!(count("model/rmse"), 0);
+    }
+
+    #[test]
+    fn a_run_that_learns_a_number_has_its_error() {
+        let text = rounds_of_numbers(&["3.5", "1.25"]);
+        let folder = folder(&[("rounds.csv", &text)]);
+        let file = std::fs::read(tensorboard(&archive(&folder)).unwrap()).unwrap();
+        for (tag, value) in [
+            ("model/rmse", 3.5f32),
+            ("model/rmse", 1.25),
+            ("model/r_squared", 0.25),
+        ] {
+            let mut scalar = Vec::new();
+            bytes(&mut scalar, 1, tag.as_bytes());
+            single(&mut scalar, 2, value);
+            let is_there = file.windows(scalar.len()).any(|at| at == scalar);
+            assert!(is_there, "{tag} {value}");
+        }
+        assert!(!file.windows(14).any(|at| at == b"model/accuracy"));
     }
 }

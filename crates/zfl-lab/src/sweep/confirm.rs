@@ -139,6 +139,7 @@ fn compared(rows: &[Round]) -> ConfirmedRun {
     let sum = |bytes: fn(&Round) -> Option<u64>| rows.iter().map(bytes).sum::<Option<u64>>();
     ConfirmedRun {
         accuracy: rows.last().and_then(|row| row.accuracy),
+        rmse: rows.last().and_then(|row| row.rmse),
         model_sha256: rows
             .last()
             .map(|row| row.model_sha256.clone())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::objective::{Budget, Measure, Objective};
+use super::objective::{Budget, Measure, Objective, Target};
 use super::space::{Condition, Parameter, Values};
 use super::{Asha, Base, REPEATS_MAX, Search, Sweep, TRIALS_MAX, WIDTH_MAX};
 use crate::experiment::error::{Fault, Sources};
@@ -209,6 +209,7 @@ fn check(
         search,
         early_stopping,
         objectives,
+        of_models: Measure::of_models(experiment.data.has_target_values()),
     })
 }
 
@@ -447,14 +448,18 @@ fn early_stopping(node: &Node<'_>, rounds: u32) -> Result<Option<Asha>, Fault> {
 }
 
 fn objectives(node: Option<&Node<'_>>, experiment: &Experiment) -> Result<Vec<Objective>, Fault> {
+    let of_models = Measure::of_models(experiment.data.has_target_values());
     let Some(node) = node else {
         return Ok(vec![
-            Objective::plain(Measure::Accuracy),
+            Objective::plain(of_models),
             Objective::plain(Measure::Bytes),
         ]);
     };
     let names: Vec<&str> = Measure::ALL.iter().map(|measure| measure.key()).collect();
-    let example = "such as objectives = [{ accuracy = {} }, { bytes = {} }]";
+    let example = format!(
+        "such as objectives = [{{ {} = {{}} }}, {{ bytes = {{}} }}]",
+        of_models.key()
+    );
     let mut objectives: Vec<Objective> = Vec::new();
     let mut first_span = node.span();
     for entry in list(node, "objectives")? {
@@ -474,7 +479,8 @@ fn objectives(node: Option<&Node<'_>>, experiment: &Experiment) -> Result<Vec<Ob
         let Some(measure) = found.copied() else {
             continue;
         };
-        let objective = objective(measure, inner)?;
+        check_learns(measure, of_models, key.span())?;
+        let objective = objective(measure, inner, of_models)?;
         if objective.needs_device_time() && experiment.fleet.iter().any(|group| group.mcu.is_none())
         {
             return Err(fault(
@@ -510,14 +516,29 @@ fn objectives(node: Option<&Node<'_>>, experiment: &Experiment) -> Result<Vec<Ob
                 "the first objective is `{}`, of which a trial that does nothing needs least",
                 first.name()
             ),
-            "begin with accuracy or loss, or say what is to be reached, such as { bytes = { \
-             to-accuracy = 0.9 } }",
+            format!(
+                "begin with {0} or loss, or say what is to be reached, such as {{ bytes = {{ \
+                 to-{0} = 0.9 }} }}",
+                of_models.key()
+            ),
         )),
         Some(_) => Ok(objectives),
     }
 }
 
-fn objective(measure: Measure, node: &Node<'_>) -> Result<Objective, Fault> {
+/// Refuses what the experiment's models do not have.
+fn check_learns(measure: Measure, of_models: Measure, span: Range<usize>) -> Result<(), Fault> {
+    let learns = match (measure, of_models) {
+        (Measure::Accuracy, Measure::Rmse) => "a number, which has no accuracy",
+        (Measure::Rmse, Measure::Accuracy) => "classes, which have an accuracy and no rmse",
+        _ => return Ok(()),
+    };
+    let message = format!("`{}`: the experiment learns {learns}", measure.key());
+    let remedy = format!("`{}` in place of it, or loss", of_models.key());
+    Err(fault(span, message, remedy))
+}
+
+fn objective(measure: Measure, node: &Node<'_>, of_models: Measure) -> Result<Objective, Fault> {
     let key = format!("objectives.{}", measure.key());
     let inside = table(node, &key)?;
     if measure.is_quality() {
@@ -541,26 +562,34 @@ fn objective(measure: Measure, node: &Node<'_>) -> Result<Objective, Fault> {
         }
         return Ok(Objective::Quality { measure, within });
     }
-    check_keys(inside, &key, &["to-accuracy"])?;
-    let to_accuracy = match inside.get("to-accuracy") {
-        Some(node) => {
-            let accuracy = number(node, "to-accuracy")?;
-            match accuracy > 0.0 && accuracy <= 1.0 {
-                true => Some(accuracy),
-                false => {
-                    return Err(fault(
-                        node.span(),
-                        format!("`to-accuracy` is {accuracy}"),
-                        "`to-accuracy`: a number above 0, at most 1",
-                    ));
-                }
-            }
+    let targets = [
+        (Measure::Accuracy, "to-accuracy"),
+        (Measure::Rmse, "to-rmse"),
+    ];
+    check_keys(inside, &key, &targets.map(|(_, name)| name))?;
+    let mut target = None;
+    for (measure, name) in targets {
+        let Some((key, node)) = inside.get_key_value(name) else {
+            continue;
+        };
+        check_learns(measure, of_models, key.span())?;
+        let value = number(node, name)?;
+        let (most, allowed) = match measure {
+            Measure::Accuracy => (1.0, "a number above 0, at most 1"),
+            _ => (f64::MAX, "a number above 0"),
+        };
+        if value <= 0.0 || value > most {
+            return Err(fault(
+                node.span(),
+                format!("`{name}` is {value}"),
+                format!("`{name}`: {allowed}"),
+            ));
         }
-        None => None,
-    };
+        target = Some(Target { measure, value });
+    }
     Ok(Objective::Cost {
         cost: measure,
-        to_accuracy,
+        target,
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::objective::{Budget, Candidate, Objective};
+use super::objective::{Budget, Candidate, Objective, Target};
 use super::space::{Parameter, Values};
 use super::trial::{Done, Figure, Trial};
 use super::{Search, Sweep};
@@ -162,6 +162,8 @@ pub struct Importance {
 pub struct ConfirmedRun {
     /// After the last round.
     pub accuracy: Option<f64>,
+    /// In place of it where a number is learnt.
+    pub rmse: Option<f64>,
     /// SHA-256 of the model after the last round.
     pub model_sha256: String,
     /// Bodies of start messages and updates.
@@ -616,9 +618,9 @@ fn objective(objective: &Objective) -> String {
             ..
         } => format!("{{ within-{} = {} }}", cost.key(), number(*most)),
         Objective::Cost {
-            to_accuracy: Some(accuracy),
+            target: Some(Target { measure, value }),
             ..
-        } => format!("{{ to-accuracy = {} }}", number(*accuracy)),
+        } => format!("{{ to-{} = {} }}", measure.key(), number(*value)),
         _ => "{}".to_owned(),
     };
     format!("{{ {} = {inside} }}", objective.measure().key())

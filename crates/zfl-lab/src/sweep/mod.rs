@@ -27,7 +27,7 @@ pub use folder::{
     Confirmed, ConfirmedRun, EarlyStopping, FolderError, Importance, ObjectiveInfo, Share, Summary,
     TrialCounts, Winner,
 };
-pub use objective::{Budget, Measure, Objective, Point};
+pub use objective::{Budget, Measure, Objective, Point, Target};
 pub use run::{Context, Progress, SweepError, run};
 pub use space::{Choice, Condition, Parameter, Values};
 pub use trial::{Figure, Status, Trial};
@@ -68,6 +68,8 @@ pub struct Sweep {
     pub early_stopping: Option<Asha>,
     /// What is better; never empty.
     pub objectives: Vec<Objective>,
+    /// What tells models apart: accuracy, or rmse where a number is learnt.
+    pub of_models: Measure,
 }
 
 /// The experiment of a sweep, as its file has it.

@@ -7,6 +7,9 @@ use std::cmp::Ordering;
 pub enum Measure {
     /// Share of the test set that is classified rightly.
     Accuracy,
+    /// Where a number is learnt: the root of the mean squared error on the test set, in
+    /// the number's unit.
+    Rmse,
     /// Mean loss on the test set.
     Loss,
     /// Bodies of all start messages and updates.
@@ -21,8 +24,9 @@ pub enum Measure {
 
 impl Measure {
     /// All.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Accuracy,
+        Self::Rmse,
         Self::Loss,
         Self::Bytes,
         Self::Rounds,
@@ -41,6 +45,7 @@ impl Measure {
     pub const fn key(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
+            Self::Rmse => "rmse",
             Self::Loss => "loss",
             Self::Bytes => "bytes",
             Self::Rounds => "rounds",
@@ -56,19 +61,28 @@ impl Measure {
             Self::Rounds => "rounds_used",
             Self::DeviceSeconds => "device_seconds",
             Self::EnergyMillijoules => "energy_mj",
-            Self::Accuracy | Self::Loss | Self::Bytes => self.key(),
+            Self::Accuracy | Self::Rmse | Self::Loss | Self::Bytes => self.key(),
         }
     }
 
     /// Whether it is of the model, not what the model costs.
     pub const fn is_quality(self) -> bool {
-        matches!(self, Self::Accuracy | Self::Loss)
+        matches!(self, Self::Accuracy | Self::Rmse | Self::Loss)
     }
 
-    /// Its unit; empty where it has none.
+    /// What tells models apart where an objective does not: accuracy, or the error of a
+    /// number.
+    pub const fn of_models(learns_number: bool) -> Self {
+        match learns_number {
+            true => Self::Rmse,
+            false => Self::Accuracy,
+        }
+    }
+
+    /// Its unit; empty where it has none, or the data set's.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Accuracy => "",
+            Self::Accuracy | Self::Rmse => "",
             Self::Loss => "nat",
             Self::Bytes => "bytes",
             Self::Rounds => "rounds",
@@ -92,6 +106,15 @@ pub struct Budget {
     pub most: f64,
 }
 
+/// How good a model has to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// By which measure: accuracy or rmse.
+    pub measure: Measure,
+    /// At least this, or at most where less is better.
+    pub value: f64,
+}
+
 /// What is to be made large or small.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Objective {
@@ -102,12 +125,12 @@ pub enum Objective {
         /// Within what.
         within: Option<Budget>,
     },
-    /// What it took to the last round, or to the first of an accuracy.
+    /// What it took to the last round, or to the first that reaches a target.
     Cost {
         /// Of what.
         cost: Measure,
-        /// The accuracy.
-        to_accuracy: Option<f64>,
+        /// The target.
+        target: Option<Target>,
     },
 }
 
@@ -118,6 +141,8 @@ pub struct Point {
     pub round: u32,
     /// Accuracy on the test set.
     pub accuracy: Option<f64>,
+    /// Error of a number there.
+    pub rmse: Option<f64>,
     /// Loss there.
     pub loss: f64,
     /// Bytes so far.
@@ -133,6 +158,7 @@ impl Point {
     fn measure(&self, measure: Measure) -> Option<f64> {
         match measure {
             Measure::Accuracy => self.accuracy,
+            Measure::Rmse => self.rmse.filter(|error| error.is_finite()),
             Measure::Loss => Some(self.loss).filter(|loss| loss.is_finite()),
             #[expect(clippy::cast_precision_loss, reason = "bytes are far below 2^53")]
             Measure::Bytes => Some(self.bytes as f64),
@@ -140,6 +166,17 @@ impl Point {
             Measure::DeviceSeconds => self.device_seconds,
             Measure::EnergyMillijoules => self.energy_mj,
         }
+    }
+}
+
+impl Target {
+    fn is_reached(&self, point: &Point) -> bool {
+        point
+            .measure(self.measure)
+            .is_some_and(|value| match self.measure.is_maximised() {
+                true => value >= self.value,
+                false => value <= self.value,
+            })
     }
 }
 
@@ -153,7 +190,7 @@ impl Objective {
             },
             false => Self::Cost {
                 cost: measure,
-                to_accuracy: None,
+                target: None,
             },
         }
     }
@@ -176,8 +213,12 @@ impl Objective {
             } => format!("{name}_within_{most}_{}", cost.key().replace('-', "_")),
             Self::Cost {
                 cost,
-                to_accuracy: Some(accuracy),
-            } => format!("{}_to_accuracy_{accuracy}", cost.key().replace('-', "_")),
+                target: Some(Target { measure, value }),
+            } => format!(
+                "{}_to_{}_{value}",
+                cost.key().replace('-', "_"),
+                measure.key()
+            ),
             _ => name.to_owned(),
         }
     }
@@ -194,13 +235,7 @@ impl Objective {
 
     /// Whether doing nothing is best.
     pub const fn is_trivial(&self) -> bool {
-        matches!(
-            self,
-            Self::Cost {
-                to_accuracy: None,
-                ..
-            }
-        )
+        matches!(self, Self::Cost { target: None, .. })
     }
 
     /// Its value for a run that ends with the last of these rounds, which are in their
@@ -216,14 +251,10 @@ impl Objective {
                 };
                 points.iter().rev().find(is_within)?.measure(*measure)
             }
-            Self::Cost { cost, to_accuracy } => {
-                let reaches = |point: &&Point| match to_accuracy {
-                    None => false,
-                    Some(target) => point.accuracy.is_some_and(|accuracy| accuracy >= *target),
-                };
-                let point = match to_accuracy {
+            Self::Cost { cost, target } => {
+                let point = match target {
                     None => points.last(),
-                    Some(_) => points.iter().find(reaches),
+                    Some(target) => points.iter().find(|point| target.is_reached(point)),
                 };
                 point?.measure(*cost)
             }
@@ -245,33 +276,42 @@ impl Objective {
 pub struct Score {
     /// Less is better; `None`: there is none.
     pub cost: Option<f64>,
-    /// Accuracy after the last round.
-    pub accuracy: Option<f64>,
+    /// How good its model is after the last round, where more is better: the accuracy,
+    /// or the error of a number below 0.
+    pub quality: Option<f64>,
 }
 
 impl Score {
     /// Of a trial that failed.
     pub(super) const WORST: Self = Self {
         cost: None,
-        accuracy: None,
+        quality: None,
     };
 
-    /// Of an objective's value.
-    pub(super) fn new(first: &Objective, value: Option<f64>, accuracy: Option<f64>) -> Self {
-        let cost = value.map(|value| match first.measure().is_maximised() {
+    /// Of an objective's value, and that of what tells models apart.
+    pub(super) fn new(
+        first: &Objective,
+        value: Option<f64>,
+        of_model: (Measure, Option<f64>),
+    ) -> Self {
+        let less_is_better = |measure: Measure, value: f64| match measure.is_maximised() {
             true => -value,
             false => value,
-        });
-        Self { cost, accuracy }
+        };
+        let (measure, quality) = of_model;
+        Self {
+            cost: value.map(|value| less_is_better(first.measure(), value)),
+            quality: quality.map(|value| -less_is_better(measure, value)),
+        }
     }
 
     /// Better first.
     pub(super) fn compare(&self, other: &Self) -> Ordering {
         let or_most = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
-        let accuracy = |score: &Self| or_most(score.accuracy.map(|accuracy| -accuracy));
+        let quality = |score: &Self| or_most(score.quality.map(|quality| -quality));
         or_most(self.cost)
             .total_cmp(&or_most(other.cost))
-            .then(accuracy(self).total_cmp(&accuracy(other)))
+            .then(quality(self).total_cmp(&quality(other)))
     }
 }
 

@@ -15,7 +15,7 @@ use super::folder::{
     SweepFolder, TrialCounts, Winner,
 };
 use super::importance;
-use super::objective::{Candidate, Front, Objective, Point, Score};
+use super::objective::{Candidate, Front, Measure, Objective, Point, Score};
 use super::schedule::{Job, Scheduler};
 use super::search::Searcher;
 use super::space::Choice;
@@ -466,11 +466,11 @@ impl Book<'_> {
         }
         let first = trial.figures.first().copied().flatten();
         let first = first.map(|figure| figure.mean);
-        let accuracy = values(&Objective::plain(super::Measure::Accuracy), rounds);
-        let accuracy = accuracy.map(|figure| figure.mean);
-        trial.by_rung.push([first, accuracy]);
+        let quality = values(&Objective::plain(sweep.of_models), rounds);
+        let quality = quality.map(|figure| figure.mean);
+        trial.by_rung.push([first, quality]);
         if let Some(objective) = sweep.objectives.first() {
-            trial.score = Score::new(objective, first, accuracy);
+            trial.score = Score::new(objective, first, (sweep.of_models, quality));
         }
         let is_last = job.rung + 1 == sweep.rungs().len();
         trial.status = match is_last {
@@ -584,7 +584,11 @@ impl Book<'_> {
                 .iter()
                 .map(|objective| ObjectiveInfo {
                     name: objective.name(),
-                    unit: objective.measure().unit().to_owned(),
+                    unit: match (objective.measure(), sweep.of_models) {
+                        // Not an entropy.
+                        (Measure::Loss, Measure::Rmse) => String::new(),
+                        (measure, _) => measure.unit().to_owned(),
+                    },
                     is_maximised: objective.measure().is_maximised(),
                 })
                 .collect(),
@@ -609,7 +613,7 @@ impl Book<'_> {
     /// What mattered, after the rounds of the first rung, which all have.
     fn importance(&self) -> Importance {
         let parameters = &self.sweep.parameters;
-        // Of a target that not all have reached, accuracy says more.
+        // Of a target that not all have reached, how good the models are says more.
         let first: Vec<&[Option<f64>; 2]> = self
             .trials
             .values()
@@ -619,14 +623,14 @@ impl Book<'_> {
         let is_reached = first.iter().all(|[objective, _]| objective.is_some());
         let objective = match self.sweep.objectives.first() {
             Some(objective) if is_reached => objective.name(),
-            _ => Objective::plain(super::Measure::Accuracy).name(),
+            _ => Objective::plain(self.sweep.of_models).name(),
         };
         let trials: Vec<(Vec<Option<f64>>, f64)> = self
             .trials
             .values()
             .filter_map(|trial| {
-                let [value, accuracy] = *trial.by_rung.first()?;
-                let value = if is_reached { value? } else { accuracy? };
+                let [value, quality] = *trial.by_rung.first()?;
+                let value = if is_reached { value? } else { quality? };
                 let values = trial.choice.values.iter().zip(parameters);
                 let place = values
                     .map(|(value, parameter)| parameter.values.place(value.as_ref()?))

@@ -52,6 +52,17 @@ impl Place {
     fn new(sweep: &str) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         std::fs::write(place.path("digits.toml"), DIGITS).unwrap();
+        let numbers = DIGITS.replace(
+            "[data.digits]",
+            "[data.csv]\nfile = \"numbers.csv\"\ntarget = \"y\"",
+        );
+        std::fs::write(place.path("numbers.toml"), numbers).unwrap();
+        let mut rows = "x,z,y\n".to_owned();
+        for row in 0..100 {
+            let (x, z) = (row * 37 % 101, row * 53 % 89);
+            rows.push_str(&format!("{x},{z},{}\n", 200 + 3 * x - z));
+        }
+        std::fs::write(place.path("numbers.csv"), rows).unwrap();
         std::fs::write(place.path("sweep.toml"), sweep).unwrap();
         place
     }
@@ -312,7 +323,12 @@ fn a_sweep_of_nothing_but_failures_says_so() {
 #[track_caller]
 fn check_mistake(from: &str, to: &str, line_column: (usize, usize), message: &str, help: &str) {
     assert!(GRID.contains(from), "{from}");
-    let place = Place::new(&GRID.replacen(from, to, 1));
+    check_mistake_of(&GRID.replacen(from, to, 1), line_column, message, help);
+}
+
+#[track_caller]
+fn check_mistake_of(sweep: &str, line_column: (usize, usize), message: &str, help: &str) {
+    let place = Place::new(sweep);
     let error = place.read().unwrap_err();
     assert_eq!(error.line_column(), Some(line_column), "{error}");
     assert!(error.message().contains(message), "{error}");
@@ -451,6 +467,94 @@ fn mistakes_are_told_with_their_place() {
 }
 
 #[test]
+fn objectives_fit_what_is_learned() {
+    let digits = "experiment = \"digits.toml\"\nspace.training.epochs = [1, 2]\n";
+    let numbers = digits.replace("digits.toml", "numbers.toml");
+    for (sweep, place, message, help) in [
+        (
+            "[[objectives]]\nrmse = {}",
+            (4, 1),
+            "`rmse`: the experiment learns classes",
+            "`accuracy` in place",
+        ),
+        (
+            "[[objectives]]\nbytes = { to-rmse = 2 }",
+            (4, 11),
+            "`rmse`: the experiment learns classes",
+            "`accuracy` in place",
+        ),
+    ] {
+        check_mistake_of(&[digits, sweep].concat(), place, message, help);
+    }
+    for (sweep, place, message, help) in [
+        (
+            "[[objectives]]\naccuracy = {}",
+            (4, 1),
+            "`accuracy`: the experiment learns a number",
+            "`rmse` in place",
+        ),
+        (
+            "[[objectives]]\nrounds = { to-accuracy = 0.9 }",
+            (4, 12),
+            "`accuracy`: the experiment learns a number",
+            "`rmse` in place",
+        ),
+        (
+            "[[objectives]]\nrounds = { to-rmse = 0 }",
+            (4, 22),
+            "`to-rmse` is 0",
+            "above 0",
+        ),
+        (
+            "[[objectives]]\nbytes = {}",
+            (4, 1),
+            "a trial that does nothing needs least",
+            "to-rmse = 0.9",
+        ),
+    ] {
+        check_mistake_of(&[&numbers, sweep].concat(), place, message, help);
+    }
+}
+
+#[test]
+fn a_sweep_of_numbers_finds_the_least_error() {
+    let place = Place::new(
+        "experiment = \"numbers.toml\"\n[space]\ntraining.learning-rate = [1e-6, 0.1]\n",
+    );
+    let sweep = place.read().unwrap();
+    let names: Vec<String> = sweep.objectives.iter().map(Objective::name).collect();
+    assert_eq!(names, ["rmse", "bytes"]);
+    let summary = place.completed(&sweep, "default", 1);
+    let objective = &summary.objectives[0];
+    assert_eq!((&*objective.name, objective.is_maximised), ("rmse", false));
+    let best = summary.best.as_ref().unwrap();
+    assert_eq!(best.trial, 2);
+    let error = best.objectives["rmse"].unwrap();
+    let rows = place.table("default", "trials.csv");
+    assert!(rows[0]["rmse"].parse::<f64>().unwrap() > error);
+    assert_eq!(summary.importance.objective, "rmse");
+
+    // No trial comes so far: the one with the least error is the best all the same.
+    let text = "experiment = \"numbers.toml\"\n\
+        objectives = [{ bytes = { to-rmse = 1e-3 } }, { rmse = { within-rounds = 2 } }]\n\
+        [space]\ntraining.learning-rate = [1e-6, 0.1]\n";
+    std::fs::write(place.path("sweep.toml"), text).unwrap();
+    let sweep = place.read().unwrap();
+    let names: Vec<String> = sweep.objectives.iter().map(Objective::name).collect();
+    assert_eq!(names, ["bytes_to_rmse_0.001", "rmse_within_2_rounds"]);
+    let summary = place.completed(&sweep, "target", 1);
+    let best = summary.best.as_ref().unwrap();
+    assert_eq!(
+        (best.trial, best.objectives["bytes_to_rmse_0.001"]),
+        (2, None)
+    );
+    assert_eq!(summary.importance.objective, "rmse");
+    std::fs::write(place.path("written.toml"), folder::to_toml(&sweep)).unwrap();
+    let written = Sweep::from_file(&place.path("written.toml"), &BOARDS).unwrap();
+    assert_eq!(written.objectives, sweep.objectives);
+}
+
+#[test]
 fn an_empty_space_is_refused() {
     for (space, message) in [
         ("", "missing table `space`"),
@@ -558,7 +662,7 @@ fn simulate(
         let quality = quality(due.trial, due.rounds_until);
         scheduler.finish(Some(Score {
             cost: Some(-quality),
-            accuracy: None,
+            quality: None,
         }));
     }
 }
@@ -608,7 +712,7 @@ fn a_failed_trial_never_goes_on() {
 }
 
 /// The mean cost of the last half of the trials of a search. `reaches`: up to which cost
-/// the objective has a value; above, accuracy alone tells trials apart.
+/// the objective has a value; above, the model's quality alone tells trials apart.
 fn mean_cost(search: &Search, seed: u64, reaches: f64) -> f64 {
     let rate = Values::Range {
         from: 1e-4,
@@ -638,7 +742,7 @@ fn mean_cost(search: &Search, seed: u64, reaches: f64) -> f64 {
         let cost = rate * rate + kind * kind;
         let score = Score {
             cost: Some(cost).filter(|cost| *cost <= reaches),
-            accuracy: Some(1.0 / (1.0 + cost)),
+            quality: Some(1.0 / (1.0 + cost)),
         };
         past.push((choice, [score]));
         costs.push(cost);
@@ -689,6 +793,7 @@ fn point(round: u32, accuracy: f64, bytes: u64) -> Point {
     Point {
         round,
         accuracy: Some(accuracy),
+        rmse: Some(10.0 * (1.0 - accuracy)),
         loss: 1.0 - accuracy,
         bytes,
         device_seconds: None,
@@ -705,7 +810,17 @@ fn objectives_are_what_they_say() {
     };
     let reached = |cost, accuracy| Objective::Cost {
         cost,
-        to_accuracy: Some(accuracy),
+        target: Some(Target {
+            measure: Measure::Accuracy,
+            value: accuracy,
+        }),
+    };
+    let within_error = |value| Objective::Cost {
+        cost: Measure::Bytes,
+        target: Some(Target {
+            measure: Measure::Rmse,
+            value,
+        }),
     };
     for (objective, expected) in [
         (Objective::plain(Measure::Accuracy), Some(0.8)),
@@ -716,6 +831,10 @@ fn objectives_are_what_they_say() {
         (reached(Measure::Bytes, 0.9), Some(200.0)),
         (reached(Measure::Rounds, 0.5), Some(1.0)),
         (reached(Measure::Bytes, 0.95), None),
+        // Errors are 5, 1 and 2.
+        (within_error(4.0), Some(200.0)),
+        (within_error(5.0), Some(100.0)),
+        (within_error(0.5), None),
         (Objective::plain(Measure::DeviceSeconds), None),
     ] {
         assert_eq!(objective.value(&points), expected, "{}", objective.name());

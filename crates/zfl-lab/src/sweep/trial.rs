@@ -98,7 +98,7 @@ pub struct Trial {
     pub figures: Vec<Option<Figure>>,
     /// How good it is.
     pub score: Score,
-    /// The value of the first objective and the accuracy, by rung.
+    /// The value of the first objective and of [`Sweep::of_models`], by rung.
     pub by_rung: Vec<[Option<f64>; 2]>,
     /// Processor time.
     pub cpu_time: Duration,
@@ -411,6 +411,7 @@ impl<'s> Workshop<'s> {
             points.push(Point {
                 round: row.round,
                 accuracy: row.accuracy,
+                rmse: row.rmse,
                 loss: row.loss,
                 bytes: before.map_or(0, |point| point.bytes) + row.bytes_down + row.bytes_up,
                 device_seconds: sum(

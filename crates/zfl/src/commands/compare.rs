@@ -72,6 +72,13 @@ fn results(runs: &[Overview]) -> Vec<Vec<String>> {
                 format!("{accuracy:.4} in round {round}")
             })
         }),
+        row("rmse", |run| {
+            or_dash(run.totals.rmse, |rmse| format!("{rmse:.4}"))
+        }),
+        row("best rmse", |run| {
+            let best = run.totals.rmse_best.zip(run.totals.rmse_best_round);
+            or_dash(best, |(rmse, round)| format!("{rmse:.4} in round {round}"))
+        }),
         row("loss", |run| {
             or_dash(run.totals.loss, |loss| format!("{loss:.4}"))
         }),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::console::style;
-use zfl_lab::archive::{self, Archive, Overview};
+use zfl_lab::archive::{self, Archive, Overview, Totals};
 
 use super::{Done, Failure, aligned, or_dash, say_json_line};
 use crate::arguments::ListArguments;
@@ -31,33 +31,20 @@ pub(crate) fn list(arguments: &ListArguments) -> Done {
             folder.display()
         )));
     }
-    let header = [
-        "run",
-        "state",
-        "rounds",
-        "accuracy",
-        "best",
-        "clients",
-        "down",
-        "up",
-        "device time",
-        "host time",
-        "begun",
-    ];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    let mut overviews = Vec::new();
     let mut unreadable = 0;
     for archive in &archives {
         match archive.overview() {
             Ok(overview) if arguments.json => say_json_line(&overview)?,
-            Ok(overview) => rows.push(row(&overview)),
+            Ok(overview) => overviews.push(overview),
             Err(error) => {
                 unreadable += 1;
                 complain!("warning: {error}");
             }
         }
     }
-    if rows.len() > 1 {
-        say!("{}", aligned(&rows, |column| column < 2));
+    if !overviews.is_empty() {
+        say!("{}", aligned(&rows(&overviews), |column| column < 2));
     }
     match unreadable {
         0 => Ok(()),
@@ -68,25 +55,64 @@ pub(crate) fn list(arguments: &ListArguments) -> Done {
     }
 }
 
-fn row(overview: &Overview) -> Vec<String> {
+/// A header, and a row for each run.
+fn rows(overviews: &[Overview]) -> Vec<Vec<String>> {
+    let learns_numbers = |overview: &Overview| overview.totals.rmse_best.is_some();
+    let header = |qualities: &[&str]| {
+        let rest = ["clients", "down", "up", "device time", "host time", "begun"];
+        let cells = [&["run", "state", "rounds"], qualities, &rest].concat();
+        cells.into_iter().map(str::to_owned).collect()
+    };
+    let fixed = |value: Option<f64>| or_dash(value, |value| format!("{value:.4}"));
+    let accuracies =
+        |Totals {
+             accuracy,
+             accuracy_best,
+             ..
+         }: &Totals| { vec![fixed(*accuracy), fixed(*accuracy_best)] };
+    let errors =
+        |Totals {
+             rmse,
+             rmse_best,
+             loss,
+             ..
+         }: &Totals| { vec![fixed(*rmse), fixed(*rmse_best), fixed(*loss)] };
+    let with = |names: &[&str], qualities: &dyn Fn(&Totals) -> Vec<String>| {
+        let rows = overviews.iter();
+        let rows = rows.map(|overview| row(overview, qualities(&overview.totals)));
+        std::iter::once(header(names)).chain(rows).collect()
+    };
+    // Nobody wants columns of dashes.
+    match overviews.iter().filter(|run| learns_numbers(run)).count() {
+        0 => with(&["accuracy", "best"], &accuracies),
+        count if count == overviews.len() => with(&["rmse", "best", "loss"], &errors),
+        _ => with(&["accuracy", "best", "rmse", "best", "loss"], &|totals| {
+            [accuracies(totals), errors(totals)].concat()
+        }),
+    }
+}
+
+/// A run, with what says how good its model is.
+fn row(overview: &Overview, qualities: Vec<String>) -> Vec<String> {
     let totals = &overview.totals;
     let cost = &totals.cost;
-    vec![
+    let first = vec![
         overview.folder.display().to_string(),
         standing(overview.standing),
         match overview.rounds_planned {
             Some(planned) => format!("{}/{planned}", totals.rounds),
             None => totals.rounds.to_string(),
         },
-        or_dash(totals.accuracy, |accuracy| format!("{accuracy:.4}")),
-        or_dash(totals.accuracy_best, |accuracy| format!("{accuracy:.4}")),
+    ];
+    let last = vec![
         or_dash(overview.clients, |clients| clients.to_string()),
         amount(totals.bytes_down),
         amount(totals.bytes_up),
         or_dash(cost.device_seconds, duration),
         duration(totals.host_seconds),
         or_dash(overview.began_unix_seconds.and_then(ago), |ago| ago),
-    ]
+    ];
+    [first, qualities, last].concat()
 }
 
 /// A standing in its colour, where colours are.

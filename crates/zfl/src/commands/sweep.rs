@@ -294,8 +294,8 @@ fn print_confirmed(summary: &Summary) {
             "  {:>5}  {:>6}  {:>9}  {:>9}  {:<9}  {:>12}  {:>12}  {:>10}",
             one.trial,
             one.rounds,
-            number(one.native.accuracy),
-            number(one.emulated.accuracy),
+            number(one.native.accuracy.or(one.native.rmse)),
+            number(one.emulated.accuracy.or(one.emulated.rmse)),
             if one.is_identical {
                 "identical"
             } else {

@@ -112,6 +112,48 @@ fn the_error_of_a_number_is_told_in_its_unit() {
     assert_eq!(rmse, deviation * (2.0 * loss).sqrt());
 }
 
+#[test]
+fn the_error_of_a_number_is_listed_and_compared() {
+    let place = place();
+    for (run, sets) in [("runs/a", &[][..]), ("runs/b", &["training.epochs=1"])] {
+        native(&place, run, sets, "1");
+    }
+    let said = |arguments: &[&str]| finish(place.zfl(arguments.iter().copied())).succeeded();
+    let words = |text: &str, first: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.starts_with(first));
+        let line = line.unwrap_or_else(|| panic!("no line `{first}`:\n{text}"));
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    let last = |run: &str, column: &str| -> String {
+        let column = Records::new(&place.path(run)).round_column(column);
+        format!("{:.4}", column.last().unwrap().parse::<f64>().unwrap())
+    };
+    let listed = said(&["list"]);
+    assert_eq!(
+        words(&listed, "run ")[3..7],
+        ["rmse", "best", "loss", "clients"]
+    );
+    let row = words(&listed, "runs/a");
+    assert_eq!(row[3], last("runs/a", "rmse"));
+    assert_eq!(row[5], last("runs/a", "loss"));
+    let compared = said(&["compare", "runs/a", "runs/b"]);
+    let errors = ["runs/a", "runs/b"].map(|run| last(run, "rmse"));
+    assert_eq!(words(&compared, "rmse ")[1..], errors);
+    assert!(compared.contains("\nbest rmse "), "{compared}");
+    assert!(!compared.contains("accuracy"), "{compared}");
+
+    // Beside one of classes both have their columns.
+    place.write("experiment.toml", crate::support::SMALL);
+    native(&place, "runs/c", &[], "1");
+    let listed = said(&["list"]);
+    assert_eq!(
+        words(&listed, "run ")[3..8],
+        ["accuracy", "best", "rmse", "best", "loss"]
+    );
+    assert_eq!(words(&listed, "runs/a")[3..6], ["–", "–", &*row[3]]);
+    assert_eq!(words(&listed, "runs/c")[5..7], ["–", "–"]);
+}
+
 /// Schemes that deal out classes deal out tenths of the values.
 #[test]
 fn numbers_are_shared_out_unevenly() {
@@ -122,6 +164,10 @@ fn numbers_are_shared_out_unevenly() {
     assert_eq!(records.round_column("rmse").len(), 4);
     let dealt = records.table("partition.csv");
     assert_eq!(dealt.len(), 3);
+    let page = records.text("report.html");
+    assert!(page.contains("samples by client and tenth"));
+    assert!(page.contains("tenths of the values in the mean"));
+    assert!(page.contains("root mean squared error (unit of the target)"));
     // 240 rows, 80 for each: a shard of 40 is of one to three tenths.
     for row in dealt {
         assert_eq!(row["samples"], "80");
