@@ -1,7 +1,7 @@
 //! Reports of runs: one HTML file each, without scripts, fonts or anything else
 //! that would be loaded from elsewhere.
 //!
-//! [`write`] reads a run's folder (whole, cut off, or still being written) and
+//! [`write()`] reads a run's folder (whole, cut off, or still being written) and
 //! writes `report.html` into it; or compares several runs; or reads a sweep's folder. The report of a run shows what was run, how
 //! accuracy and loss went by round, by bytes, by device time and by energy, what
 //! the network did, what time went into, what became of every client, memory
