@@ -7,6 +7,7 @@ import { ask, type Rounds, type Run, type RunInfo } from "./api";
 import { Chart, type Curve } from "./chart";
 import { OVER } from "./curves";
 import { bytes, figure, seconds, share } from "./format";
+import { OverChoice } from "./over";
 import { last } from "./state";
 
 /** Runs whose curves can be told apart. */
@@ -135,16 +136,7 @@ export function ComparePage({ ids }: { ids: string[] }) {
         <section class="panel wide" aria-labelledby="curves-title">
           <header>
             <h2 id="curves-title">Curves</h2>
-            <label>
-              over{" "}
-              <select value={over} onChange={(event) => setOver(event.currentTarget.value)}>
-                {Object.entries(OVER).map(([name, { label }]) => (
-                  <option key={name} value={name}>
-                    {label}
-                  </option>
-                ))}
-              </select>
-            </label>
+            <OverChoice over={over} choose={setOver} />
           </header>
           <div class="charts">
             {chart("accuracy", "accuracy on the test set", "share", share)}

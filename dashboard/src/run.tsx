@@ -10,6 +10,7 @@ import { forget, soon } from "./draw";
 import { Events } from "./events";
 import { Fleet } from "./fleet";
 import { bytes, count, figure, seconds, share } from "./format";
+import { OverChoice } from "./over";
 import { last, RunState } from "./state";
 import { LongTable } from "./table";
 import { Timeline } from "./timeline";
@@ -54,16 +55,7 @@ export function RunPage({ id }: { id: string }) {
         <section class="panel wide" aria-labelledby="curves-title">
           <header>
             <h2 id="curves-title">Curves</h2>
-            <label>
-              over{" "}
-              <select value={over} onChange={(event) => setOver(event.currentTarget.value)}>
-                {Object.entries(OVER).map(([name, { label }]) => (
-                  <option key={name} value={name}>
-                    {label}
-                  </option>
-                ))}
-              </select>
-            </label>
+            <OverChoice over={over} choose={setOver} />
             <span class="hint">drag to look closer, double-click to see all again</span>
           </header>
           <div class="charts">

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use proptest::sample::Index;
+
 use crate::dataset::{Dataset, DatasetParts};
 
 /// `sample_count` samples of two inputs: the sample's index, big-endian. The
@@ -58,4 +60,20 @@ pub(crate) fn mnist_data_dir() -> Option<PathBuf> {
 pub(crate) fn table_file(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/tables");
     folder.join(name)
+}
+
+/// These bytes with some changed, and cut off where `keep` says so.
+pub(crate) fn damaged(
+    mut bytes: Vec<u8>,
+    changes: Vec<(Index, u8)>,
+    keep: Option<Index>,
+) -> Vec<u8> {
+    for (index, byte) in changes {
+        let index = index.index(bytes.len());
+        bytes[index] = byte;
+    }
+    if let Some(keep) = keep {
+        bytes.truncate(keep.index(bytes.len()));
+    }
+    bytes
 }

@@ -452,7 +452,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::table_file;
+    use crate::testing::{damaged, table_file};
 
     fn arrays(samples: &str, labels: &str) -> Arrays {
         Arrays {
@@ -658,14 +658,8 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
             keep in prop::option::of(any::<prop::sample::Index>()),
         ) {
-            let mut bytes = std::fs::read(table_file("arrays.npz")).unwrap();
-            for (index, byte) in changes {
-                let index = index.index(bytes.len());
-                bytes[index] = byte;
-            }
-            if let Some(keep) = keep {
-                bytes.truncate(keep.index(bytes.len()));
-            }
+            let bytes = std::fs::read(table_file("arrays.npz")).unwrap();
+            let bytes = damaged(bytes, changes, keep);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a.npz");
             std::fs::write(&path, &bytes).unwrap();

@@ -339,7 +339,7 @@ mod tests {
     use super::super::{TableFormat, TestPart, column_names, load};
     use super::*;
     use crate::dataset::Dataset;
-    use crate::testing::table_file;
+    use crate::testing::{damaged, table_file};
 
     fn load_file(format: TableFormat, path: &Path, columns: &Columns) -> Result<Dataset, String> {
         let test = TestPart::File(path.to_owned());
@@ -520,14 +520,8 @@ mod tests {
             keep in prop::option::of(any::<prop::sample::Index>()),
         ) {
             let name = if is_pandas { "pandas.parquet" } else { "zstd.parquet" };
-            let mut bytes = std::fs::read(table_file(name)).unwrap();
-            for (index, byte) in changes {
-                let index = index.index(bytes.len());
-                bytes[index] = byte;
-            }
-            if let Some(keep) = keep {
-                bytes.truncate(keep.index(bytes.len()));
-            }
+            let bytes = std::fs::read(table_file(name)).unwrap();
+            let bytes = damaged(bytes, changes, keep);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a.parquet");
             std::fs::write(&path, &bytes).unwrap();
