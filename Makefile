@@ -37,8 +37,8 @@ test: ## installs what is missing, and passes all tests, those in QEMU included
 	@scripts/setup test
 	@scripts/test-setup
 	@$(MAKE) --no-print-directory build-firmware PROFILE=
-	cargo test --workspace
-	cargo test --manifest-path firmware/Cargo.toml --package zfl-board-build --package zfl-firmware \
+	cargo test --workspace --no-fail-fast
+	cargo test --no-fail-fast --manifest-path firmware/Cargo.toml --package zfl-board-build --package zfl-firmware \
 		--package zfl-bare-metal
 	@$(MAKE) --no-print-directory test-browser
 

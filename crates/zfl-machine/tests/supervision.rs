@@ -1169,8 +1169,10 @@ async fn every_board_boots_and_answers() {
         machine.usage().await;
         let report = machine.stop().await.unwrap();
         assert!(report.usage.cpu_seconds() > 0.0, "{report:?}");
-        // Alone: nothing of the emulator is shared with others.
-        assert!(report.usage.pss_bytes_max < 64 << 20, "{report:?}");
+        // Alone: nothing of the emulator's 23 MiB is shared with others. QEMU
+        // 7.2 holds 42 MiB more for the first tenths of a second of an
+        // an547, 14 MiB afterwards.
+        assert!(report.usage.pss_bytes_max < 96 << 20, "{report:?}");
         assert!(matches!(&report.state, MachineState::Exited(exit) if exit.is_requested));
     }
 }
