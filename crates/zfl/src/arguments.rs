@@ -205,7 +205,7 @@ pub(crate) struct OutputArguments {
     /// Prints progress and result as JSON, an object a line (docs/terminal.md).
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,
-    /// Writes an event file for TensorBoard into the run's folder, at the end.
+    /// Lets an event file for TensorBoard grow in the run's folder.
     #[arg(long)]
     pub(crate) tensorboard: bool,
 }

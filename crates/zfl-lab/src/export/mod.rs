@@ -1,10 +1,11 @@
 //! The records of a run in the formats of other programs.
 //!
 //! - [`parquet()`] writes `rounds.parquet` and `clients.parquet`: the tables with types.
-//! - [`tensorboard()`] writes an event file that TensorBoard shows.
+//! - [`tensorboard()`] writes an event file that TensorBoard shows; [`EventFile`] one
+//!   that grows with its run.
 //!
-//! Both are made from the folder alone, of a run that is over or was cut off, and
-//! come out the same each time. docs/notebooks.md says what to do with them.
+//! All are made from the folder alone, of a run that is over, was cut off or goes on,
+//! and come out the same each time. docs/notebooks.md says what to do with them.
 
 mod table;
 mod tensorboard;
@@ -12,7 +13,7 @@ mod tensorboard;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use tensorboard::tensorboard;
+pub use tensorboard::{EventFile, tensorboard};
 
 use crate::archive::{Archive, ArchiveError, Client, Round};
 

@@ -8,6 +8,7 @@
 //! the file in a test.
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
@@ -27,49 +28,123 @@ const FILE: &str = "events.out.tfevents.zfl";
 /// # Errors
 /// Which cell of a table is none of its column, or why the file cannot be written.
 pub fn tensorboard(archive: &Archive) -> Result<PathBuf, ExportError> {
-    let began = archive.overview()?.began_unix_seconds.unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
-    let began = began as f64;
-    let mut ended: BTreeMap<u32, f64> = BTreeMap::new();
-    for event in archive.events()? {
-        let event = event?;
-        if matches!(&*event.event, "round-completed" | "round-failed")
-            && let Some(round) = event
-                .fields
-                .get("round")
-                .and_then(serde_json::Value::as_u64)
-            && let Ok(round) = u32::try_from(round)
-        {
-            ended.insert(round, event.host_seconds);
-        }
+    EventFile::with(archive, Extent::All).map(|file| file.path)
+}
+
+/// An event file that grows with its run: TensorBoard reads on where it was.
+pub struct EventFile {
+    archive: Archive,
+    path: PathBuf,
+    /// When the run began, in seconds since 1970.
+    began: f64,
+    /// The last round in it.
+    round: u32,
+}
+
+/// Which rounds are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Those whose end is recorded. Of a run that goes on the last row may be there
+    /// before it is said when.
+    Ended,
+    /// All.
+    All,
+}
+
+impl EventFile {
+    /// Writes the rounds that are over, in place of what was there.
+    ///
+    /// # Errors
+    /// As [`tensorboard()`].
+    pub fn create(archive: &Archive) -> Result<Self, ExportError> {
+        Self::with(archive, Extent::Ended)
     }
-    let costs = archive.costs()?;
-    let path = archive.path().join(FILE);
-    whole(&path, |file| {
+
+    fn with(archive: &Archive, extent: Extent) -> Result<Self, ExportError> {
+        let began = archive.overview()?.began_unix_seconds.unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
+        let mut file = Self {
+            archive: archive.clone(),
+            path: archive.path().join(FILE),
+            began: began as f64,
+            round: 0,
+        };
+        // Says which version of the format this is.
+        let mut first = Vec::new();
+        double(&mut first, 1, file.began);
+        bytes(&mut first, 3, b"brain.Event:2");
+        let path = file.path.clone();
+        whole(&path, |out| file.write(out, &first, extent))?;
+        Ok(file)
+    }
+
+    /// Adds the rounds that are over since. After an error the file may end in the
+    /// middle of one: create it anew.
+    ///
+    /// # Errors
+    /// As [`tensorboard()`].
+    pub fn append(&mut self) -> Result<(), ExportError> {
+        let out = OpenOptions::new().append(true).open(&self.path);
+        let out = out.map_err(|source| ExportError::Write {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.write(out, &[], Extent::Ended)
+    }
+
+    /// Writes an event, unless it is empty, and those of the rounds that are not in the
+    /// file.
+    fn write(&mut self, out: File, first: &[u8], extent: Extent) -> Result<(), ExportError> {
+        let ended = self.ended()?;
+        let costs = self.archive.costs()?;
+        let path = &self.path;
         let write_error = |source| ExportError::Write {
             path: path.clone(),
             source,
         };
-        let mut out = BufWriter::new(file);
-        let mut write = |event: Vec<u8>| out.write_all(&record(&event)).map_err(write_error);
-        // Says which version of the format this is.
-        let mut first = Vec::new();
-        double(&mut first, 1, began);
-        bytes(&mut first, 3, b"brain.Event:2");
-        write(first)?;
-        for round in archive.rows::<Round>()? {
+        let mut out = BufWriter::new(out);
+        let mut write = |event: &[u8]| out.write_all(&record(event)).map_err(write_error);
+        if !first.is_empty() {
+            write(first)?;
+        }
+        for round in self.archive.rows::<Round>()? {
             let round = round?;
-            let at = began + ended.get(&round.round).copied().unwrap_or(0.0);
+            if round.round <= self.round {
+                continue;
+            }
+            let ended = ended.get(&round.round).copied();
+            if ended.is_none() && extent == Extent::Ended {
+                break;
+            }
+            let at = self.began + ended.unwrap_or(0.0);
             let cost = costs.get(&round.round).copied().unwrap_or_default();
-            write(event(
+            write(&event(
                 at,
                 round.round,
                 &scalars(&round, cost.device_seconds, cost.energy_mj),
             ))?;
+            self.round = round.round;
         }
         out.flush().map_err(write_error)
-    })?;
-    Ok(path)
+    }
+
+    /// When each round was over, in host time since the run began.
+    fn ended(&self) -> Result<BTreeMap<u32, f64>, ExportError> {
+        let mut ended = BTreeMap::new();
+        for event in self.archive.events()? {
+            let event = event?;
+            if matches!(&*event.event, "round-completed" | "round-failed")
+                && let Some(round) = event
+                    .fields
+                    .get("round")
+                    .and_then(serde_json::Value::as_u64)
+                && let Ok(round) = u32::try_from(round)
+            {
+                ended.insert(round, event.host_seconds);
+            }
+        }
+        Ok(ended)
+    }
 }
 
 /// What is shown of a round.
@@ -227,6 +302,37 @@ mod tests {
         assert_eq!(count("model/loss"), 2);
         assert_eq!(count("time/device_seconds"), 0);
         assert_eq!(count("model/rmse"), 0);
+    }
+
+    #[test]
+    fn a_file_grows_to_what_is_written_at_once() {
+        let rows = [1, 2, 3].map(|number| round(number, "0.5"));
+        let event = |number: u32| {
+            format!(
+                "{{\"host_seconds\":{number}.5,\"event\":\"round-completed\",\"round\":{number}}}\n"
+            )
+        };
+        let folder = folder(&[("rounds.csv", ROUND_HEADER), ("events.jsonl", "")]);
+        let mut file = EventFile::create(&archive(&folder)).unwrap();
+        let mut sizes = Vec::new();
+        for (count, row) in (1..).zip(&rows) {
+            // Neither before it is over, nor twice.
+            for (name, more) in [("rounds.csv", row), ("events.jsonl", &event(count))] {
+                let table = OpenOptions::new()
+                    .append(true)
+                    .open(folder.path().join(name));
+                table.unwrap().write_all(more.as_bytes()).unwrap();
+                file.append().unwrap();
+            }
+            file.append().unwrap();
+            sizes.push(std::fs::metadata(&file.path).unwrap().len());
+        }
+        assert!(sizes.is_sorted_by(|one, next| one < next), "{sizes:?}");
+        let grown = std::fs::read(&file.path).unwrap();
+        tensorboard(&archive(&folder)).unwrap();
+        assert!(grown == std::fs::read(&file.path).unwrap());
+        std::fs::remove_file(&file.path).unwrap();
+        assert!(matches!(file.append(), Err(ExportError::Write { .. })));
     }
 
     #[test]

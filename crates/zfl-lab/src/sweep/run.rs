@@ -184,15 +184,16 @@ pub fn run(
     mut progress: impl FnMut(Progress),
     stop: watch::Receiver<bool>,
 ) -> Result<Summary, SweepError> {
-    let (folder, past) = match context.is_resumed {
-        true => SweepFolder::resume(&context.folder, sweep.confirm)?,
-        false => (
-            SweepFolder::create(&context.folder, sweep)?,
-            PastJobs::new(),
-        ),
-    };
     let parts = (&context.search_path, &context.firmware, &context.launcher);
     let workshop = Workshop::new(sweep, &context.folder, parts, stop);
+    let (folder, past) = match context.is_resumed {
+        true => SweepFolder::resume(&context.folder, sweep.confirm)?,
+        false => {
+            workshop.check_data()?;
+            let folder = SweepFolder::create(&context.folder, sweep)?;
+            (folder, PastJobs::new())
+        }
+    };
     let before = folder.past_summary().unwrap_or_default();
     let mut book = Book {
         sweep,

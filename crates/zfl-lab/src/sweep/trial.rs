@@ -212,6 +212,20 @@ impl<'s> Workshop<'s> {
         Ok(loaded)
     }
 
+    /// Loads the data that all trials share, so that a sweep without any leaves nothing
+    /// behind. Where the space has keys of the data, the trials find out.
+    pub(super) fn check_data(&self) -> Result<(), RunError> {
+        let mut keys = self.sweep.parameters.iter().map(|parameter| &parameter.key);
+        if keys.any(|key| key.starts_with("data.")) {
+            return Ok(());
+        }
+        // The values of a trial may be missing in the file: then it is no experiment.
+        let Ok(experiment) = self.sweep.base.experiment(&[]) else {
+            return Ok(());
+        };
+        self.data(&experiment).map(drop)
+    }
+
     /// The experiment of a trial, as its file has it: with its fidelities.
     pub(super) fn experiment(
         &self,

@@ -7,11 +7,12 @@ use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use zfl_lab::experiment::{Experiment, Fidelity, Network};
-use zfl_lab::run::{Context, FleetContext, RunError, Summary};
+use zfl_lab::run::{Context, FleetContext, RunError};
 use zfl_machine::Board;
 use zfl_net::bridge;
 
 use super::dashboard::RunDashboard;
+use super::export::LiveEvents;
 use super::{Done, Failure, export, firmware, launcher, next_folder, report, runtime, search_path};
 use crate::arguments::{self, ExperimentArguments, PlayArguments, RunArguments, ServeArguments};
 use crate::display::{Display, Manner};
@@ -140,8 +141,13 @@ fn play(experiment: &Experiment, context: Context, arguments: &PlayArguments) ->
         ),
         None => None,
     };
-    let played: Result<Summary, RunError> = runtime.block_on(async {
-        let (progress, receiver) = mpsc::unbounded_channel();
+    let (played, events) = runtime.block_on(async {
+        let (progress, mut receiver) = mpsc::unbounded_channel();
+        let mut events = None;
+        if output.tensorboard {
+            let (live, shown) = LiveEvents::start(path.clone(), receiver);
+            (events, receiver) = (Some(live), shown);
+        }
         let clients = context.clients.unwrap_or(experiment.fleet_size());
         let mut display = Display::new(manner, experiment, clients, is_serving);
         let shown = tokio::spawn(async move {
@@ -155,12 +161,16 @@ fn play(experiment: &Experiment, context: Context, arguments: &PlayArguments) ->
         if let Some(dashboard) = dashboard {
             dashboard.end().await;
         }
-        played
+        let events = match events {
+            Some(events) => events.end().await,
+            None => None,
+        };
+        (played, events)
     });
     // A folder in which this run did not begin may be another's.
     let mut report = None;
     if played.as_ref().err().is_none_or(RunError::can_go_on) {
-        export::at_the_end(&path, output.tensorboard, manner);
+        export::at_the_end(&path, output.tensorboard, events, manner);
         report = report::at_the_end(&path, manner);
     }
     let summary = played.map_err(|error| {

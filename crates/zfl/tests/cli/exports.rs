@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Place, Records, blocks, finish, shell};
+use rustix::process::Signal;
+
+use crate::support::{DEADLINE, Place, Records, Running, blocks, finish, shell, wait_until};
 use crate::texts::without_trailing_blanks;
 
 const DOCUMENT: &str = include_str!("../../../../docs/notebooks.md");
@@ -101,4 +103,27 @@ fn a_run_that_was_cut_off_is_exported_later() {
         said.contains("clients.csv, line 2: column `round` is `x`"),
         "{said}"
     );
+}
+
+#[test]
+fn an_event_file_grows_with_its_run() {
+    let place = Place::new();
+    // Until it is interrupted.
+    let mut command = place.run("runs/a", &["rounds=1000000"]);
+    command.args(["--fidelity", "native", "--tensorboard", "--quiet"]);
+    let running = Running::start(command);
+    let path = place.path("runs/a/events.out.tfevents.zfl");
+    let size = || fs::metadata(&path).map_or(0, |file| file.len());
+    let mut last = 0;
+    for _ in 0..2 {
+        last = wait_until("the event file grows", DEADLINE, || {
+            (size() > last).then(size)
+        });
+    }
+    running.signal(Signal::INT);
+    running.finish().failed(130);
+    // To the last round, each once.
+    let grown = fs::read(&path).unwrap();
+    finish(place.zfl(["export", "runs", "--tensorboard"])).succeeded();
+    assert!(grown == fs::read(&path).unwrap());
 }

@@ -157,3 +157,14 @@ fn mistakes_in_a_sweep() {
         "{said}"
     );
 }
+
+#[test]
+fn a_sweep_without_its_data_leaves_nothing_behind() {
+    let place = Place::new();
+    place.write("sweep.toml", SWEEP);
+    let csv = "[data.csv]\nfile = \"nowhere.csv\"\nlabel = \"kind\"";
+    place.write("experiment.toml", SMALL.replace("[data.digits]", csv));
+    let said = finish(sweep(&place, "out", &[])).failed(1);
+    assert!(said.contains("nowhere.csv"), "{said}");
+    assert!(!place.path("out").exists());
+}

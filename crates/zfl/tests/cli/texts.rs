@@ -175,7 +175,7 @@ fn help() {
           --data-dir <DIR>       Folder of data sets; else ZFL_DATA_DIR, else the cache folder
       -q, --quiet                Prints warnings alone and, at the end, the run's folder
           --json                 Prints progress and result as JSON, an object a line (docs/terminal.md)
-          --tensorboard          Writes an event file for TensorBoard into the run's folder, at the end
+          --tensorboard          Lets an event file for TensorBoard grow in the run's folder
           --firmware-dir <DIR>   Folder of firmware images BOARD.elf that replace those zfl carries
           --fidelity <FIDELITY>  Plays all clients on emulated machines, or natively: inside zfl
                                  [possible values: emulated, native]
