@@ -82,8 +82,9 @@ pub fn partition(
     client_count: u32,
 ) -> Result<Partition, PartitionError> {
     let clients = usize::try_from(client_count).unwrap_or(usize::MAX);
-    let scheme = experiment.partition.scheme();
-    let dealt = scheme.partition(train, clients, experiment.seed)?;
+    let dealt = experiment
+        .partition
+        .partition(train, clients, experiment.seed)?;
     if experiment
         .fleet
         .iter()

@@ -72,7 +72,7 @@ fn the_experiments_of_the_fedavg_paper_are_experiments() {
         assert_eq!(paper.fleet_size(), 100);
         assert_eq!(paper.coordinator.clients_per_round, Some(10));
         assert!(paper.coordinator.target_accuracy.is_some());
-        let is_iid = matches!(paper.partition, Partition::Iid { .. });
+        let is_iid = matches!(paper.partition, Scheme::Iid | Scheme::IidSubset { .. });
         assert_eq!(is_iid, name.contains("-iid"), "{name}");
         names.push(name.to_owned());
     }

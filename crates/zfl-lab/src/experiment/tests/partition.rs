@@ -1,16 +1,17 @@
 //! The table `partition`.
 
 use insta::assert_snapshot;
+use zfl_data::ShareSizes;
 
 use super::*;
 
 #[test]
 fn shares_can_be_bounded() {
     let partition = |text: &str| experiment(text, &[]).partition;
-    let iid = |samples_per_client| Partition::Iid { samples_per_client };
-    assert_eq!(partition("[partition.iid]\n"), iid(None));
+    assert_eq!(partition("[partition.iid]\n"), Scheme::Iid);
     let text = "[partition.iid]\nsamples-per-client = 150\n";
-    assert_eq!(partition(text), iid(Some(150)));
+    let samples_per_client = 150;
+    assert_eq!(partition(text), Scheme::IidSubset { samples_per_client });
     assert_snapshot!(refused("[partition.iid]\nsamples-per-client = 0\n"), @r"
     trial.toml:2:22: `partition.iid.samples-per-client` is 0
     | samples-per-client = 0
@@ -22,7 +23,7 @@ fn shares_can_be_bounded() {
 #[test]
 fn shards_are_dealt_to_clients() {
     let partition = |text: &str| experiment(text, &[]).partition;
-    let shards = |per_client| Partition::Shards { per_client };
+    let shards = |per_client| Scheme::Shards { per_client };
     assert_eq!(partition("[partition.shards]\n"), shards(2));
     let text = "[partition.shards]\nper-client = 5\n";
     assert_eq!(partition(text), shards(5));
@@ -43,7 +44,7 @@ fn shards_are_dealt_to_clients() {
 #[test]
 fn labels_can_be_dealt_in_parts_of_a_dirichlet_distribution() {
     let partition = |text: &str| experiment(text, &[]).partition;
-    let dirichlet = |alpha, samples_min| Partition::Dirichlet { alpha, samples_min };
+    let dirichlet = |alpha, samples_min| Scheme::Dirichlet { alpha, samples_min };
     assert_eq!(partition("[partition.dirichlet]\n"), dirichlet(0.5, 1));
     let text = "[partition.dirichlet]\nalpha = 1\nsamples-min = 10\n";
     assert_eq!(partition(text), dirichlet(1.0, 10));
@@ -64,7 +65,7 @@ fn labels_can_be_dealt_in_parts_of_a_dirichlet_distribution() {
 #[test]
 fn clients_can_be_limited_to_a_few_classes() {
     let partition = |text: &str| experiment(text, &[]).partition;
-    let limited = |classes| Partition::LabelLimited { classes };
+    let limited = |classes| Scheme::LabelLimited { classes };
     assert_eq!(partition("[partition.label-limited]\n"), limited(2));
     let text = "[partition.label-limited]\nclasses = 256\n";
     assert_eq!(partition(text), limited(256));
@@ -79,7 +80,7 @@ fn clients_can_be_limited_to_a_few_classes() {
 #[test]
 fn shares_can_differ_in_size() {
     let partition = |text: &str, sets: &[&str]| experiment(text, sets).partition;
-    let skew = |sizes, samples_min| Partition::QuantitySkew { sizes, samples_min };
+    let skew = |sizes, samples_min| Scheme::QuantitySkew { sizes, samples_min };
     let zipf = "[partition.quantity-skew.power-law]\n";
     let exponent = |exponent| ShareSizes::PowerLaw { exponent };
     assert_eq!(partition(zipf, &[]), skew(exponent(1.0), 1));
@@ -106,7 +107,7 @@ fn shares_can_differ_in_size() {
 #[test]
 fn groups_can_be_dealt_whole() {
     let partition = |text: &str| experiment(text, &[]).partition;
-    assert_eq!(partition("[partition.natural]\n"), Partition::Natural);
+    assert_eq!(partition("[partition.natural]\n"), Scheme::Natural);
     let set = experiment("", &["partition.natural={}"]);
-    assert_eq!(set.partition, Partition::Natural);
+    assert_eq!(set.partition, Scheme::Natural);
 }

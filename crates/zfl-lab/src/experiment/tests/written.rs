@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
+use zfl_data::ShareSizes;
 use zfl_data::table::{Learns, Ranges};
 
 use super::*;
@@ -455,28 +456,31 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
                     },
                     data,
                     partition: match rounds % 7 {
-                        0 => Partition::Iid { samples_per_client },
-                        1 => Partition::Natural,
-                        2 => Partition::Dirichlet {
+                        0 => match samples_per_client {
+                            Some(samples_per_client) => Scheme::IidSubset { samples_per_client },
+                            None => Scheme::Iid,
+                        },
+                        1 => Scheme::Natural,
+                        2 => Scheme::Dirichlet {
                             alpha: f64::from(rounds) / 7.0,
                             samples_min: samples_per_client.unwrap_or(1),
                         },
-                        3 => Partition::LabelLimited {
+                        3 => Scheme::LabelLimited {
                             classes: rounds % 256 + 1,
                         },
-                        4 => Partition::QuantitySkew {
+                        4 => Scheme::QuantitySkew {
                             sizes: ShareSizes::Dirichlet {
                                 alpha: f64::from(rounds) / 7.0,
                             },
                             samples_min: samples_per_client.unwrap_or(1),
                         },
-                        5 => Partition::QuantitySkew {
+                        5 => Scheme::QuantitySkew {
                             sizes: ShareSizes::PowerLaw {
                                 exponent: f64::from(rounds % 71) / 7.0,
                             },
                             samples_min: samples_per_client.unwrap_or(1),
                         },
-                        _ => Partition::Shards {
+                        _ => Scheme::Shards {
                             per_client: samples_per_client.unwrap_or(2),
                         },
                     },
