@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zfl_server::{ClientRecord, Outcome};
 
+use crate::archive::{FleetRow, ReportRow, TrafficRow};
 use crate::host::Meter;
-use crate::traffic::{FleetRow, ReportRow, Reports, Seen, TrafficRow, Wire};
+use crate::traffic::{Reports, Seen, Wire};
 
 /// What passed between the network and each client's device in a round.
 pub(super) struct RoundTraffic(BTreeMap<u32, (TrafficRow, Option<Wire>)>);

@@ -7,10 +7,11 @@ use zfl_machine::usage::Usage;
 use zfl_net::CaptureReport;
 
 use super::Recorder;
+use crate::archive::DeviceRow;
 use crate::data::saturate;
 use crate::faults::device;
 use crate::host::FleetHost;
-use crate::records::{DeviceRow, RecordError};
+use crate::records::RecordError;
 use crate::run::traffic::RoundTraffic;
 use crate::run::{DeviceCounts, DeviceFailure, EmulatorUsage, Progress};
 

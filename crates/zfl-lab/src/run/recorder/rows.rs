@@ -6,8 +6,9 @@ use zfl_server::{ClientRecord, RoundRecord};
 
 use super::Recorder;
 use super::fleet::cpu_seconds;
+use crate::archive::{ClientRow, RoundRow};
 use crate::kind::{Effort, Estimate, Part};
-use crate::records::{ClientRow, RecordError, RoundRow};
+use crate::records::RecordError;
 use crate::run::EmulatorUsage;
 use crate::run::traffic::{RoundTraffic, client_traffic};
 
