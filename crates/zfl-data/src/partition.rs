@@ -194,7 +194,6 @@ pub enum PartitionError {
 
 /// How samples are dealt out.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Scheme {
     /// Independent and identically distributed: shuffled and cut into shares
     /// whose sizes differ by at most one, the larger ones first. Every sample

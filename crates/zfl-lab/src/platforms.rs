@@ -102,8 +102,8 @@ pub enum PlatformsError {
 /// When one is wrong.
 pub fn all(experiment: &Experiment) -> Result<Vec<Subject>, PlatformsError> {
     let mut subjects = Vec::new();
-    for board in Board::all()? {
-        subjects.push((board.name, None));
+    for board in Board::names() {
+        subjects.push((board.to_owned(), None));
     }
     for mcu in Mcu::all() {
         let mcu = mcu?;
@@ -133,12 +133,10 @@ pub fn named(name: &str) -> Result<Subject, PlatformsError> {
         Ok(mcu) => Ok((mcu.board, Some(name.to_owned()))),
         Err(error) if is_path(name) => Err(error.into()),
         Err(_) => {
-            let mut known: Vec<String> =
-                Board::all()?.into_iter().map(|board| board.name).collect();
-            known.extend(Mcu::names().map(str::to_owned));
+            let known = Board::names().chain(Mcu::names());
             Err(PlatformsError::Unknown {
                 name: name.to_owned(),
-                guess: nearest(name, known.iter().map(String::as_str))
+                guess: nearest(name, known)
                     .map(|guess| format!(", did you mean `{guess}`?"))
                     .unwrap_or_default(),
             })

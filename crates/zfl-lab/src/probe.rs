@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use zfl_data::SearchPath;
+use zfl_data::{Scheme, SearchPath};
 use zfl_machine::LauncherProgram;
 use zfl_nn::Task;
 
 use crate::data::saturate;
-use crate::experiment::{Coordinator, Experiment, Fidelity, FleetGroup, Network, Partition};
+use crate::experiment::{Coordinator, Experiment, Fidelity, FleetGroup, Network};
 use crate::firmware::FirmwareSource;
 use crate::run::{self, Context, FleetContext, RunError};
 use crate::size::SampleSize;
@@ -90,8 +90,8 @@ fn alone(experiment: &Experiment, samples: u32, group: FleetGroup) -> Experiment
     Experiment {
         rounds: 1,
         network: Network::Switch,
-        partition: Partition::Iid {
-            samples_per_client: Some(samples),
+        partition: Scheme::IidSubset {
+            samples_per_client: samples,
         },
         // The noise of the first of all clients.
         feature_noise_sigma: experiment.feature_noise_sigma

@@ -34,14 +34,16 @@ use zfl_proto::Token;
 use zfl_server::Secrets;
 use zfl_server::checkpoint::{self, CheckpointError};
 
+use crate::archive::{
+    Client, ClientRow, DeviceRow, FleetRow, ReportRow, Round, RoundRow, Row, TrafficRow,
+};
 use crate::capture;
 use crate::data::PartitionedShares;
 use crate::run::RunError;
 use crate::state::{self, Extent, ResumeError, State, StateKeeper};
-use crate::traffic::{FleetRow, ReportRow, TrafficRow};
 
-pub(crate) const ROUNDS: &str = "rounds.csv";
-const CLIENTS: &str = "clients.csv";
+pub(crate) const ROUNDS: &str = Round::FILE;
+const CLIENTS: &str = Client::FILE;
 const DEVICES: &str = "devices.csv";
 pub(crate) const EVENTS: &str = "events.jsonl";
 const CONSOLE: &str = "console";
@@ -83,85 +85,6 @@ pub enum RecordError {
     /// A checkpoint cannot be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-}
-
-/// A row of `rounds.csv`. Bytes are those of message bodies; times are host
-/// time.
-#[derive(Serialize)]
-pub(crate) struct RoundRow<'a> {
-    pub(crate) round: u32,
-    /// None where values are learnt; then there are the other two.
-    pub(crate) accuracy: Option<f64>,
-    pub(crate) loss: f64,
-    pub(crate) rmse: Option<f64>,
-    pub(crate) r_squared: Option<f64>,
-    pub(crate) clients_selected: usize,
-    pub(crate) clients_ok: usize,
-    /// Faults on purpose that took effect.
-    pub(crate) faults: usize,
-    /// `completed`, or `failed`: without a quorum. Then accuracy, loss, errors and hash
-    /// are those of the model that stayed.
-    pub(crate) outcome: &'a str,
-    /// Updates of earlier rounds in the mean.
-    pub(crate) late_updates: usize,
-    pub(crate) bytes_down: u64,
-    pub(crate) bytes_up: u64,
-    pub(crate) host_seconds: f64,
-    /// Of all emulators together, in host time; empty without a fleet.
-    pub(crate) qemu_cpu_seconds: Option<f64>,
-    pub(crate) model_sha256: &'a str,
-}
-
-/// A row of `clients.csv`.
-#[derive(Serialize)]
-pub(crate) struct ClientRow<'a> {
-    pub(crate) round: u32,
-    pub(crate) client: u32,
-    pub(crate) board: &'a str,
-    pub(crate) outcome: &'a str,
-    pub(crate) samples: u32,
-    /// Mean loss over the share in the last epoch.
-    pub(crate) train_loss: f32,
-    /// Share of the samples classified rightly in the last epoch.
-    pub(crate) train_accuracy: Option<f32>,
-    pub(crate) host_seconds: f64,
-    /// Training by the device's own clock, which without instruction counting
-    /// follows the host's.
-    pub(crate) device_clock_seconds: f64,
-    pub(crate) instructions_training: Option<u64>,
-    pub(crate) instructions_other: Option<u64>,
-    /// The microcontroller that the device stands for.
-    pub(crate) mcu: Option<&'a str>,
-    /// Device time and energy of the round on it, by its profile.
-    pub(crate) device_seconds: Option<f64>,
-    pub(crate) energy_mj: Option<f64>,
-    /// What the two rest on.
-    pub(crate) device_basis: Option<&'static str>,
-    pub(crate) bytes_down: u64,
-    pub(crate) bytes_up: u64,
-    pub(crate) stack_peak_bytes: u32,
-    pub(crate) arena_peak_bytes: u32,
-    /// Of the firmware's image.
-    pub(crate) flash_bytes: Option<u64>,
-    /// Kinds of the faults on purpose that took effect, joined by `+`.
-    pub(crate) faults: String,
-    /// Why, where the outcome is not ok.
-    pub(crate) detail: &'a str,
-}
-
-/// A row of `devices.csv`, before its traffic.
-#[derive(Serialize)]
-pub(crate) struct DeviceRow<'a> {
-    /// The round that was over when the fleet was started: 0, or that after which
-    /// the run was resumed.
-    pub(crate) after_round: u32,
-    pub(crate) device: u32,
-    pub(crate) client: u32,
-    pub(crate) board: &'a str,
-    /// When its firmware said that it runs, in host time since the run began.
-    pub(crate) boot_host_seconds: Option<f64>,
-    /// When it had its data; empty where it never had.
-    pub(crate) ready_host_seconds: Option<f64>,
 }
 
 /// A record that only grows, and knows its length and checksum.
@@ -693,7 +616,6 @@ fn append(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{Client, Device, Round, Row};
 
     const DOCUMENT: &str = include_str!("../../../docs/records.md");
 
@@ -706,66 +628,14 @@ mod tests {
         section.lines().filter_map(column).collect()
     }
 
-    #[track_caller]
-    fn check(file: &str, row: impl Serialize, following: &[&str]) {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.serialize(row).unwrap();
-        let bytes = writer.into_inner().unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        let columns: Vec<&str> = text.lines().next().unwrap().split(',').collect();
-        assert_eq!(
-            columns,
-            [documented(file).as_slice(), following].concat(),
-            "{file}"
-        );
-    }
-
     #[test]
     fn every_column_is_documented() {
-        let round = RoundRow {
-            round: 0,
-            accuracy: None,
-            loss: 0.0,
-            rmse: None,
-            r_squared: None,
-            clients_selected: 0,
-            clients_ok: 0,
-            faults: 0,
-            outcome: "",
-            late_updates: 0,
-            bytes_down: 0,
-            bytes_up: 0,
-            host_seconds: 0.0,
-            qemu_cpu_seconds: None,
-            model_sha256: "",
-        };
-        check("rounds.csv", (round, FleetRow::default()), &[]);
-        let client = ClientRow {
-            round: 0,
-            client: 0,
-            board: "",
-            outcome: "",
-            samples: 0,
-            train_loss: 0.0,
-            train_accuracy: None,
-            host_seconds: 0.0,
-            device_clock_seconds: 0.0,
-            instructions_training: None,
-            instructions_other: None,
-            mcu: None,
-            device_seconds: None,
-            energy_mj: None,
-            device_basis: None,
-            bytes_down: 0,
-            bytes_up: 0,
-            stack_peak_bytes: 0,
-            arena_peak_bytes: 0,
-            flash_bytes: None,
-            faults: String::new(),
-            detail: "",
-        };
-        let traffic = TrafficRow::default();
-        check("clients.csv", (client, traffic, ReportRow::default()), &[]);
+        fn names<R: Row>() -> Vec<&'static str> {
+            R::COLUMNS.iter().map(|column| column.name).collect()
+        }
+        assert_eq!(names::<Round>(), documented("rounds.csv"));
+        let all = documented("clients.csv");
+        assert_eq!(names::<Client>(), all);
         let device = DeviceRow {
             after_round: 0,
             device: 0,
@@ -774,22 +644,12 @@ mod tests {
             boot_host_seconds: None,
             ready_host_seconds: None,
         };
-        let all = documented("clients.csv");
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize((device, TrafficRow::default())).unwrap();
+        let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+        let columns: Vec<&str> = text.lines().next().unwrap().split(',').collect();
         let place = |name| all.iter().position(|column| *column == name).unwrap();
         let of_traffic = &all[place("nic_bytes_in")..=place("link_airtime_seconds_up")];
-        check("devices.csv", (device, traffic), of_traffic);
-    }
-
-    #[test]
-    fn every_column_is_read() {
-        fn names<R: Row>() -> Vec<&'static str> {
-            R::COLUMNS.iter().map(|column| column.name).collect()
-        }
-        assert_eq!(names::<Round>(), documented("rounds.csv"));
-        assert_eq!(names::<Client>(), documented("clients.csv"));
-        let all = [documented("devices.csv"), documented("clients.csv")].concat();
-        for name in names::<Device>() {
-            assert!(all.contains(&name), "devices.csv has no column {name}");
-        }
+        assert_eq!(columns, [&documented("devices.csv"), of_traffic].concat());
     }
 }

@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use zfl_net::counters::{Crossed, DropReason, Traffic};
 use zfl_net::switch::PortRoundTrips;
 use zfl_net::{PortCounters, RoundTrips, TcpCounters};
 use zfl_proto::message::DeviceMetrics;
+
+use crate::archive::{FleetRow, ReportRow, TrafficRow};
 
 /// Frames of a device since its network began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,49 +81,6 @@ pub struct Wire {
     pub counters: PortCounters,
     /// Since they were last asked for.
     pub round_trips: PortRoundTrips,
-}
-
-/// The columns of what passed in a time: a round, or until a device was ready.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct TrafficRow {
-    nic_bytes_in: u64,
-    nic_bytes_out: u64,
-    nic_frames_in: u64,
-    nic_frames_out: u64,
-    nic_segments_in: Option<u64>,
-    nic_segments_out: Option<u64>,
-    switch_bytes_in: Option<u64>,
-    switch_bytes_out: Option<u64>,
-    switch_frames_in: Option<u64>,
-    switch_frames_out: Option<u64>,
-    switch_segments_out: Option<u64>,
-    data_segments_down: Option<u64>,
-    data_segments_up: Option<u64>,
-    retransmissions_down: Option<u64>,
-    retransmissions_up: Option<u64>,
-    duplicate_acks_down: Option<u64>,
-    duplicate_acks_up: Option<u64>,
-    goodput_bytes_down: Option<u64>,
-    goodput_bytes_up: Option<u64>,
-    resets_down: Option<u64>,
-    resets_up: Option<u64>,
-    host_rtt_down_ms_mean: Option<f64>,
-    host_rtt_down_ms_min: Option<f64>,
-    host_rtt_down_ms_max: Option<f64>,
-    host_rtt_down_count: Option<u64>,
-    host_rtt_up_ms_mean: Option<f64>,
-    host_rtt_up_ms_min: Option<f64>,
-    host_rtt_up_ms_max: Option<f64>,
-    host_rtt_up_count: Option<u64>,
-    drops_link_down: Option<u64>,
-    drops_link_up: Option<u64>,
-    drops_queue_down: Option<u64>,
-    drops_queue_up: Option<u64>,
-    drops_switch: Option<u64>,
-    link_seconds_down: Option<f64>,
-    link_seconds_up: Option<f64>,
-    link_airtime_seconds_down: Option<f64>,
-    link_airtime_seconds_up: Option<f64>,
 }
 
 /// What a link's model drops by itself.
@@ -240,20 +198,6 @@ fn mean_ms(round_trips: &RoundTrips) -> Option<f64> {
     (*count > 0).then(|| *sum_ns as f64 / *count as f64 / 1e6)
 }
 
-/// The columns of the fleet in a round.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct FleetRow {
-    nic_bytes_in: Option<u64>,
-    nic_bytes_out: Option<u64>,
-    nic_frames_in: Option<u64>,
-    nic_frames_out: Option<u64>,
-    segments_down: Option<u64>,
-    segments_up: Option<u64>,
-    retransmissions_down: Option<u64>,
-    retransmissions_up: Option<u64>,
-    drops: Option<u64>,
-}
-
 impl FleetRow {
     /// The sums of all devices.
     pub(crate) fn of(devices: impl IntoIterator<Item = TrafficRow>) -> Self {
@@ -341,27 +285,6 @@ pub(crate) struct Reports {
     /// Frames handed to its NIC of which it knew nothing, at most so far: those
     /// that it had not read yet are no drops, and are known later.
     unknown_frames_max: u64,
-}
-
-/// The columns of what a device says of itself since its last report (the first
-/// time: since it booted), and of what the switch saw in that time.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct ReportRow {
-    device_bytes_in: Option<u64>,
-    device_bytes_out: Option<u64>,
-    device_frames_in: Option<u64>,
-    device_frames_out: Option<u64>,
-    device_segments_in: Option<u64>,
-    device_segments_out: Option<u64>,
-    device_retransmissions: Option<u64>,
-    observed_bytes_in: Option<u64>,
-    observed_bytes_out: Option<u64>,
-    observed_frames_in: Option<u64>,
-    observed_frames_out: Option<u64>,
-    observed_segments_in: Option<u64>,
-    observed_segments_out: Option<u64>,
-    observed_retransmissions: Option<u64>,
-    drops_nic: Option<u64>,
 }
 
 impl Reports {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::MacAddress;
-use crate::catalogue::{Catalogue, CatalogueError, files, parse_file};
+use crate::catalogue::{Catalogue, CatalogueError, catalogued, files};
 
 /// The board that a fleet has where nothing else is said.
 pub const DEFAULT_NAME: &str = "mps2-an386";
@@ -323,6 +323,8 @@ impl Fault {
     }
 }
 
+catalogued!(Board, and files);
+
 impl Board {
     /// The boards of this program, by name.
     ///
@@ -330,43 +332,6 @@ impl Board {
     /// Only if a board file that was built in is wrong.
     pub fn all() -> Result<Vec<Self>, CatalogueError> {
         CATALOGUE.names().map(Self::named).collect()
-    }
-
-    /// The board of this program called `name`.
-    ///
-    /// # Errors
-    /// [`CatalogueError::Unknown`] with the known names and the nearest.
-    pub fn named(name: &str) -> Result<Self, CatalogueError> {
-        Self::parse(&CATALOGUE.file(name), CATALOGUE.text(name)?)
-    }
-
-    /// The board in the file at `path`.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or says something wrong.
-    pub fn load(path: &Path) -> Result<Self, CatalogueError> {
-        Self::parse(&path.display().to_string(), &CATALOGUE.load(path)?)
-    }
-
-    /// The board that an experiment names: a file where it has a `/` or ends
-    /// with `.toml`, else one of this program's.
-    ///
-    /// # Errors
-    /// As [`Board::load`] and [`Board::named`].
-    pub fn find(name_or_path: &str) -> Result<Self, CatalogueError> {
-        if is_path(name_or_path) {
-            Self::load(Path::new(name_or_path))
-        } else {
-            Self::named(name_or_path)
-        }
-    }
-
-    /// The board that `text` describes; `file` is how errors call it.
-    ///
-    /// # Errors
-    /// [`CatalogueError::Invalid`] with line, column and what is allowed.
-    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogueError> {
-        parse_file(file, text, Self::check)
     }
 
     fn check(raw: RawBoard) -> Result<Self, Fault> {

@@ -120,6 +120,61 @@ impl Catalogue {
     }
 }
 
+/// What has a `CATALOGUE` beside it is found there by name; with `and files`, also
+/// in a file of the user's own. `Self::check` makes it of what was read.
+macro_rules! catalogued {
+    ($described:ty) => {
+        impl $described {
+            /// The names of those of this program, in their order.
+            pub fn names() -> impl Iterator<Item = &'static str> {
+                CATALOGUE.names()
+            }
+
+            /// The one of this program that is called `name`.
+            ///
+            /// # Errors
+            /// [`CatalogueError::Unknown`] with the known names and the nearest.
+            pub fn named(name: &str) -> Result<Self, CatalogueError> {
+                Self::parse(&CATALOGUE.file(name), CATALOGUE.text(name)?)
+            }
+
+            /// What `text` describes; `file` is how errors call it.
+            ///
+            /// # Errors
+            /// [`CatalogueError::Invalid`] with line, column and what is allowed.
+            pub fn parse(file: &str, text: &str) -> Result<Self, CatalogueError> {
+                $crate::catalogue::parse_file(file, text, Self::check)
+            }
+        }
+    };
+    ($described:ty, and files) => {
+        catalogued!($described);
+
+        impl $described {
+            /// What the file at `path` describes.
+            ///
+            /// # Errors
+            /// If the file cannot be read, or says something wrong.
+            pub fn load(path: &std::path::Path) -> Result<Self, CatalogueError> {
+                Self::parse(&path.display().to_string(), &CATALOGUE.load(path)?)
+            }
+
+            /// What an experiment names: a file where it has a `/` or ends with
+            /// `.toml`, else one of this program's.
+            ///
+            /// # Errors
+            /// As [`Self::load`] and [`Self::named`].
+            pub fn find(name_or_path: &str) -> Result<Self, CatalogueError> {
+                match $crate::board::is_path(name_or_path) {
+                    true => Self::load(name_or_path.as_ref()),
+                    false => Self::named(name_or_path),
+                }
+            }
+        }
+    };
+}
+pub(crate) use catalogued;
+
 /// What `text` describes; `file` is how errors call it.
 pub(crate) fn parse_file<R: DeserializeOwned, T>(
     file: &str,

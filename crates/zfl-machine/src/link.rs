@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use crate::board::{Fault, word};
 use crate::catalogue::{
-    Catalogue, CatalogueError, Figure, RawFigure, files, parse_file, unverified,
+    Catalogue, CatalogueError, Figure, RawFigure, catalogued, files, unverified,
 };
 
 /// The links of this program: from the fastest to the slowest.
@@ -78,32 +78,13 @@ struct RawLink {
     mtu_bytes: RawFigure,
 }
 
-impl LinkProfile {
-    /// The names of the links of this program, in their order.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        CATALOGUE.names()
-    }
+catalogued!(LinkProfile);
 
+impl LinkProfile {
     /// The links of this program. An item is an error only if a file that was
     /// built in is wrong.
     pub fn all() -> impl Iterator<Item = Result<Self, CatalogueError>> {
         Self::names().map(Self::named)
-    }
-
-    /// The link of this program called `name`.
-    ///
-    /// # Errors
-    /// [`CatalogueError::Unknown`] with the known names and the nearest.
-    pub fn named(name: &str) -> Result<Self, CatalogueError> {
-        Self::parse(&CATALOGUE.file(name), CATALOGUE.text(name)?)
-    }
-
-    /// The link that `text` describes; `file` is how errors call it.
-    ///
-    /// # Errors
-    /// [`CatalogueError::Invalid`] with line, column and what is allowed.
-    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogueError> {
-        parse_file(file, text, Self::check)
     }
 
     fn check(raw: RawLink) -> Result<Self, Fault> {

@@ -13,15 +13,14 @@
 //! format, the parts, and how far off the results are.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::Board;
-use crate::board::{Fault, is_path, word};
+use crate::board::{Fault, word};
 use crate::catalogue::{
-    Catalogue, CatalogueError, Figure, RawFigure, files, parse_file, unverified,
+    Catalogue, CatalogueError, Figure, RawFigure, catalogued, files, unverified,
 };
 
 /// The profiles of this program: by name.
@@ -130,53 +129,13 @@ struct RawCycles {
     fixed: RawFigure,
 }
 
-impl Mcu {
-    /// The names of the microcontrollers of this program, in their order.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        CATALOGUE.names()
-    }
+catalogued!(Mcu, and files);
 
+impl Mcu {
     /// The microcontrollers of this program, by name. An item is an error only
     /// if a profile that was built in is wrong.
     pub fn all() -> impl Iterator<Item = Result<Self, CatalogueError>> {
         Self::names().map(Self::named)
-    }
-
-    /// The microcontroller of this program called `name`.
-    ///
-    /// # Errors
-    /// [`CatalogueError::Unknown`] with the known names and the nearest.
-    pub fn named(name: &str) -> Result<Self, CatalogueError> {
-        Self::parse(&CATALOGUE.file(name), CATALOGUE.text(name)?)
-    }
-
-    /// The microcontroller in the file at `path`.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or says something wrong.
-    pub fn load(path: &Path) -> Result<Self, CatalogueError> {
-        Self::parse(&path.display().to_string(), &CATALOGUE.load(path)?)
-    }
-
-    /// The microcontroller that an experiment names: a file where it has a `/`
-    /// or ends with `.toml`, else one of this program's.
-    ///
-    /// # Errors
-    /// As [`Mcu::load`] and [`Mcu::named`].
-    pub fn find(name_or_path: &str) -> Result<Self, CatalogueError> {
-        if is_path(name_or_path) {
-            Self::load(Path::new(name_or_path))
-        } else {
-            Self::named(name_or_path)
-        }
-    }
-
-    /// The microcontroller that `text` describes; `file` is how errors call it.
-    ///
-    /// # Errors
-    /// [`CatalogueError::Invalid`] with line, column and what is allowed.
-    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogueError> {
-        parse_file(file, text, Self::check)
     }
 
     fn check(raw: RawMcu) -> Result<Self, Fault> {

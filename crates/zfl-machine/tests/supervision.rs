@@ -275,6 +275,39 @@ impl Bench {
             .unwrap()
     }
 
+    fn member(&mut self, machine: MachineSpec, run: Option<RunOptions>) -> FleetMember {
+        let nic = self.nic();
+        FleetMember { machine, nic, run }
+    }
+
+    /// A fleet, and whose machines have ended.
+    async fn fleet(
+        &self,
+        members: Vec<FleetMember>,
+        settings: FleetSettings,
+        progress: &watch::Sender<FleetProgress>,
+    ) -> Result<(Fleet, Ends), FleetError> {
+        let (told, ends) = mpsc::unbounded_channel();
+        let fleet = Fleet::boot(
+            &self.launcher,
+            members,
+            settings,
+            &self.events,
+            progress,
+            &told,
+        )
+        .await?;
+        Ok((fleet, ends))
+    }
+
+    /// Why a fleet does not boot.
+    async fn no_fleet(&self, members: Vec<FleetMember>, settings: FleetSettings) -> FleetError {
+        // The machines of a fleet before may still be ending, and count in its own.
+        let progress = watch::Sender::new(FleetProgress::default());
+        let booted = self.fleet(members, settings, &progress).await;
+        booted.map(|_| ()).unwrap_err()
+    }
+
     /// A fake machine at its prompt.
     async fn booted(&mut self, behaviour: &str) -> Machine {
         let spec = self.fake(7, behaviour);
@@ -293,6 +326,27 @@ impl Bench {
         let folder = format!("{}/", self.folder.display());
         text.to_string().replace(&folder, "")
     }
+}
+
+/// Place and last state of machines that have ended.
+type Ends = mpsc::UnboundedReceiver<(usize, MachineState)>;
+
+/// The next machine of a fleet that has ended, which must come: its place and the
+/// name of its state.
+async fn next_end(ends: &mut Ends) -> (usize, &'static str) {
+    let end = tokio::time::timeout(PATIENCE, ends.recv()).await;
+    let (place, state) = end.unwrap().unwrap();
+    (place, state.name())
+}
+
+/// Waits until a fleet stands like this.
+async fn stands(progress: &watch::Sender<FleetProgress>, expected: FleetProgress) {
+    let mut counted = progress.subscribe();
+    let counted = counted.wait_for(|counted| *counted == expected);
+    tokio::time::timeout(PATIENCE, counted)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 fn run_options() -> RunOptions {
@@ -905,16 +959,13 @@ async fn a_fleet_is_told_apart() {
         if behaviour == "silent" {
             machine.deadlines.first_output = Duration::from_millis(50);
         }
-        let run = (device != 5).then(run_options);
-        let nic = bench.nic();
-        members.push(FleetMember { machine, nic, run });
+        members.push(bench.member(machine, (device != 5).then(run_options)));
     }
     let settings = FleetSettings {
         starting_max: 2,
         ..FleetSettings::default()
     };
     let progress = watch::Sender::new(FleetProgress::default());
-    let (ends, mut ended) = mpsc::unbounded_channel();
     let mut watched = progress.subscribe();
     let busiest = tokio::spawn(async move {
         let mut starting_max = 0;
@@ -927,16 +978,7 @@ async fn a_fleet_is_told_apart() {
         }
         starting_max
     });
-    let fleet = Fleet::boot(
-        &bench.launcher,
-        members,
-        settings,
-        &bench.events,
-        &progress,
-        &ends,
-    )
-    .await
-    .unwrap();
+    let (fleet, mut ends) = bench.fleet(members, settings, &progress).await.unwrap();
     for device in [0, 2] {
         fleet.machines()[device].wait_ready().await.unwrap();
     }
@@ -967,17 +1009,11 @@ async fn a_fleet_is_told_apart() {
         prompt: 1,
         ..FleetProgress::default()
     };
-    let mut counted = progress.subscribe();
-    let counted = counted.wait_for(|counted| *counted == expected);
-    let counted = tokio::time::timeout(PATIENCE, counted).await.unwrap();
-    assert_eq!(counted.unwrap().ended(), 3);
+    assert_eq!(expected.ended(), 3);
+    stands(&progress, expected).await;
     let mut told = Vec::new();
     for _ in 0..3 {
-        let (place, state) = tokio::time::timeout(PATIENCE, ended.recv())
-            .await
-            .unwrap()
-            .unwrap();
-        told.push((place, state.name()));
+        told.push(next_end(&mut ends).await);
     }
     told.sort_unstable();
     assert_eq!(told, [(1, "hung"), (3, "exited"), (4, "crashed")]);
@@ -1001,16 +1037,12 @@ async fn a_member_is_killed_and_started_again() {
     let mut bench = Bench::new();
     let mut members = Vec::new();
     for device in 0..2 {
-        let (machine, nic) = (bench.fake(device, "answers"), bench.nic());
-        let run = Some(run_options());
-        members.push(FleetMember { machine, nic, run });
+        let machine = bench.fake(device, "answers");
+        members.push(bench.member(machine, Some(run_options())));
     }
     let progress = watch::Sender::new(FleetProgress::default());
-    let (ends, mut ended) = mpsc::unbounded_channel();
     let settings = FleetSettings::default();
-    let events = &bench.events.clone();
-    let fleet = Fleet::boot(&bench.launcher, members, settings, events, &progress, &ends);
-    let fleet = fleet.await.unwrap();
+    let (fleet, mut ends) = bench.fleet(members, settings, &progress).await.unwrap();
     let busy = fleet.restart(1, bench.nic()).await.unwrap_err();
     assert_eq!(busy.to_string(), "device 1: busy with `its machine`");
     let first = fleet.machine(1).unwrap();
@@ -1018,11 +1050,7 @@ async fn a_member_is_killed_and_started_again() {
         let machine = fleet.machine(1).unwrap();
         machine.kill().await;
         assert!(matches!(end(&machine).await, MachineError::Exited(_)));
-        let (place, state) = tokio::time::timeout(PATIENCE, ended.recv())
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!((place, state.name()), (1, "exited"));
+        assert_eq!(next_end(&mut ends).await, (1, "exited"));
         fleet.restart(1, bench.nic()).await.unwrap();
         let machine = fleet.machine(1).unwrap();
         machine.wait_ready().await.unwrap();
@@ -1037,12 +1065,7 @@ async fn a_member_is_killed_and_started_again() {
         ready: 2,
         ..FleetProgress::default()
     };
-    let mut counted = progress.subscribe();
-    let counted = counted.wait_for(|counted| *counted == expected);
-    tokio::time::timeout(PATIENCE, counted)
-        .await
-        .unwrap()
-        .unwrap();
+    stands(&progress, expected).await;
     let reports = fleet.stop().await.unwrap();
     assert_eq!(reports.len(), 2);
 }
@@ -1065,27 +1088,13 @@ async fn a_frozen_machine_can_be_stopped() {
 
 async fn what_no_device_can_do_is_an_error() {
     let mut bench = Bench::new();
-    let progress = watch::Sender::new(FleetProgress::default());
-    let (ends, _) = mpsc::unbounded_channel();
     let settings = FleetSettings {
         descriptors_per_device: 1 << 40,
         ..FleetSettings::default()
     };
-    let members = vec![FleetMember {
-        machine: bench.fake(0, "answers"),
-        nic: bench.nic(),
-        run: None,
-    }];
-    let error = Fleet::boot(
-        &bench.launcher,
-        members,
-        settings,
-        &bench.events,
-        &progress,
-        &ends,
-    )
-    .await
-    .unwrap_err();
+    let alone = bench.fake(0, "answers");
+    let members = vec![bench.member(alone, None)];
+    let error = bench.no_fleet(members, settings).await;
     assert!(matches!(error, FleetError::Room { .. }), "{error}");
     let text = error.to_string();
     assert!(
@@ -1093,24 +1102,9 @@ async fn what_no_device_can_do_is_an_error() {
         "{text}"
     );
 
-    let members = vec![FleetMember {
-        machine: bench.fake(0, "refuses"),
-        nic: bench.nic(),
-        run: Some(run_options()),
-    }];
-    let settings = FleetSettings::default();
-    // The machines of the fleet before may still be ending.
-    let progress = watch::Sender::new(FleetProgress::default());
-    let error = Fleet::boot(
-        &bench.launcher,
-        members,
-        settings,
-        &bench.events,
-        &progress,
-        &ends,
-    )
-    .await
-    .unwrap_err();
+    let machine = bench.fake(0, "refuses");
+    let members = vec![bench.member(machine, Some(run_options()))];
+    let error = bench.no_fleet(members, FleetSettings::default()).await;
     assert_eq!(
         error.to_string(),
         "device 0: `run` refused: there is no network"
@@ -1118,25 +1112,9 @@ async fn what_no_device_can_do_is_an_error() {
 
     let mut machine = bench.fake(1, "answers");
     machine.board.qemu.binary = "qemu-system-none".into();
-    let members = [bench.fake(0, "answers"), machine].map(|machine| FleetMember {
-        machine,
-        nic: bench.nic(),
-        run: None,
-    });
+    let members = [bench.fake(0, "answers"), machine].map(|machine| bench.member(machine, None));
     let members = members.into();
-    let settings = FleetSettings::default();
-    // The machines of the fleet before may still be ending.
-    let progress = watch::Sender::new(FleetProgress::default());
-    let error = Fleet::boot(
-        &bench.launcher,
-        members,
-        settings,
-        &bench.events,
-        &progress,
-        &ends,
-    )
-    .await
-    .unwrap_err();
+    let error = bench.no_fleet(members, FleetSettings::default()).await;
     assert_eq!(
         error.to_string(),
         "qemu-system-none not found: it is not on the PATH"
@@ -1285,22 +1263,11 @@ async fn a_fleet_boots() {
     let mut members = Vec::new();
     for device in 0..12 {
         let machine = bench.real(device, "mps2-an386");
-        let (nic, run) = (bench.nic(), None);
-        members.push(FleetMember { machine, nic, run });
+        members.push(bench.member(machine, None));
     }
     let progress = watch::Sender::new(FleetProgress::default());
-    let (ends, _) = mpsc::unbounded_channel();
     let settings = FleetSettings::default();
-    let fleet = Fleet::boot(
-        &bench.launcher,
-        members,
-        settings,
-        &bench.events,
-        &progress,
-        &ends,
-    )
-    .await
-    .unwrap();
+    let (fleet, _ends) = bench.fleet(members, settings, &progress).await.unwrap();
     for machine in fleet.machines() {
         assert_eq!(machine.state(), MachineState::Prompt);
     }

@@ -60,6 +60,16 @@ table_row! {
 }
 
 table_row! {
+    /// What of `devices.csv` is shown.
+    struct Device in "devices.csv" {
+        after_round: u32,
+        boot_host_seconds: Option<f64>,
+        ready_host_seconds: Option<f64>,
+        nic_bytes_in: Option<u64>,
+    }
+}
+
+table_row! {
     /// What of `clients.csv` is shown.
     struct Part in "clients.csv" {
         round: u32,
@@ -453,7 +463,7 @@ impl Run {
     }
 
     fn read_devices(&mut self, archive: &Archive) -> Result<(), ArchiveError> {
-        let table = archive.devices()?;
+        let table = archive.rows::<Device>()?.collect_table()?;
         if table.is_cut_off {
             self.cut_off.push("devices.csv");
         }

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use compare::{Difference, Overview, differences};
-pub use rows::{Client, Device, Round};
+pub use rows::{Client, Round};
+pub(crate) use rows::{ClientRow, DeviceRow, FleetRow, ReportRow, RoundRow, TrafficRow};
 pub use table::{Cell, CellKind, Column, Row, Rows, Table};
 
 use crate::records::{COMPLETED, EVENTS, EXPERIMENT, PARTITION, ROUNDS, SUMMARY};
@@ -297,14 +298,6 @@ impl Archive {
     /// When the file cannot be read, or lacks a column.
     pub fn clients(&self) -> Result<Rows<Client>, ArchiveError> {
         self.rows()
-    }
-
-    /// `devices.csv`.
-    ///
-    /// # Errors
-    /// Which cell is none of its column.
-    pub fn devices(&self) -> Result<Table<Device>, ArchiveError> {
-        self.rows()?.collect_table()
     }
 
     /// `events.jsonl`.

@@ -24,7 +24,6 @@ mod training;
 mod write;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -33,9 +32,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
+use zfl_data::Scheme;
 use zfl_data::table::arrays::Arrays;
 use zfl_data::table::{Columns, Learns};
-use zfl_data::{Scheme, ShareSizes};
 use zfl_machine::Mcu;
 
 pub use error::ExperimentError;
@@ -96,8 +95,9 @@ pub struct Experiment {
     pub network: Network,
     /// What is learned.
     pub data: Data,
-    /// Which client holds which sample.
-    pub partition: Partition,
+    /// Which client holds which sample. Samples and shards of a client are at most
+    /// [`SHARE_SAMPLES_MAX`].
+    pub partition: Scheme,
     /// Standard deviation of the noise on the inputs of the last client, in
     /// ranges of their values, 0 to [`FEATURE_NOISE_MAX`]; the others have less
     /// ([`zfl_data::noise`]).
@@ -225,75 +225,6 @@ pub struct IdxData {
     pub value_scale: f32,
     /// How many classes, 2 to 256; else one more than the largest label.
     pub classes: Option<u16>,
-}
-
-/// Which client holds which sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Partition {
-    /// Shuffled and cut into shares of equal size.
-    Iid {
-        /// Samples of each client, 1 to [`SHARE_SAMPLES_MAX`]; the others are
-        /// held by nobody. `None`: all samples are held.
-        samples_per_client: Option<u32>,
-    },
-    /// Sorted by label and cut into shards, some of them for each client.
-    Shards {
-        /// Shards of a client, at least 1.
-        per_client: u32,
-    },
-    /// Of each class, the clients hold parts drawn from a symmetric Dirichlet
-    /// distribution.
-    Dirichlet {
-        /// Its concentration, within [`zfl_data::partition::ALPHA_RANGE`].
-        alpha: f64,
-        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
-        samples_min: u32,
-    },
-    /// A client has samples of a few classes.
-    LabelLimited {
-        /// How many, at least 1.
-        classes: u32,
-    },
-    /// Shares differ in size.
-    QuantitySkew {
-        /// What the sizes follow.
-        sizes: ShareSizes,
-        /// The fewest samples of a client, 1 to [`SHARE_SAMPLES_MAX`].
-        samples_min: u32,
-    },
-    /// A client holds what belongs together by nature.
-    Natural,
-}
-
-impl Partition {
-    /// How it is dealt.
-    pub const fn scheme(self) -> Scheme {
-        match self {
-            Self::Iid {
-                samples_per_client: None,
-            } => Scheme::Iid,
-            Self::Iid {
-                samples_per_client: Some(samples_per_client),
-            } => Scheme::IidSubset { samples_per_client },
-            Self::Shards { per_client } => Scheme::Shards { per_client },
-            Self::Dirichlet { alpha, samples_min } => Scheme::Dirichlet { alpha, samples_min },
-            Self::LabelLimited { classes } => Scheme::LabelLimited { classes },
-            Self::QuantitySkew { sizes, samples_min } => {
-                Scheme::QuantitySkew { sizes, samples_min }
-            }
-            Self::Natural => Scheme::Natural,
-        }
-    }
-}
-
-/// The name of its table, and each key with its value: `dirichlet, alpha = 0.3`.
-impl fmt::Display for Partition {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, keys) = write::partition_keys(*self);
-        formatter.write_str(name)?;
-        keys.iter()
-            .try_for_each(|(key, value)| write!(formatter, ", {key} = {value}"))
-    }
 }
 
 /// How the coordinator aggregates.
@@ -649,6 +580,14 @@ impl Experiment {
     /// Reading it gives an equal experiment.
     pub fn to_toml(&self) -> String {
         write::to_toml(self)
+    }
+
+    /// The name of the partition's table, and each key with its value:
+    /// `dirichlet, alpha = 0.3`.
+    pub fn partition_text(&self) -> String {
+        let (name, keys) = write::partition_keys(self.partition);
+        let keys = keys.iter().map(|(key, value)| format!(", {key} = {value}"));
+        std::iter::once(name.to_owned()).chain(keys).collect()
     }
 
     /// How many devices the fleet has.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::Spanned;
-use zfl_data::ShareSizes;
 use zfl_data::partition::{ALPHA_RANGE, EXPONENT_RANGE};
 use zfl_data::table::arrays::Arrays;
 use zfl_data::table::{Columns, Learns, Ranges};
+use zfl_data::{Scheme, ShareSizes};
 use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
 
@@ -25,8 +25,8 @@ use super::{
     Arithmetic, BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN,
     Data, Deadlines, EMULATED_DEVICES_MAX, Experiment, FEATURE_NOISE_MAX, Fidelity, FleetGroup,
     Folders, IdxData, LateUpdates, NAME_BYTES_MAX, NATIVE_BOARD, Network, NpzData, OnFailedRound,
-    OnMisfit, Partition, PastDeadline, ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX,
-    Strategy, TEST_SHARE_DEFAULT, TableData, TestRows, Time, keys,
+    OnMisfit, PastDeadline, ROUNDS_MAX, SHARE_SAMPLES_MAX, STALENESS_ROUNDS_MAX, Strategy,
+    TEST_SHARE_DEFAULT, TableData, TestRows, Time, keys,
 };
 
 /// A TOML integer, as large as it may be written: whether a key allows it is
@@ -803,11 +803,9 @@ fn check_npz(raw: &RawNpz, context: &Context<'_>) -> Result<NpzData, Fault> {
 fn check_partition(
     partition: Option<Spanned<RawPartition>>,
     context: &Context<'_>,
-) -> Result<Partition, Fault> {
+) -> Result<Scheme, Fault> {
     let Some(table) = partition else {
-        return Ok(Partition::Iid {
-            samples_per_client: None,
-        });
+        return Ok(Scheme::Iid);
     };
     enum Raw {
         Iid(RawIid),
@@ -842,32 +840,32 @@ fn check_partition(
     ];
     let variants = variants.into_iter().flatten().collect();
     match context.one_of("partition", span, variants)? {
-        Raw::Iid(iid) => Ok(Partition::Iid {
-            samples_per_client: match &iid.samples_per_client {
-                None => None,
-                count => {
-                    let path = "partition.iid.samples-per-client";
-                    Some(context.whole(path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?)
-                }
-            },
-        }),
+        Raw::Iid(iid) => match &iid.samples_per_client {
+            None => Ok(Scheme::Iid),
+            count => {
+                let path = "partition.iid.samples-per-client";
+                let samples_per_client =
+                    context.whole(path, count.as_ref(), 1..=SHARE_SAMPLES_MAX, 1)?;
+                Ok(Scheme::IidSubset { samples_per_client })
+            }
+        },
         Raw::Shards(shards) => {
             let path = "partition.shards.per-client";
             let count = shards.per_client.as_ref();
             let per_client = context.whole(path, count, 1..=SHARE_SAMPLES_MAX, 2)?;
-            Ok(Partition::Shards { per_client })
+            Ok(Scheme::Shards { per_client })
         }
         Raw::Dirichlet(table) => {
             let (alpha, samples_min) = check_dirichlet("partition.dirichlet", &table, context)?;
-            Ok(Partition::Dirichlet { alpha, samples_min })
+            Ok(Scheme::Dirichlet { alpha, samples_min })
         }
         Raw::LabelLimited(table) => {
             let path = "partition.label-limited.classes";
             let classes = context.whole(path, table.classes.as_ref(), 1..=256, 2)?;
-            Ok(Partition::LabelLimited { classes })
+            Ok(Scheme::LabelLimited { classes })
         }
         Raw::QuantitySkew(table) => check_quantity_skew(table, context),
-        Raw::Natural => Ok(Partition::Natural),
+        Raw::Natural => Ok(Scheme::Natural),
     }
 }
 
@@ -892,7 +890,7 @@ fn check_dirichlet(
 fn check_quantity_skew(
     table: Spanned<RawQuantitySkew>,
     context: &Context<'_>,
-) -> Result<Partition, Fault> {
+) -> Result<Scheme, Fault> {
     enum Raw {
         PowerLaw(RawPowerLaw),
         Dirichlet(RawDirichlet),
@@ -920,7 +918,7 @@ fn check_quantity_skew(
             let least_path = "partition.quantity-skew.power-law.samples-min";
             let path = "partition.quantity-skew.power-law.exponent";
             let exponent = context.number(path, table.exponent.as_ref(), EXPONENT_RANGE, 1.0)?;
-            Partition::QuantitySkew {
+            Scheme::QuantitySkew {
                 sizes: ShareSizes::PowerLaw { exponent },
                 samples_min: context.whole(least_path, least, 1..=SHARE_SAMPLES_MAX, 1)?,
             }
@@ -928,7 +926,7 @@ fn check_quantity_skew(
         Raw::Dirichlet(table) => {
             let path = "partition.quantity-skew.dirichlet";
             let (alpha, samples_min) = check_dirichlet(path, &table, context)?;
-            Partition::QuantitySkew {
+            Scheme::QuantitySkew {
                 sizes: ShareSizes::Dirichlet { alpha },
                 samples_min,
             }

@@ -4,13 +4,12 @@ use std::fmt::{self, Display, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use zfl_data::ShareSizes;
 use zfl_data::table::Learns;
+use zfl_data::{Scheme, ShareSizes};
 
 use super::{
     Arithmetic, Availability, CnnLayer, Data, Experiment, FaultKind, FaultModel, LateUpdates, Link,
-    Model, ModelKind, NpzData, OnFailedRound, Partition, Schedule, Strategy, TableData, TestRows,
-    Training,
+    Model, ModelKind, NpzData, OnFailedRound, Schedule, Strategy, TableData, TestRows, Training,
 };
 
 /// A line of a table.
@@ -268,21 +267,22 @@ fn write_npz(npz: &NpzData, out: &mut String) -> fmt::Result {
 
 /// The table of a partition, and its keys with their values.
 pub(super) fn partition_keys(
-    partition: Partition,
+    partition: Scheme,
 ) -> (&'static str, Vec<(&'static str, toml::Value)>) {
     let whole = |number: u32| toml::Value::from(number);
     match partition {
-        Partition::Iid { samples_per_client } => {
-            let count = samples_per_client.map(|count| ("samples-per-client", whole(count)));
-            ("iid", count.into_iter().collect())
+        Scheme::Iid => ("iid", Vec::new()),
+        Scheme::IidSubset { samples_per_client } => {
+            let count = ("samples-per-client", whole(samples_per_client));
+            ("iid", vec![count])
         }
-        Partition::Shards { per_client } => ("shards", vec![("per-client", whole(per_client))]),
-        Partition::Dirichlet { alpha, samples_min } => (
+        Scheme::Shards { per_client } => ("shards", vec![("per-client", whole(per_client))]),
+        Scheme::Dirichlet { alpha, samples_min } => (
             "dirichlet",
             vec![("alpha", alpha.into()), ("samples-min", whole(samples_min))],
         ),
-        Partition::LabelLimited { classes } => ("label-limited", vec![("classes", whole(classes))]),
-        Partition::QuantitySkew { sizes, samples_min } => {
+        Scheme::LabelLimited { classes } => ("label-limited", vec![("classes", whole(classes))]),
+        Scheme::QuantitySkew { sizes, samples_min } => {
             let (name, law) = match sizes {
                 ShareSizes::PowerLaw { exponent } => {
                     ("quantity-skew.power-law", ("exponent", exponent.into()))
@@ -293,7 +293,7 @@ pub(super) fn partition_keys(
             };
             (name, vec![law, ("samples-min", whole(samples_min))])
         }
-        Partition::Natural => ("natural", Vec::new()),
+        Scheme::Natural => ("natural", Vec::new()),
     }
 }
 

@@ -7,8 +7,8 @@ use zfl_data::fetch::{self, Deadlines, RemoteSet, Step};
 use zfl_data::show::{ShowOptions, describe};
 use zfl_data::table::arrays::{self, Arrays};
 use zfl_data::table::{self, Columns, Learns, Limits, TableFormat, TestPart};
-use zfl_data::{LoadOptions, TrainTest};
-use zfl_lab::experiment::{Experiment, Partition};
+use zfl_data::{LoadOptions, Scheme, TrainTest};
+use zfl_lab::experiment::Experiment;
 
 use super::run::{read_file, read_text};
 use super::{Done, Failure, search_path};
@@ -55,7 +55,7 @@ pub(crate) fn show(arguments: &ShowArguments) -> Done {
             "{}, {} clients: {}",
             data.train.name(),
             partition.client_count(),
-            experiment.partition
+            experiment.partition_text()
         );
         let svg = zfl_data::picture::svg(&partition, &data.train, &caption);
         std::fs::write(path, svg).map_err(|error| {
@@ -71,7 +71,7 @@ pub(crate) fn show(arguments: &ShowArguments) -> Done {
 }
 
 /// A partition as the command line has it: `dirichlet,alpha=0.3`.
-fn read_partition(spec: &str) -> Result<Partition, Failure> {
+fn read_partition(spec: &str) -> Result<Scheme, Failure> {
     let mut lines = spec.split(',').map(str::trim);
     let table = format!("[partition.{}]", lines.next().unwrap_or_default());
     let text: Vec<&str> = std::iter::once(table.as_str()).chain(lines).collect();

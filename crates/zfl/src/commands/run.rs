@@ -109,15 +109,13 @@ pub(super) fn read(
 
 /// Reads an experiment, with changes.
 pub(super) fn read_file(file: &Path, sets: &[String]) -> Result<Experiment, Failure> {
-    let boards = Board::all().map_err(|error| Failure::run(&error))?;
-    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    let names: Vec<&str> = Board::names().collect();
     Ok(Experiment::from_file(file, sets, &names)?)
 }
 
 /// Reads an experiment that is no file; errors call it `name`.
 pub(super) fn read_text(text: &str, name: &str) -> Result<Experiment, Failure> {
-    let boards = Board::all().map_err(|error| Failure::run(&error))?;
-    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    let names: Vec<&str> = Board::names().collect();
     Ok(Experiment::parse(text, name, &[], &names)?)
 }
 

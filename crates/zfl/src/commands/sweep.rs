@@ -16,8 +16,7 @@ const FRONT_MAX: usize = 12;
 
 /// `zfl sweep`
 pub(crate) fn sweep(arguments: &SweepArguments) -> Done {
-    let boards = Board::all().map_err(|error| Failure::run(&error))?;
-    let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+    let names: Vec<&str> = Board::names().collect();
     let mut sweep = match (&arguments.resume, &arguments.file) {
         (Some(folder), _) => Sweep::from_folder_of(folder, &names)
             .map_err(|error| Failure::Usage(error.to_string()))??,
