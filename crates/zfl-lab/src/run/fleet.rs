@@ -62,6 +62,14 @@ pub(super) fn groups(
     Ok(groups)
 }
 
+/// Whether there is what it takes to boot the devices of an experiment.
+pub(crate) fn check_devices(
+    experiment: &Experiment,
+    firmware: &FirmwareSource,
+) -> Result<(), RunError> {
+    groups(experiment, firmware).map(drop)
+}
+
 /// What is booted: kind and port of each device that can take part.
 pub(super) fn devices(groups: Vec<Group>, misfits: &[Misfit]) -> (Vec<Kind>, Vec<PortOptions>) {
     let misfits: BTreeSet<u32> = misfits.iter().map(|misfit| misfit.client).collect();

@@ -33,6 +33,7 @@ use self::course::{AbortOnDrop, Course, channels, fleet_plan};
 pub(crate) use self::data::data_name;
 pub use self::data::{load, partition};
 pub use self::error::RunError;
+pub(crate) use self::fleet::check_devices;
 pub(crate) use self::prepare::policy;
 use self::prepare::{Prepared, prepare};
 pub use self::progress::Progress;

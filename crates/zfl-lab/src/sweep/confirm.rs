@@ -40,12 +40,7 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
     let name = Path::new("confirmed").join(format!("{:04}", trial.number));
     let folder = workshop.folder.join(&name);
     let outcome = match workshop.experiment(&trial.choice, 0) {
-        Ok(mut experiment) => {
-            if experiment.device_boards().next().is_none() {
-                experiment.set_fidelity(Fidelity::Emulated);
-            }
-            play(&experiment, &folder, rounds, workshop)?
-        }
+        Ok(experiment) => play(&emulated(experiment), &folder, rounds, workshop)?,
         Err(error) => error.to_string(),
     };
     let native = workshop.folder.join(workshop.run_folder(trial.number, 0));
@@ -57,7 +52,7 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
     let models = |rows: &[Round]| -> Vec<String> {
         rows.iter().map(|row| row.model_sha256.clone()).collect()
     };
-    let is_identical = !native_rows.is_empty() && models(&native_rows) == models(&emulated_rows);
+    let is_identical = are_identical(&models(&native_rows), &models(&emulated_rows));
     let costs = match emulated_rows.is_empty() {
         true => None,
         false => {
@@ -79,6 +74,22 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
             ..compared(&emulated_rows)
         },
     })
+}
+
+/// The experiment on devices: those that its file has, else all its clients.
+pub(super) fn emulated(mut experiment: Experiment) -> Experiment {
+    if experiment.device_boards().next().is_none() {
+        experiment.set_fidelity(Fidelity::Emulated);
+    }
+    experiment
+}
+
+/// Whether models after the same rounds are the same; `None` where those that are there
+/// are, and some are missing.
+fn are_identical(native: &[String], emulated: &[String]) -> Option<bool> {
+    let differ = native.iter().zip(emulated).any(|(one, other)| one != other);
+    let all_there = !native.is_empty() && native.len() == emulated.len();
+    (differ || all_there).then_some(!differ)
 }
 
 /// Plays the emulated run, from where it stands; what came of it.
@@ -147,5 +158,26 @@ fn compared(rows: &[Round]) -> ConfirmedRun {
         bytes: rows.iter().map(|row| row.bytes_down + row.bytes_up).sum(),
         wire_bytes: sum(|row| Some(row.nic_bytes_in? + row.nic_bytes_out?)),
         device_seconds: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_models_that_are_there_differ() {
+        let hashes = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        let native = hashes("a b c");
+        for (emulated, expected) in [
+            (native.clone(), Some(true)),
+            (hashes("a b"), None),
+            (Vec::new(), None),
+            (hashes("a x"), Some(false)),
+            (hashes("a b x"), Some(false)),
+        ] {
+            assert_eq!(are_identical(&native, &emulated), expected, "{emulated:?}");
+        }
+        assert_eq!(are_identical(&[], &[]), None);
     }
 }

@@ -185,8 +185,9 @@ pub struct Confirmed {
     pub folder: PathBuf,
     /// `completed`, or why not.
     pub outcome: String,
-    /// Whether the models after each of the rounds are the same to the bit.
-    pub is_identical: bool,
+    /// Whether the models after each of the rounds are the same to the bit; `None` where
+    /// the emulated run did not come so far to tell.
+    pub is_identical: Option<bool>,
     /// In this process.
     pub native: ConfirmedRun,
     /// On emulated devices.
@@ -535,7 +536,9 @@ fn is_complete(folder: &Path, confirm: u32) -> bool {
     let summary = std::fs::read(folder.join(SUMMARY)).unwrap_or_default();
     serde_json::from_slice(&summary).is_ok_and(|ended: Summary| {
         let enough = confirm.min(ended.trials.all);
-        ended.outcome == COMPLETED && ended.confirmed.len() >= enough
+        let has_run = |one: &&Confirmed| one.outcome == COMPLETED;
+        let confirmed = ended.confirmed.iter().filter(has_run).count();
+        ended.outcome == COMPLETED && confirmed >= enough
     })
 }
 

@@ -186,13 +186,13 @@ pub fn run(
 ) -> Result<Summary, SweepError> {
     let parts = (&context.search_path, &context.firmware, &context.launcher);
     let workshop = Workshop::new(sweep, &context.folder, parts, stop);
+    workshop.check(context.is_resumed)?;
     let (folder, past) = match context.is_resumed {
         true => SweepFolder::resume(&context.folder, sweep.confirm)?,
-        false => {
-            workshop.check_data()?;
-            let folder = SweepFolder::create(&context.folder, sweep)?;
-            (folder, PastJobs::new())
-        }
+        false => (
+            SweepFolder::create(&context.folder, sweep)?,
+            PastJobs::new(),
+        ),
     };
     let before = folder.past_summary().unwrap_or_default();
     let mut book = Book {

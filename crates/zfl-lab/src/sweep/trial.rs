@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use zfl_data::{SearchPath, TrainTest};
 use zfl_machine::LauncherProgram;
 
+use super::confirm;
 use super::objective::{Objective, Point, Score};
 use super::space::Choice;
 use super::{Sweep, SweepError};
@@ -212,18 +213,22 @@ impl<'s> Workshop<'s> {
         Ok(loaded)
     }
 
-    /// Loads the data that all trials share, so that a sweep without any leaves nothing
-    /// behind. Where the space has keys of the data, the trials find out.
-    pub(super) fn check_data(&self) -> Result<(), RunError> {
-        let mut keys = self.sweep.parameters.iter().map(|parameter| &parameter.key);
-        if keys.any(|key| key.starts_with("data.")) {
-            return Ok(());
-        }
+    /// Looks for what the sweep will need, before it begins: the data that all trials
+    /// share, and what boots the devices that confirm the best. What depends on the
+    /// space, the trials find out.
+    pub(super) fn check(&self, is_resumed: bool) -> Result<(), RunError> {
         // The values of a trial may be missing in the file: then it is no experiment.
         let Ok(experiment) = self.sweep.base.experiment(&[]) else {
             return Ok(());
         };
-        self.data(&experiment).map(drop)
+        let mut keys = self.sweep.parameters.iter().map(|parameter| &parameter.key);
+        if !is_resumed && !keys.any(|key| key.starts_with("data.")) {
+            self.data(&experiment)?;
+        }
+        match self.sweep.confirm {
+            0 => Ok(()),
+            _ => run::check_devices(&confirm::emulated(experiment), self.firmware),
+        }
     }
 
     /// The experiment of a trial, as its file has it: with its fidelities.

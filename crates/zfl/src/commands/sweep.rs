@@ -1,7 +1,9 @@
 //! `zfl sweep`
 
 use tokio::sync::watch;
-use zfl_lab::sweep::{self, Context, Figure, Progress, Status, Summary, Sweep, SweepError, Trial};
+use zfl_lab::sweep::{
+    self, Confirmed, Context, Figure, Progress, Status, Summary, Sweep, SweepError, Trial,
+};
 use zfl_machine::Board;
 
 use super::run::interruption;
@@ -73,7 +75,15 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Done {
     if let Some(path) = report::at_the_end(&context.folder, Manner::Full) {
         Manner::Full.report(&path);
     }
-    Ok(())
+    let confirmed = &summary.confirmed;
+    let is_confirmed = |one: &&Confirmed| one.is_identical == Some(true);
+    match confirmed.len() - confirmed.iter().filter(is_confirmed).count() {
+        0 => Ok(()),
+        count => Err(Failure::Run(format!(
+            "{count} of {} trials are not confirmed on emulated devices",
+            confirmed.len()
+        ))),
+    }
 }
 
 /// Shows what is going on, and keeps the latest of each trial.
@@ -295,10 +305,10 @@ fn print_confirmed(summary: &Summary) {
             one.rounds,
             number(one.native.accuracy.or(one.native.rmse)),
             number(one.emulated.accuracy.or(one.emulated.rmse)),
-            if one.is_identical {
-                "identical"
-            } else {
-                "differ"
+            match one.is_identical {
+                Some(true) => "identical",
+                Some(false) => "differ",
+                None => "–",
             },
             one.emulated.bytes,
             one.emulated

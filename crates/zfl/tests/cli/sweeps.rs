@@ -1,5 +1,6 @@
 //! `zfl sweep`: what it finds, and what it survives.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -90,6 +91,12 @@ fn the_best_is_confirmed_on_devices() {
     let two = "experiment = \"experiment.toml\"\n[space]\ntraining.epochs = [1, 2]\n";
     place.write("sweep.toml", two);
     let folder = place.path("out");
+    // What it needs in the end is looked for in the beginning.
+    place.write("firmware/mps2-an386.elf", "");
+    let arguments = ["--confirm", "1", "--firmware-dir", "firmware"];
+    let said = finish(sweep(&place, "out", &arguments)).failed(1);
+    assert!(said.contains("mps2-an386.elf"), "{said}");
+    assert!(!folder.exists());
     finish(sweep(&place, "out", &["--no-early-stopping"])).succeeded();
     // Later, of a sweep that is complete.
     let mut confirm = resume(&place, &folder);
@@ -110,6 +117,24 @@ fn the_best_is_confirmed_on_devices() {
     // These devices stand for no part, and an instruction of theirs takes no known time.
     assert!(emulated["device_seconds"].is_null(), "{confirmed}");
     assert!(emulated["wire_bytes"].as_u64() > emulated["bytes"].as_u64());
+    // One that failed is tried again; one that differs is no success.
+    let mut failed = summary.clone();
+    failed["confirmed"][0]["outcome"] = "no devices".into();
+    fs::write(folder.join("summary.json"), failed.to_string()).unwrap();
+    let run = folder.join(confirmed["folder"].as_str().unwrap());
+    let hash = native["model_sha256"].as_str().unwrap();
+    let other = Records::new(&run)
+        .text("rounds.csv")
+        .replace(hash, &"0".repeat(64));
+    fs::write(run.join("rounds.csv"), other).unwrap();
+    let mut confirm = resume(&place, &folder);
+    confirm.args(["--confirm", "1"]);
+    let said = finish(confirm).failed(1);
+    assert!(said.contains("1 of 1 trials are not confirmed"), "{said}");
+    assert_eq!(
+        Records::new(&folder).summary()["confirmed"][0]["is_identical"],
+        false
+    );
     // What is written as the best is that run.
     let mut best = place.zfl(["run", "--fidelity", "native"]);
     best.arg(folder.join("best.toml"));
