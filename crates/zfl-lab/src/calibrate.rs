@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use zfl_machine::Mcu;
 use zfl_machine::catalogue::{CatalogueError, Figure};
 use zfl_machine::mcu::Cycles;
+use zfl_nn::Task;
 
 use crate::experiment::Experiment;
 use crate::firmware::FirmwareError;
@@ -155,17 +156,64 @@ pub async fn by_emulation<I: Future<Output = ()>>(
     context: &ProbeContext,
     interruption: impl Fn() -> I,
 ) -> Result<(Vec<(String, Probed)>, PathBuf), CalibrateError> {
+    let all = boards(experiment)?;
+    count(experiment, all, folder, context, interruption).await
+}
+
+/// Boards of the experiment's microcontrollers, each once, by one of its parts.
+fn boards(experiment: &Experiment) -> Result<Vec<Mcu>, CalibrateError> {
     let mut boards: Vec<Mcu> = Vec::new();
-    for name in experiment
+    let names = experiment
         .fleet
         .iter()
-        .filter_map(|group| group.mcu.as_deref())
-    {
+        .filter_map(|group| group.mcu.as_deref());
+    for name in names {
         let mcu = Mcu::find(name)?;
         if boards.iter().all(|known| known.board != mcu.board) {
             boards.push(mcu);
         }
     }
+    match boards.is_empty() {
+        true => Err(CalibrateError::NoMcu),
+        false => Ok(boards),
+    }
+}
+
+/// Those of the experiment's boards for which nothing is known of this task.
+pub(crate) fn not_counted(
+    experiment: &Experiment,
+    task: &Task,
+    context: &ProbeContext,
+) -> Result<Vec<Mcu>, CalibrateError> {
+    let book = Book::open(&context.search_path)?;
+    let mut missing = Vec::new();
+    for mcu in boards(experiment)? {
+        if book.get(&key(experiment, task, &mcu, context)?).is_none() {
+            missing.push(mcu);
+        }
+    }
+    Ok(missing)
+}
+
+fn key(
+    experiment: &Experiment,
+    task: &Task,
+    mcu: &Mcu,
+    context: &ProbeContext,
+) -> Result<String, CalibrateError> {
+    let image = context.firmware.image(&mcu.board)?;
+    let data = run::data_name(experiment);
+    Ok(learnt::key(&mcu.board, &image, &data, task))
+}
+
+/// [`by_emulation`] for these boards.
+pub(crate) async fn count<I: Future<Output = ()>>(
+    experiment: &Experiment,
+    boards: Vec<Mcu>,
+    folder: &Path,
+    context: &ProbeContext,
+    interruption: impl Fn() -> I,
+) -> Result<(Vec<(String, Probed)>, PathBuf), CalibrateError> {
     let First { samples, task, .. } = First::of(experiment, &context.search_path)?;
     let mut book = Book::open(&context.search_path)?;
     let mut learnt_of = Vec::new();
@@ -178,12 +226,11 @@ pub async fn by_emulation<I: Future<Output = ()>>(
             .ok_or(CalibrateError::NotCounted)?;
         let passes =
             f64::from(probed.samples.max(1)) * f64::from(experiment.training.epochs.max(1));
-        let image = context.firmware.image(&mcu.board)?;
-        let key = learnt::key(&mcu.board, &image, &run::data_name(experiment), &task);
         let learnt = Learnt {
             training_per_sample: as_f64(training) / passes,
             other: as_f64(probed.instructions_other.unwrap_or(0)),
         };
+        let key = key(experiment, &task, &mcu, context)?;
         file = Some(book.put(key, learnt)?.to_owned());
         learnt_of.push((mcu.board, probed));
     }

@@ -53,26 +53,14 @@ fn one(trial: &Trial, rounds: u32, workshop: &Workshop<'_>) -> Result<Confirmed,
         rows.iter().map(|row| row.model_sha256.clone()).collect()
     };
     let is_identical = are_identical(&models(&native_rows), &models(&emulated_rows));
-    let costs = match emulated_rows.is_empty() {
-        true => None,
-        false => {
-            let costs = Archive::open(&folder)?.costs()?;
-            let seconds = costs.range(..=rounds).map(|(_, cost)| cost.device_seconds);
-            // Of no round is no time: the sum of nothing would be 0 s.
-            seconds.sum::<Option<f64>>().filter(|_| !costs.is_empty())
-        }
-    };
     Ok(Confirmed {
         trial: trial.number,
         rounds,
         folder: name,
         outcome,
         is_identical,
-        native: compared(&native_rows),
-        emulated: ConfirmedRun {
-            device_seconds: costs,
-            ..compared(&emulated_rows)
-        },
+        native: compared(&native, &native_rows)?,
+        emulated: compared(&folder, &emulated_rows)?,
     })
 }
 
@@ -122,16 +110,9 @@ fn play(
         }),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(SweepError::Runtime)?;
-    let mut stop = workshop.stop.clone();
-    let stopped = async move {
-        if stop.wait_for(|is_over| *is_over).await.is_err() {
-            // Nobody can stop it any more.
-            std::future::pending::<()>().await;
-        }
-    };
     let (progress, receiver) = mpsc::unbounded_channel();
     drop(receiver);
-    match runtime.block_on(run::run(experiment, context, progress, stopped)) {
+    match runtime.block_on(run::run(experiment, context, progress, workshop.stopped())) {
         Ok(_) => Ok(COMPLETED.to_owned()),
         Err(RunError::Interrupted { .. }) => Err(SweepError::Interrupted {
             folder: workshop.folder.to_owned(),
@@ -146,9 +127,21 @@ fn rows(folder: &Path, until: u32) -> Result<Vec<Round>, ArchiveError> {
     Ok(rows.into_iter().filter(|row| row.round <= until).collect())
 }
 
-fn compared(rows: &[Round]) -> ConfirmedRun {
+/// What is compared of a run in a folder, which has these rounds.
+fn compared(folder: &Path, rows: &[Round]) -> Result<ConfirmedRun, ArchiveError> {
     let sum = |bytes: fn(&Round) -> Option<u64>| rows.iter().map(bytes).sum::<Option<u64>>();
-    ConfirmedRun {
+    let device_seconds = match rows.last() {
+        Some(last) => {
+            let costs = Archive::open(folder)?.costs()?;
+            let seconds = costs
+                .range(..=last.round)
+                .map(|(_, cost)| cost.device_seconds);
+            // Of no round is no time: the sum of nothing would be 0 s.
+            seconds.sum::<Option<f64>>().filter(|_| !costs.is_empty())
+        }
+        None => None,
+    };
+    Ok(ConfirmedRun {
         accuracy: rows.last().and_then(|row| row.accuracy),
         rmse: rows.last().and_then(|row| row.rmse),
         model_sha256: rows
@@ -157,8 +150,8 @@ fn compared(rows: &[Round]) -> ConfirmedRun {
             .unwrap_or_default(),
         bytes: rows.iter().map(|row| row.bytes_down + row.bytes_up).sum(),
         wire_bytes: sum(|row| Some(row.nic_bytes_in? + row.nic_bytes_out?)),
-        device_seconds: None,
-    }
+        device_seconds,
+    })
 }
 
 #[cfg(test)]

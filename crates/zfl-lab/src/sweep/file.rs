@@ -489,8 +489,7 @@ fn objectives(node: Option<&Node<'_>>, experiment: &Experiment) -> Result<Vec<Ob
                     "`{}` needs a microcontroller in every [[fleet]] of the experiment",
                     objective.name()
                 ),
-                "name one with `mcu` (`zfl boards` lists them), and count its instructions with \
-                 `zfl calibrate FILE --emulate`",
+                "name one with `mcu` (`zfl boards` lists them)",
             ));
         }
         if objectives

@@ -4,11 +4,13 @@
 //! - `schedule` decides who runs next and how far, as if the machine were another;
 //!   `trial` carries it out.
 //! - `objective` says what is better, `importance` what made the difference.
-//! - `folder` writes the sweep's folder, `confirm` runs the best emulated.
+//! - `folder` writes the sweep's folder, `confirm` runs the best emulated, `counting`
+//!   has an emulated device count what device time rests on.
 //!
 //! docs/sweeps.md is the reference.
 
 mod confirm;
+mod counting;
 mod file;
 mod folder;
 mod importance;

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use zfl_data::SearchPath;
 use zfl_machine::LauncherProgram;
 
-use super::confirm;
 use super::folder::{
     COMPLETED, EarlyStopping, FolderError, Importance, ObjectiveInfo, PastJobs, Share, Summary,
     SweepFolder, TrialCounts, Winner,
@@ -21,6 +20,7 @@ use super::search::Searcher;
 use super::space::Choice;
 use super::trial::{Done, Figure, Status, Trial, Workshop};
 use super::{Search, Sweep};
+use super::{confirm, counting};
 use crate::archive::ArchiveError;
 use crate::cpu::process_time;
 use crate::experiment::ExperimentError;
@@ -69,6 +69,13 @@ pub enum Progress {
         /// Whether it was carried out before the sweep was resumed.
         is_past: bool,
     },
+    /// An emulated device counts the instructions of a trial's workload.
+    Counting {
+        /// The trial's number.
+        trial: u32,
+        /// On which boards.
+        boards: Vec<String>,
+    },
     /// A trial is run again, emulated.
     Confirming {
         /// Its number.
@@ -103,8 +110,8 @@ pub enum SweepError {
     },
     /// An objective needs what nothing says.
     #[error(
-        "trial {trial} has no device time, which `{objective}` needs: native clients have one once \
-         `zfl calibrate FILE --emulate` has counted their instructions (docs/device-time.md)"
+        "trial {trial} has no device time, which `{objective}` needs: not all its clients stand \
+         for a microcontroller (docs/device-time.md)"
     )]
     NoDeviceTime {
         /// The trial.
@@ -295,9 +302,16 @@ fn play(
                 early.insert((job.trial, job.rung), done);
             } else {
                 let choice = book.choice(job.trial);
-                orders
-                    .send(Order { job, choice })
-                    .map_err(|_| SweepError::CutOff)?;
+                match counting::see_to(job.trial, &choice, book.workshop, progress)? {
+                    Ok(()) => orders
+                        .send(Order { job, choice })
+                        .map_err(|_| SweepError::CutOff)?,
+                    Err(detail) => {
+                        let done = Done::failed(detail);
+                        book.folder.job(job.trial, job.rounds_until, &done)?;
+                        early.insert((job.trial, job.rung), done);
+                    }
+                }
             }
         }
         if let Some(error) = failure {

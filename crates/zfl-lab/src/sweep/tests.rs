@@ -448,7 +448,7 @@ fn mistakes_are_told_with_their_place() {
         "[[objectives]]\ndevice-seconds = { to-accuracy = 0.9 }",
         (8, 1),
         "needs a microcontroller",
-        "zfl calibrate",
+        "zfl boards",
     );
     check_mistake(
         "coordinator.clients-per-round = [1, 4]",

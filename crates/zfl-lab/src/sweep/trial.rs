@@ -164,6 +164,17 @@ pub(super) struct Done {
     pub(super) host_time: Duration,
 }
 
+impl Done {
+    /// It was not run at all.
+    pub(super) fn failed(detail: String) -> Self {
+        Self {
+            rounds: Err(detail),
+            cpu_time: Duration::ZERO,
+            host_time: Duration::ZERO,
+        }
+    }
+}
+
 impl<'s> Workshop<'s> {
     pub(super) fn new(
         sweep: &'s Sweep,
@@ -214,20 +225,33 @@ impl<'s> Workshop<'s> {
     }
 
     /// Looks for what the sweep will need, before it begins: the data that all trials
-    /// share, and what boots the devices that confirm the best. What depends on the
+    /// share, and what boots devices, to count or to confirm. What depends on the
     /// space, the trials find out.
-    pub(super) fn check(&self, is_resumed: bool) -> Result<(), RunError> {
+    pub(super) fn check(&self, is_resumed: bool) -> Result<(), SweepError> {
         // The values of a trial may be missing in the file: then it is no experiment.
         let Ok(experiment) = self.sweep.base.experiment(&[]) else {
             return Ok(());
         };
-        let mut keys = self.sweep.parameters.iter().map(|parameter| &parameter.key);
-        if !is_resumed && !keys.any(|key| key.starts_with("data.")) {
+        let sweep = self.sweep;
+        let has = |start| {
+            sweep
+                .parameters
+                .iter()
+                .any(|one| one.key.starts_with(start))
+        };
+        if !is_resumed && !has("data.") {
             self.data(&experiment)?;
         }
-        match self.sweep.confirm {
-            0 => Ok(()),
-            _ => run::check_devices(&confirm::emulated(experiment), self.firmware),
+        if has("fleet") {
+            return Ok(());
+        }
+        let is_timed = sweep.objectives.iter().any(Objective::needs_device_time);
+        match is_timed || sweep.confirm > 0 {
+            true => Ok(run::check_devices(
+                &confirm::emulated(experiment),
+                self.firmware,
+            )?),
+            false => Ok(()),
         }
     }
 
@@ -378,6 +402,17 @@ impl<'s> Workshop<'s> {
         }
     }
 
+    /// Until the sweep is to end.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stop = self.stop.clone();
+        async move {
+            if stop.wait_for(|is_over| *is_over).await.is_err() {
+                // Nobody can stop it any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Plays a run on this thread, whose helpers add their processor time when they
     /// end: before this returns.
     fn block_on(
@@ -392,13 +427,7 @@ impl<'s> Workshop<'s> {
             .on_thread_stop(move || helpers.add(thread_time()))
             .build()
             .map_err(SweepError::Runtime)?;
-        let mut stop = self.stop.clone();
-        let stopped = async move {
-            if stop.wait_for(|is_over| *is_over).await.is_err() {
-                // Nobody can stop it any more.
-                std::future::pending::<()>().await;
-            }
-        };
+        let stopped = self.stopped();
         let (progress, receiver) = mpsc::unbounded_channel();
         drop(receiver);
         Ok(runtime.block_on(run::run(experiment, context, progress, stopped)))

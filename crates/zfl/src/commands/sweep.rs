@@ -124,6 +124,10 @@ fn show(sweep: &Sweep, context: &Context, progress: Progress, trials: &mut Vec<T
             trials.retain(|other| other.number != trial.number);
             trials.push(*trial);
         }
+        Progress::Counting { trial, boards } => say!(
+            "counting the instructions of trial {trial} on an emulated {}",
+            boards.join(", ")
+        ),
         Progress::Confirming { trial, rounds } => {
             say!("confirming trial {trial}: {rounds} rounds on emulated devices");
         }
@@ -286,7 +290,7 @@ fn print_front(sweep: &Sweep, text: &str) {
 fn print_confirmed(summary: &Summary) {
     say!("\nConfirmed on emulated devices:");
     say!(
-        "  {:>5}  {:>6}  {:>9}  {:>9}  {:<9}  {:>12}  {:>12}  {:>10}",
+        "  {:>5}  {:>6}  {:>9}  {:>9}  {:<9}  {:>12}  {:>12}  {:>10}  {:>10}",
         "trial",
         "rounds",
         "native",
@@ -294,13 +298,14 @@ fn print_confirmed(summary: &Summary) {
         "models",
         "bytes",
         "on the wire",
-        "device s"
+        "device s",
+        "(native)"
     );
     let number =
         |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
     for one in &summary.confirmed {
         say!(
-            "  {:>5}  {:>6}  {:>9}  {:>9}  {:<9}  {:>12}  {:>12}  {:>10}",
+            "  {:>5}  {:>6}  {:>9}  {:>9}  {:<9}  {:>12}  {:>12}  {:>10}  {:>10}",
             one.trial,
             one.rounds,
             number(one.native.accuracy.or(one.native.rmse)),
@@ -314,7 +319,8 @@ fn print_confirmed(summary: &Summary) {
             one.emulated
                 .wire_bytes
                 .map_or_else(|| "–".to_owned(), |bytes| bytes.to_string()),
-            number(one.emulated.device_seconds)
+            number(one.emulated.device_seconds),
+            number(one.native.device_seconds)
         );
         if one.outcome != "completed" {
             say!("         {}", one.outcome);

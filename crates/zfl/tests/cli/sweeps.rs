@@ -184,6 +184,49 @@ fn mistakes_in_a_sweep() {
 }
 
 #[test]
+fn what_device_time_needs_is_counted() {
+    let place = Place::new();
+    place.write(
+        "sweep.toml",
+        "experiment = \"experiment.toml\"\nconfirm = 1\n\
+         [space]\ntraining.batch-size = [10, 40]\n\
+         [[objectives]]\ndevice-seconds = { to-accuracy = 0.3 }\n\
+         [[objectives]]\nenergy-mj = {}\n",
+    );
+    let said = finish(sweep(&place, "out", &[])).failed(2);
+    assert!(
+        said.contains("needs a microcontroller in every [[fleet]]"),
+        "{said}"
+    );
+    assert!(!place.path("out").exists());
+
+    let part = SMALL.replace("board = \"mps2-an386\"", "mcu = \"stm32f405\"");
+    place.write("experiment.toml", part);
+    let said = finish(sweep(&place, "out", &[])).succeeded();
+    let count = |said: &str| said.matches("counting the instructions of trial ").count();
+    assert_eq!(count(&said), 2, "{said}");
+    let folder = place.path("out");
+    check_none_left(&folder);
+    for trial in rows(&folder, "trials.csv") {
+        for column in ["device_seconds_to_accuracy_0.3", "energy_mj"] {
+            assert!(trial[column].parse::<f64>().unwrap() > 0.0, "{trial:?}");
+        }
+    }
+    // As good as its confirmation, but for what the pixels of the clients are.
+    let confirmed = &Records::new(&folder).summary()["confirmed"][0];
+    let seconds = |run: &str| confirmed[run]["device_seconds"].as_f64().unwrap();
+    let ratio = seconds("native") / seconds("emulated");
+    assert!((0.9..1.1).contains(&ratio), "{ratio}");
+    // Once and for all.
+    let said = finish(sweep(&place, "again", &[])).succeeded();
+    assert_eq!(count(&said), 0, "{said}");
+    assert_eq!(
+        rows(&folder, "trials.csv"),
+        rows(&place.path("again"), "trials.csv")
+    );
+}
+
+#[test]
 fn a_sweep_without_its_data_leaves_nothing_behind() {
     let place = Place::new();
     place.write("sweep.toml", SWEEP);
