@@ -10,10 +10,9 @@ use tokio::task::JoinSet;
 use zfl_machine::board::is_path;
 use zfl_machine::catalogue::{CatalogueError, Figure};
 use zfl_machine::mcu::Cycles;
-use zfl_machine::{Board, Mcu};
+use zfl_machine::{Board, Mcu, nearest};
 
 use crate::experiment::Experiment;
-use crate::experiment::nearest::nearest;
 use crate::kind::{Kind, KindError, cycles_of};
 use crate::probe::{self, First, ProbeContext, ProbeError, Probed, group};
 use crate::run::RunError;

@@ -587,33 +587,6 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-/// The candidate that differs from `name` least, if that is by a slip.
-pub(crate) fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
-    candidates
-        .iter()
-        .map(|candidate| (distance(name, candidate), candidate.as_str()))
-        .filter(|(distance, candidate)| *distance <= candidate.len() / 3)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many letters must be inserted, removed or changed (V. Levenshtein,
-/// 1966), row by row.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, letter) in from.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, other) in to.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -850,20 +823,6 @@ mod tests {
              -device virtio-net-device,netdev=n0,mac=5e:00:00:00:00:07 \
              -S -gdb unix:a,,b.sock,server=on,wait=off -kernel x.elf"
         );
-    }
-
-    #[test]
-    fn distances_are_levenshtein() {
-        for (from, to, expected) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-            ("abc", "abc", 0),
-            ("mps2an386", "mps2-an386", 1),
-        ] {
-            assert_eq!(distance(from, to), expected, "{from} {to}");
-        }
     }
 
     proptest::proptest! {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use crate::board::{Fault, nearest, position};
+use crate::board::{Fault, position};
+use crate::nearest;
 
 /// A number, and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,12 +102,11 @@ impl Catalogue {
         if let Some((_, text)) = found {
             return Ok(text);
         }
-        let known: Vec<String> = self.names().map(Into::into).collect();
         Err(CatalogueError::Unknown {
             noun: self.noun,
             name: name.into(),
-            nearest: nearest(name, &known).map(Into::into),
-            known,
+            nearest: nearest(name, self.names()).map(Into::into),
+            known: self.names().map(Into::into).collect(),
         })
     }
 

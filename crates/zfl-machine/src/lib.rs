@@ -29,6 +29,7 @@ pub mod link;
 mod mac;
 pub mod machine;
 pub mod mcu;
+mod nearest;
 pub mod usage;
 
 pub use board::Board;
@@ -38,3 +39,4 @@ pub use link::LinkProfile;
 pub use mac::MacAddress;
 pub use machine::{Machine, MachineError, MachineReport, MachineSpec, MachineState, Nic};
 pub use mcu::Mcu;
+pub use nearest::nearest;

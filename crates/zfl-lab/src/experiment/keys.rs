@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zfl_machine::nearest;
 
 use super::error::Fault;
-use super::nearest::nearest;
 
 pub(super) const CLIENTS_PER_ROUND: &str = "coordinator.clients-per-round";
 pub(super) const QUORUM: &str = "coordinator.quorum";

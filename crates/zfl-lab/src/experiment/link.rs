@@ -5,15 +5,14 @@ use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::Spanned;
-use zfl_machine::LinkProfile;
 use zfl_machine::link::DEFAULT_NAME;
+use zfl_machine::{LinkProfile, nearest};
 use zfl_net::lane::{FlightOptions, LaneOptions};
 use zfl_net::link as net;
 pub use zfl_net::link::{Outage, OutageCycle};
 use zfl_net::switch::PortOptions;
 
 use super::error::Fault;
-use super::nearest::nearest;
 use super::raw::{Context, Number, Whole, is_name};
 
 /// Most outages of a link that are given one by one.

@@ -15,7 +15,6 @@ mod faults;
 pub(crate) mod keys;
 mod link;
 mod model;
-pub(crate) mod nearest;
 pub(crate) mod overrides;
 mod raw;
 #[cfg(test)]

@@ -12,14 +12,13 @@ use zfl_data::partition::{ALPHA_RANGE, EXPONENT_RANGE};
 use zfl_data::table::arrays::Arrays;
 use zfl_data::table::{Columns, Learns, Ranges};
 use zfl_data::{Scheme, ShareSizes};
-use zfl_machine::Mcu;
 use zfl_machine::board::is_path;
+use zfl_machine::{Mcu, nearest};
 
 use super::error::{Fault, Sources};
 use super::faults::{FaultModel, RawFaults, check_chosen, check_faults};
 use super::link::{self, Link, RawLink};
 use super::model::{RawModel, check_model};
-use super::nearest::nearest;
 use super::training::{RawTraining, check_training};
 use super::{
     Arithmetic, BOARD_DEFAULT, CLIENTS_MAX, Coordinator, Counting, DEADLINE_MAX, DEADLINE_MIN,

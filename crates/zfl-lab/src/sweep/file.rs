@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zfl_machine::nearest;
 
 use super::objective::{Budget, Measure, Objective, Target};
 use super::space::{Condition, Parameter, Values};
 use super::{Asha, Base, REPEATS_MAX, Search, Sweep, TRIALS_MAX, WIDTH_MAX};
 use crate::experiment::error::{Fault, Sources};
-use crate::experiment::nearest::nearest;
 use crate::experiment::{self, Experiment, ExperimentError, keys, overrides, read_text};
 
 /// Values of a parameter that a list may have, or a range be cut into.

@@ -1,10 +1,7 @@
 //! What a misspelled word was probably meant to be.
 
 /// The candidate that differs from `word` least, if that is by a slip.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
@@ -47,6 +44,10 @@ mod tests {
         assert_eq!(distance("epoch", "epochs"), 1);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("", ""), 0);
+        assert_eq!(distance("abc", "abc"), 0);
+        assert_eq!(distance("mps2an386", "mps2-an386"), 1);
         assert_eq!(distance("an368", "an386"), 1);
         assert_eq!(distance("ab", "ba"), 1);
     }
