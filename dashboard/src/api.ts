@@ -65,20 +65,21 @@ export interface List {
   sweeps: ListedSweep[];
 }
 
-/** A trial, or a point of the front, where `rounds` is the round. */
-export interface SweepRow {
-  trial: number;
-  status: string;
-  rung: number;
-  rounds: number;
-  parameters: string[];
-  objectives: (number | null)[];
-  intervals: ([number, number] | null)[];
-  cpu_seconds: number | null;
-  /** From the sweep's folder. */
-  folder: string;
-  detail: string;
-}
+/**
+ * A trial, or a point of the front: number, status, rounds (on the front the round), parameters,
+ * objectives, their intervals, processor time, folder from the sweep's, why it failed.
+ */
+export type SweepRow = [
+  trial: number,
+  status: string,
+  rounds: number,
+  parameters: string[],
+  objectives: (number | null)[],
+  intervals: ([number, number] | null)[] | null,
+  cpu_seconds: number | null,
+  folder: string,
+  detail: string,
+];
 
 export interface Confirmed {
   trial: number;
@@ -113,12 +114,10 @@ export interface Sweep {
   reason: string;
   searched: { key: string; values: string; when: string }[];
   summary: SweepSummary | null;
-  tables: {
-    parameters: string[];
-    objectives: Objective[];
-    trials: SweepRow[];
-    front: SweepRow[];
-  };
+  parameters: string[];
+  objectives: Objective[];
+  trials: SweepRow[];
+  front: SweepRow[];
   is_front_cut: boolean;
   text: string;
 }

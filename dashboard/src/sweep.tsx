@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type uPlot from "uplot";
 
-import { ask, type Sweep, type SweepRow } from "./api";
+import { ask, type Sweep as Answer, type SweepRow } from "./api";
 import { Chart, type Curve } from "./chart";
 import { count, seconds } from "./format";
 import { axis, show, title } from "./objective";
@@ -17,6 +17,29 @@ const NEWS_MS = 10_000;
 const COMPARED_MAX = 8;
 /** Where values of an axis differ by more than this, the axis is logarithmic. */
 const WIDE = 30;
+
+/** A trial, or a point of the front, where `rounds` is the round. */
+interface Trial {
+  trial: number;
+  status: string;
+  rounds: number;
+  parameters: string[];
+  objectives: (number | null)[];
+  intervals: ([number, number] | null)[] | null;
+  cpu_seconds: number | null;
+  folder: string;
+  detail: string;
+}
+
+interface Sweep extends Omit<Answer, "trials" | "front"> {
+  trials: Trial[];
+  front: Trial[];
+}
+
+function trialOf(row: SweepRow): Trial {
+  const [trial, status, rounds, parameters, objectives, intervals, cpu_seconds, folder, detail] = row;
+  return { trial, status, rounds, parameters, objectives, intervals, cpu_seconds, folder, detail };
+}
 
 /** Parameters by the last words of their keys, where those are distinct. */
 function shortNames(keys: string[]): string[] {
@@ -40,16 +63,21 @@ export function SweepPage({ id }: { id: string }) {
     let [version, told, standing] = ["", 0, ""];
     const load = async () => {
       try {
-        const answer = await ask<Sweep | null>("sweep", { sweep: id, version });
+        const answer = await ask<Answer | null>("sweep", { sweep: id, version });
         if (isOver) return;
         setFault("");
         if (answer) {
-          version = answer.version;
-          setSweep(answer);
-          document.title = `${answer.name} – zfl`;
-          if (Date.now() - told > NEWS_MS || standing !== answer.standing) {
-            [told, standing] = [Date.now(), answer.standing];
-            setNews(`The sweep is ${standing}: ${progress(answer)}.`);
+          const sweep = {
+            ...answer,
+            trials: answer.trials.map(trialOf),
+            front: answer.front.map(trialOf),
+          };
+          version = sweep.version;
+          setSweep(sweep);
+          document.title = `${sweep.name} – zfl`;
+          if (Date.now() - told > NEWS_MS || standing !== sweep.standing) {
+            [told, standing] = [Date.now(), sweep.standing];
+            setNews(`The sweep is ${standing}: ${progress(sweep)}.`);
           }
         }
       } catch (error) {
@@ -106,9 +134,9 @@ export function SweepPage({ id }: { id: string }) {
 }
 
 /** How many trials there are, are over, and will be. */
-function counts({ summary, tables }: Sweep) {
-  const begun = tables.trials.length;
-  const over = tables.trials.filter(({ status }) => status !== "running").length;
+function counts({ summary, trials }: Sweep) {
+  const begun = trials.length;
+  const over = trials.filter(({ status }) => status !== "running").length;
   return { begun, over, planned: Math.max(summary?.trials.planned ?? 0, begun) };
 }
 
@@ -120,8 +148,7 @@ function progress(sweep: Sweep): string {
 }
 
 function Figures({ sweep }: { sweep: Sweep }) {
-  const { summary, tables } = sweep;
-  const { trials, front, objectives } = tables;
+  const { summary, trials, front, objectives } = sweep;
   const [first] = objectives;
   const { over, planned } = counts(sweep);
   const of = (status: string) => trials.filter((trial) => trial.status === status).length;
@@ -162,19 +189,19 @@ function Figures({ sweep }: { sweep: Sweep }) {
 }
 
 /** The best trial by the first objective. */
-function bestOf({ tables }: Sweep): SweepRow | undefined {
-  const sign = tables.objectives[0]?.is_maximised ? 1 : -1;
-  const merit = (trial: SweepRow) => sign * (trial.objectives[0] ?? -sign * Infinity);
-  return tables.trials
+function bestOf({ trials, objectives }: Sweep): Trial | undefined {
+  const sign = objectives[0]?.is_maximised ? 1 : -1;
+  const merit = (trial: Trial) => sign * (trial.objectives[0] ?? -sign * Infinity);
+  return trials
     .filter((trial) => trial.objectives[0] != null)
-    .reduce<SweepRow | undefined>(
+    .reduce<Trial | undefined>(
       (best, trial) => (!best || merit(trial) > merit(best) ? trial : best),
       undefined,
     );
 }
 
 function Searched({ sweep }: { sweep: Sweep }) {
-  const { summary, tables, searched } = sweep;
+  const { summary, objectives, searched } = sweep;
   const asha = summary?.early_stopping;
   return (
     <section class="panel wide" aria-labelledby="searched-title">
@@ -184,7 +211,7 @@ function Searched({ sweep }: { sweep: Sweep }) {
           {summary.search} search, seed {summary.seed}; {summary.rounds} rounds of each trial
           {asha && `, unless stopped early (ASHA) after ${asha.rungs.slice(0, -1).join(", ")}`}
           {summary.repeats > 1 && `; ${summary.repeats} repeats`}. Objectives:{" "}
-          {tables.objectives
+          {objectives
             .map((objective) => `${title(objective)} (${objective.is_maximised ? "more" : "less"} is better)`)
             .join(", ")}
           .
@@ -215,8 +242,8 @@ function Searched({ sweep }: { sweep: Sweep }) {
 }
 
 /** A trial with its parameters. */
-function describe({ tables }: Sweep, row: SweepRow): string {
-  const names = shortNames(tables.parameters);
+function describe({ parameters }: Sweep, row: Trial): string {
+  const names = shortNames(parameters);
   const set = row.parameters
     .map((value, index) => value && `${names[index]} ${value}`)
     .filter(Boolean);
@@ -224,12 +251,11 @@ function describe({ tables }: Sweep, row: SweepRow): string {
 }
 
 function Front({ id, sweep }: { id: string; sweep: Sweep }) {
-  const { tables } = sweep;
-  const { objectives, front, parameters } = tables;
+  const { objectives, trials, front, parameters } = sweep;
   const [first, ...others] = objectives;
   const folders = useMemo(
-    () => new Map(tables.trials.map(({ trial, folder }) => [trial, folder])),
-    [tables.trials],
+    () => new Map(trials.map(({ trial, folder }) => [trial, folder])),
+    [trials],
   );
   if (!first) return null;
   const head = ["trial", "round", ...objectives.map(title), ...shortNames(parameters)];
@@ -297,10 +323,10 @@ const columnsOf = (count: number) => `repeat(${count}, minmax(0, 1fr))`;
 /** The first objective against another: trials as they stand, and the front. */
 function FrontChart({ sweep, other }: { sweep: Sweep; other: number }) {
   const listeners = useMemo(() => new Set<() => void>(), []);
-  const { objectives, trials, front } = sweep.tables;
+  const { objectives, trials, front } = sweep;
   const [y, x] = [objectives[0]!, objectives[other]!];
   const points = useMemo(() => {
-    const of = (rows: SweepRow[], isFront: boolean) =>
+    const of = (rows: Trial[], isFront: boolean) =>
       rows
         .filter((row) => row.objectives[other] != null && row.objectives[0] != null)
         .map((row) => ({ x: row.objectives[other]!, y: row.objectives[0]!, row, isFront }));
@@ -405,8 +431,8 @@ const FIRST_OBJECTIVE = 3;
 
 interface TrialColumn {
   label: string;
-  value: (trial: SweepRow) => number | string | null;
-  show?: (trial: SweepRow) => preact.ComponentChildren;
+  value: (trial: Trial) => number | string | null;
+  show?: (trial: Trial) => preact.ComponentChildren;
 }
 
 /** As numbers where both are. */
@@ -417,7 +443,7 @@ function order(one: number | string, other: number | string): number {
 }
 
 function Trials({ id, sweep }: { id: string; sweep: Sweep }) {
-  const { trials, parameters, objectives } = sweep.tables;
+  const { trials, parameters, objectives } = sweep;
   const [sort, setSort] = useState<{ by: number; isDown: boolean } | null>(null);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [wanted, setWanted] = useState("");
@@ -438,9 +464,9 @@ function Trials({ id, sweep }: { id: string; sweep: Sweep }) {
     { label: "rounds", value: ({ rounds }) => rounds },
     ...objectives.map((objective, index) => ({
       label: title(objective),
-      value: (trial: SweepRow) => trial.objectives[index] ?? null,
-      show: (trial: SweepRow) => {
-        const [value, interval] = [trial.objectives[index], trial.intervals[index]];
+      value: (trial: Trial) => trial.objectives[index] ?? null,
+      show: (trial: Trial) => {
+        const [value, interval] = [trial.objectives[index], trial.intervals?.[index]];
         const text = show(objective, value);
         if (!interval) return text;
         const range = `${text} [${interval.map((end) => show(objective, end)).join(", ")}]`;
@@ -449,7 +475,7 @@ function Trials({ id, sweep }: { id: string; sweep: Sweep }) {
     })),
     ...names.map((label, index) => ({
       label,
-      value: (trial: SweepRow) => trial.parameters[index] ?? "",
+      value: (trial: Trial) => trial.parameters[index] ?? "",
     })),
     { label: "processor time", value: ({ cpu_seconds }) => cpu_seconds },
   ];
@@ -461,6 +487,7 @@ function Trials({ id, sweep }: { id: string; sweep: Sweep }) {
   const rows = useMemo(() => {
     const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
     const found = trials.filter((trial) => {
+      if (words.length === 0) return true;
       const text = `${describe(sweep, trial)} ${trial.status} ${trial.detail}`.toLowerCase();
       return words.every((word) => text.includes(word));
     });

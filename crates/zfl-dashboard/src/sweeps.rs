@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-use zfl_lab::archive::{ArchiveError, Standing, SweepArchive, SweepOverview, SweepTables};
-use zfl_lab::sweep::Summary;
+use serde::{Serialize, Serializer};
+use zfl_lab::archive::{ArchiveError, Standing, SweepArchive, SweepOverview, SweepRow};
+use zfl_lab::sweep::{ObjectiveInfo, Summary};
 
 use crate::runs::newest;
 
@@ -66,6 +66,32 @@ struct Searched {
     when: String,
 }
 
+/// A trial, or a point of the front: number, status, rounds, parameters, objectives,
+/// intervals where there are any, processor time, folder, detail. Without names: there may be
+/// ten thousand, and a page must not stop while it takes them in.
+#[derive(Debug)]
+struct Row(SweepRow);
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(row) = self;
+        let has_intervals = row.intervals.iter().any(Option::is_some);
+        let intervals = has_intervals.then_some(&row.intervals);
+        let told = (
+            row.trial,
+            &row.status,
+            row.rounds,
+            &row.parameters,
+            &row.objectives,
+            intervals,
+            row.cpu_seconds,
+            &row.folder,
+            &row.detail,
+        );
+        told.serialize(serializer)
+    }
+}
+
 /// All that is shown of a sweep.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sweep {
@@ -77,7 +103,10 @@ pub(crate) struct Sweep {
     reason: String,
     searched: Vec<Searched>,
     summary: Option<Summary>,
-    tables: SweepTables,
+    parameters: Vec<String>,
+    objectives: Vec<ObjectiveInfo>,
+    trials: Vec<Row>,
+    front: Vec<Row>,
     /// The front has more points than are told.
     is_front_cut: bool,
     /// `sweep.toml`.
@@ -116,7 +145,10 @@ pub(crate) fn read(archive: &SweepArchive) -> Result<Sweep, ArchiveError> {
         },
         searched: searched(&text),
         summary,
-        tables,
+        parameters: tables.parameters,
+        objectives: tables.objectives,
+        trials: tables.trials.into_iter().map(Row).collect(),
+        front: tables.front.into_iter().map(Row).collect(),
         is_front_cut,
         text,
     })

@@ -1,14 +1,14 @@
 //! The folder of a sweep, read: whole, cut off, or still being written.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
 use serde::Serialize;
 
 use super::table::Records;
-use super::{ArchiveError, Standing, began_unix_seconds, shortened, text, whole_error};
+use super::{ArchiveError, Standing, began_unix_seconds, open_file, shortened, text, whole_error};
 use crate::sweep::{BEST, COMPLETED, FRONT, Measure, SWEEP, Status, TRIALS};
 use crate::sweep::{ObjectiveInfo, RUNNING, SUMMARY, Summary, TrialCounts, Winner};
 
@@ -37,7 +37,7 @@ pub struct SweepArchive {
 }
 
 /// A row of `trials.csv`, or of `front.csv`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SweepRow {
     /// The trial's number.
     pub trial: u32,
@@ -63,7 +63,7 @@ pub struct SweepRow {
 }
 
 /// What a sweep has found so far.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SweepTables {
     /// The keys, in the order of the columns.
     pub parameters: Vec<String>,
@@ -171,7 +171,7 @@ impl SweepArchive {
     /// When the folder cannot be read, or its summary is none.
     pub fn standing(&self) -> Result<Standing, ArchiveError> {
         // Whoever plays it holds the lock; it is let go at once.
-        if let Ok(lock) = File::open(self.path.join(SWEEP))
+        if let Ok(lock) = open_file(&self.path.join(SWEEP))
             && let Err(TryLockError::WouldBlock) = lock.try_lock_shared()
         {
             return Ok(Standing::Running);
@@ -411,6 +411,8 @@ fn row(
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::super::{Found, look};
     use super::*;
 
