@@ -91,6 +91,11 @@ export class Running {
     test.after(() => this.kill());
   }
 
+  /** The number of its process. */
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** What it has printed. */
   get text() {
     return this.#text;

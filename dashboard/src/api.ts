@@ -20,10 +20,106 @@ export interface Listed {
   fault: string;
 }
 
+/** What a trial is measured by. */
+export interface Objective {
+  name: string;
+  unit: string;
+  is_maximised: boolean;
+}
+
+export interface Best {
+  trial: number;
+  rounds: number;
+  parameters: Record<string, string>;
+  objectives: Record<string, number | null>;
+}
+
+export interface TrialCounts {
+  all: number;
+  /** At most; 0 where nobody says. */
+  planned: number;
+  completed: number;
+  stopped: number;
+  failed: number;
+  impossible: number;
+}
+
+export interface ListedSweep {
+  id: string;
+  changed: number;
+  overview: {
+    name: string;
+    standing: string;
+    trials: TrialCounts;
+    objectives: Objective[];
+    best: Best | null;
+    host_seconds: number | null;
+  } | null;
+  fault: string;
+}
+
 export interface List {
   folder: string;
   now: number;
   runs: Listed[];
+  sweeps: ListedSweep[];
+}
+
+/**
+ * A trial, or a point of the front: number, status, rounds (on the front the round), parameters,
+ * objectives, their intervals, processor time, folder from the sweep's, why it failed.
+ */
+export type SweepRow = [
+  trial: number,
+  status: string,
+  rounds: number,
+  parameters: string[],
+  objectives: (number | null)[],
+  intervals: ([number, number] | null)[] | null,
+  cpu_seconds: number | null,
+  folder: string,
+  detail: string,
+];
+
+export interface Confirmed {
+  trial: number;
+  rounds: number;
+  folder: string;
+  outcome: string;
+  is_identical: boolean;
+}
+
+export interface SweepSummary {
+  search: string;
+  seed: number;
+  repeats: number;
+  rounds: number;
+  early_stopping: { reduction_factor: number; rungs: number[] } | null;
+  trials: TrialCounts;
+  importance: {
+    objective: string;
+    rounds: number;
+    trials: number;
+    parameters: { parameter: string; share: number }[];
+  };
+  confirmed: Confirmed[];
+  host_seconds: number;
+  workers: number;
+}
+
+export interface Sweep {
+  version: string;
+  name: string;
+  standing: string;
+  reason: string;
+  searched: { key: string; values: string; when: string }[];
+  summary: SweepSummary | null;
+  parameters: string[];
+  objectives: Objective[];
+  trials: SweepRow[];
+  front: SweepRow[];
+  is_front_cut: boolean;
+  text: string;
 }
 
 export interface Group {
@@ -37,6 +133,8 @@ export interface Group {
 
 export interface Run {
   name: string;
+  /** Of a sweep, whose folder is two above. */
+  is_trial: boolean;
   standing: string;
   outcome: string;
   rounds_planned: number;

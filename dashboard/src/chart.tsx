@@ -12,6 +12,12 @@ export interface Curve {
   colour: string;
   dash?: number[];
   format: (value: number) => string;
+  /** Points of this size in place of a line, in CSS pixels. */
+  points?: number;
+  /** A line in steps between points that are drawn, too. */
+  isStepped?: boolean;
+  /** What a point is, by its place among the values. */
+  name?: (index: number) => string;
 }
 
 interface Props {
@@ -28,6 +34,10 @@ interface Props {
   height?: number;
   /** From 0 on. */
   isCount?: boolean;
+  /** x is on a logarithmic scale. */
+  isWide?: boolean;
+  /** What is drawn, in words; else the last values are said. */
+  describe?: () => string;
   /** Keys of charts that show their cursors together. */
   sync?: string;
 }
@@ -37,14 +47,15 @@ export function Chart(props: Props) {
   const latest = useRef(props);
   latest.current = props;
   // What makes it another chart.
-  const shape = JSON.stringify([props.x, props.y, props.curves]);
+  const shape = JSON.stringify([props.x, props.y, props.isWide, props.curves]);
   useEffect(() => {
     const host = box.current;
     if (!host) return;
     let plot: uPlot | null = null;
     const [job, legend] = [{}, {}];
     const summarise = () => {
-      const { title, x, curves, data, formatX } = latest.current;
+      const { title, x, curves, data, formatX, describe } = latest.current;
+      if (describe) return host.setAttribute("aria-label", describe());
       const [xs, ...columns] = data();
       const at = xs.length - 1;
       const parts = curves.map((curve, index) => {
@@ -122,13 +133,15 @@ function options(props: Props, width: number): uPlot.Options {
     legend: { live: true },
     cursor: { sync: props.sync ? { key: props.sync } : undefined, drag: { x: true, y: false } },
     scales: {
-      x: { time: false },
+      x: props.isWide
+        ? { time: false, distr: 3, range: (_plot, low, high) => [low / 1.2, high * 1.2] }
+        : { time: false },
       y: props.isCount
         ? { range: (_plot, _low, high) => [0, Math.max(1, (high ?? 0) * 1.05)] }
         : { auto: true },
     },
     axes: [
-      { ...axis, label: props.x, size: 28, values: (_plot, at) => at.map(props.formatX) },
+      { ...axis, label: props.x, size: 28, values: (_plot, at) => at.map((value) => (value == null ? "" : props.formatX(value))) },
       {
         ...axis,
         label: props.y,
@@ -145,8 +158,19 @@ function options(props: Props, width: number): uPlot.Options {
         width: 1.5,
         dash: curve.dash,
         spanGaps: true,
-        points: { show: false },
-        value: (_plot: uPlot, value: number | null) => (value == null ? "–" : curve.format(value)),
+        points: curve.points
+          ? { show: true, size: curve.points, stroke: colour(curve.colour), fill: colour(curve.colour) }
+          : { show: false },
+        paths: curve.isStepped
+          ? uPlot.paths.stepped!({ align: 1 })
+          : curve.points
+            ? () => null
+            : undefined,
+        value: (_plot: uPlot, value: number | null, _series: number, index: number | null) => {
+          if (value == null) return "–";
+          const name = index == null ? undefined : curve.name?.(index);
+          return name === undefined ? curve.format(value) : `${curve.format(value)}, ${name}`;
+        },
       })),
     ],
   };

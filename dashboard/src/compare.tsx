@@ -5,8 +5,8 @@ import uPlot from "uplot";
 
 import { ask, type Rounds, type Run, type RunInfo } from "./api";
 import { Chart, type Curve } from "./chart";
-import { OVER } from "./curves";
-import { bytes, figure, seconds, share } from "./format";
+import { has, OVER, valuesOf } from "./curves";
+import { bytes, energy, figure, seconds, share } from "./format";
 import { OverChoice } from "./over";
 import { last } from "./state";
 
@@ -71,7 +71,8 @@ export function ComparePage({ ids }: { ids: string[] }) {
   const axis = OVER[over] ?? OVER.round!;
   const name = (run: Compared) => (run.id === "." ? run.run.name : run.id);
   const chart = (column: string, title: string, y: string, format: (value: number) => string) => {
-    const drawn = runs.filter((run) => run.rounds[column]);
+    const isDrawn = ({ rounds }: Compared) => rounds[column] && has(rounds, over);
+    const drawn = runs.filter(isDrawn);
     if (drawn.length === 0) return null;
     const curves: Curve[] = drawn.map((run) => {
       const index = runs.indexOf(run);
@@ -92,9 +93,9 @@ export function ComparePage({ ids }: { ids: string[] }) {
         data={() =>
           uPlot.join(
             latest.current
-              .filter((run) => run.rounds[column])
+              .filter(isDrawn)
               .map(({ rounds }) => [
-                axis.values(rounds) as number[],
+                valuesOf(rounds, axis) as number[],
                 rounds[column] as (number | null)[],
               ]),
           )
@@ -123,6 +124,20 @@ export function ComparePage({ ids }: { ids: string[] }) {
   if (runs.some((run) => run.rounds.rmse)) {
     results.splice(2, 0, ["RMSE", ({ rounds }) => figure(last(rounds.rmse))]);
   }
+  for (const [label, column, format] of [
+    ["device time", "device_seconds_total", seconds],
+    ["energy", "energy_mj_total", energy],
+  ] as const) {
+    if (!runs.some((run) => run.rounds[column])) continue;
+    results.push([
+      label,
+      ({ rounds }) => {
+        const value = last(rounds[column]);
+        return value == null ? "–" : format(value);
+      },
+    ]);
+  }
+  const without = runs.filter((run) => !has(run.rounds, over)).length;
   return (
     <main>
       <header class="top">
@@ -136,7 +151,8 @@ export function ComparePage({ ids }: { ids: string[] }) {
         <section class="panel wide" aria-labelledby="curves-title">
           <header>
             <h2 id="curves-title">Curves</h2>
-            <OverChoice over={over} choose={setOver} />
+            <OverChoice over={over} choose={setOver} runs={runs.map(({ rounds }) => rounds)} />
+            {without > 0 && <span class="hint">no such numbers in {without} of {runs.length} runs</span>}
           </header>
           <div class="charts">
             {chart("accuracy", "accuracy on the test set", "share", share)}

@@ -8,6 +8,13 @@ export function bytes(count: number): string {
   return "";
 }
 
+export function energy(millijoules: number): string {
+  if (millijoules < 1) return `${short(millijoules * 1000)} µJ`;
+  if (millijoules < 1000) return `${short(millijoules)} mJ`;
+  if (millijoules < 1e6) return `${short(millijoules / 1000)} J`;
+  return `${short(millijoules / 1e6)} kJ`;
+}
+
 /** Three digits that count. */
 export function short(value: number): string {
   const size = Math.abs(value);

@@ -2,15 +2,19 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-import { ask, type List, type Listed } from "./api";
+import { ask, type List, type Listed, type ListedSweep } from "./api";
 import { ago, bytes, count, figure, seconds, share } from "./format";
+import { show, title } from "./objective";
 
 /** The list is read again so often. */
 const EVERY_MS = 2000;
 
+/** A run, or a sweep as one. */
+type Entry = Listed & { sweep?: ListedSweep };
+
 interface Heading {
   label: string;
-  order: (run: Listed) => number | string;
+  order: (entry: Entry) => number | string;
   /** The largest first. */
   isDown?: boolean;
 }
@@ -28,6 +32,45 @@ const HEADINGS: Heading[] = [
   { label: "host time in rounds", order: (run) => run.host_seconds },
   { label: "seed", order: (run) => run.seed ?? 0 },
 ];
+
+/** A sweep among runs: what its best trial came to. */
+function entryOf(sweep: ListedSweep): Entry {
+  const { overview } = sweep;
+  const best = overview?.best?.objectives ?? {};
+  const trials = overview?.trials;
+  const over = trials
+    ? trials.completed + trials.stopped + trials.failed + trials.impossible
+    : 0;
+  return {
+    id: sweep.id,
+    name: overview?.name ?? "",
+    standing: overview?.standing ?? "",
+    rounds: over,
+    rounds_planned: Math.max(trials?.planned ?? 0, trials?.all ?? 0),
+    accuracy: best.accuracy ?? null,
+    rmse: best.rmse ?? null,
+    loss: best.loss ?? null,
+    bytes_down: 0,
+    bytes_up: 0,
+    retransmissions: null,
+    host_seconds: 0,
+    clients: 0,
+    seed: null,
+    changed: sweep.changed,
+    fault: sweep.fault,
+    sweep,
+  };
+}
+
+/** All objectives of the best trial, in words. */
+function bestOf({ overview }: ListedSweep): string {
+  const best = overview?.best;
+  if (!overview || !best) return "–";
+  const values = overview.objectives.map(
+    (objective) => `${title(objective)} ${show(objective, best.objectives[objective.name])}`,
+  );
+  return `best: ${values.join(", ")}`;
+}
 
 export function ListPage() {
   const [list, setList] = useState<List | null>(null);
@@ -58,16 +101,18 @@ export function ListPage() {
     };
   }, []);
   useEffect(() => {
-    // The dashboard of one run: there is nothing to choose.
-    const only = list?.runs.length === 1 ? list.runs[0] : undefined;
-    if (only?.id === ".") location.replace("#/run/.");
+    // The dashboard of one run, or one sweep: there is nothing to choose.
+    if (list?.runs.some(({ id }) => id === ".")) location.replace("#/run/.");
+    if (list?.sweeps.some(({ id }) => id === ".")) location.replace("#/sweep/.");
   }, [list]);
   const heading = HEADINGS[sort.by] ?? HEADINGS[0]!;
   const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
-  const runs = (list?.runs ?? [])
+  const all: Entry[] = [...(list?.runs ?? []), ...(list?.sweeps ?? []).map(entryOf)];
+  const runs = all
     .filter((run) => standing === "" || run.standing === standing)
     .filter((run) => {
-      const text = `${run.id} ${run.name} ${run.standing} seed ${run.seed}`.toLowerCase();
+      const kind = run.sweep ? "sweep" : `seed ${run.seed}`;
+      const text = `${run.id} ${run.name} ${run.standing} ${kind}`.toLowerCase();
       return words.every((word) => text.includes(word));
     })
     .sort((one, other) => {
@@ -75,7 +120,7 @@ export function ListPage() {
       const order = a < b ? -1 : a > b ? 1 : 0;
       return (heading.isDown ?? false) !== sort.isTurned ? -order : order;
     });
-  const standings = [...new Set((list?.runs ?? []).map((run) => run.standing))].sort();
+  const standings = [...new Set(all.map((run) => run.standing))].sort();
   const toggle = (id: string) => {
     const next = new Set(chosen);
     if (!next.delete(id)) next.add(id);
@@ -107,7 +152,7 @@ export function ListPage() {
           </select>
         </label>
         <span role="status">
-          {runs.length} of {list?.runs.length ?? 0} runs
+          {runs.length} of {all.length} runs
         </span>
         <a
           class="button"
@@ -122,7 +167,7 @@ export function ListPage() {
           compare {chosen.size < 2 ? "two or more" : `these ${chosen.size}`}
         </a>
       </div>
-      {list && list.runs.length === 0 && (
+      {list && all.length === 0 && (
         <p>There is no run here yet. `zfl run FILE` makes one in runs/; it shows up by itself.</p>
       )}
       {runs.length > 0 && (
@@ -160,17 +205,20 @@ export function ListPage() {
               {runs.slice(0, 500).map((run) => (
                 <tr key={run.id}>
                   <td>
-                    <input
-                      type="checkbox"
-                      aria-label={`compare ${run.id}`}
-                      checked={chosen.has(run.id)}
-                      onChange={() => toggle(run.id)}
-                    />
+                    {!run.sweep && (
+                      <input
+                        type="checkbox"
+                        aria-label={`compare ${run.id}`}
+                        checked={chosen.has(run.id)}
+                        onChange={() => toggle(run.id)}
+                      />
+                    )}
                   </td>
                   <td>
-                    <a href={`#/run/${encodeURIComponent(run.id)}`}>
+                    <a href={`#/${run.sweep ? "sweep" : "run"}/${encodeURIComponent(run.id)}`}>
                       {run.id === "." ? run.name : run.id}
                     </a>
+                    {run.sweep && <span class="hint"> sweep</span>}
                     {run.fault && <span class="fault"> {run.fault}</span>}
                   </td>
                   <td>
@@ -179,14 +227,21 @@ export function ListPage() {
                   <td>{ago(run.changed, list?.now ?? run.changed)}</td>
                   <td>
                     {run.rounds} of {run.rounds_planned}
+                    {run.sweep && " trials"}
                   </td>
                   <td>{share(run.accuracy)}</td>
                   <td>{figure(run.rmse)}</td>
                   <td>{share(run.loss)}</td>
-                  <td>{count(run.clients)}</td>
-                  <td>{bytes(run.bytes_down + run.bytes_up)}</td>
-                  <td>{seconds(run.host_seconds)}</td>
-                  <td>{run.seed}</td>
+                  {run.sweep ? (
+                    <td colSpan={4}>{bestOf(run.sweep)}</td>
+                  ) : (
+                    <>
+                      <td>{count(run.clients)}</td>
+                      <td>{bytes(run.bytes_down + run.bytes_up)}</td>
+                      <td>{seconds(run.host_seconds)}</td>
+                      <td>{run.seed}</td>
+                    </>
+                  )}
                 </tr>
               ))}
             </tbody>

@@ -6,6 +6,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ComparePage } from "./compare";
 import { ListPage } from "./list";
 import { RunPage } from "./run";
+import { SweepPage } from "./sweep";
 import "./style.css";
 
 function App() {
@@ -17,6 +18,7 @@ function App() {
   }, []);
   const [, page, ...ids] = hash.split("/").map(decode);
   if (page === "run" && ids[0]) return <RunPage key={ids[0]} id={ids[0]} />;
+  if (page === "sweep" && ids[0]) return <SweepPage key={ids[0]} id={ids[0]} />;
   if (page === "compare" && ids.length > 0) return <ComparePage ids={ids} />;
   return <ListPage />;
 }

@@ -5,11 +5,11 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { ask, type RunInfo } from "./api";
 import { Chart, type Curve } from "./chart";
 import { ClientPanel } from "./client";
-import { OVER } from "./curves";
+import { OVER, valuesOf } from "./curves";
 import { forget, soon } from "./draw";
 import { Events } from "./events";
 import { Fleet } from "./fleet";
-import { bytes, count, figure, seconds, share } from "./format";
+import { bytes, count, energy, figure, seconds, share } from "./format";
 import { OverChoice } from "./over";
 import { last, RunState } from "./state";
 import { LongTable } from "./table";
@@ -43,7 +43,13 @@ export function RunPage({ id }: { id: string }) {
     <main>
       <header class="top">
         <h1>
-          <a href="#/">runs</a> / {run?.name || id}
+          <a href="#/">runs</a> /{" "}
+          {run?.is_trial && (
+            <>
+              <SweepLink id={id} /> /{" "}
+            </>
+          )}
+          {run?.is_trial ? id.split("/").slice(-2).join("/") : run?.name || id}
         </h1>
         {run && <span class={`badge ${run.standing.replace(" ", "-")}`}>{run.standing}</span>}
         <LinkBadge state={state} />
@@ -55,7 +61,7 @@ export function RunPage({ id }: { id: string }) {
         <section class="panel wide" aria-labelledby="curves-title">
           <header>
             <h2 id="curves-title">Curves</h2>
-            <OverChoice over={over} choose={setOver} />
+            <OverChoice over={over} choose={setOver} runs={[state.rounds]} />
             <span class="hint">drag to look closer, double-click to see all again</span>
           </header>
           <div class="charts">
@@ -156,6 +162,16 @@ export function RunPage({ id }: { id: string }) {
   );
 }
 
+/** To the sweep whose trial this is, unless that is above all that is served. */
+function SweepLink({ id }: { id: string }) {
+  const folders = id.split("/").filter((folder) => folder !== ".");
+  if (folders.length < 2) return <>a trial</>;
+  const sweep = folders.slice(0, -2).join("/") || ".";
+  return (
+    <a href={`#/sweep/${encodeURIComponent(sweep)}`}>{sweep === "." ? "the sweep" : sweep}</a>
+  );
+}
+
 function LinkBadge({ state }: { state: RunState }) {
   const words = {
     connecting: "connecting",
@@ -179,6 +195,7 @@ function Figures({ state }: { state: RunState }) {
   const { run, rounds } = state;
   if (!run) return null;
   const sum = last(rounds.bytes_total);
+  const [device, used] = [last(rounds.device_seconds_total), last(rounds.energy_mj_total)];
   const paces = (rounds.host_seconds ?? []).slice(-PACE_ROUNDS).filter((pace) => pace != null);
   const pace = paces.reduce((all, pace) => all + pace, 0) / Math.max(1, paces.length);
   const left = run.rounds_planned - run.rounds;
@@ -196,6 +213,8 @@ function Figures({ state }: { state: RunState }) {
       updates == null ? "–" : `${updates} of ${last(rounds.clients_selected)}`,
     ],
     ["messages", sum == null ? "–" : bytes(sum)],
+    ...(device == null ? [] : [["device time", seconds(device)] as [string, string]]),
+    ...(used == null ? [] : [["energy", energy(used)] as [string, string]]),
     ["host time", seconds(run.host_seconds)],
   ];
   if (run.standing === "running") {
@@ -246,7 +265,7 @@ function Curves({ state, title, y, over, names, format, isCount }: CurvesProps) 
   const data = useCallback(() => {
     const { rounds } = state;
     const columns = shown.map(([name]) => rounds[name] ?? []);
-    return [axis.values(rounds) as number[], ...columns] as [number[], ...(number | null)[][]];
+    return [valuesOf(rounds, axis) as number[], ...columns] as [number[], ...(number | null)[][]];
   }, [state, over, key]);
   const onData = useCallback((listener: () => void) => state.on("rounds", listener), [state]);
   const curves: Curve[] = shown.map(([, label, colour]) => ({ label, colour, format }));
@@ -280,6 +299,8 @@ function Rounds({ state }: { state: RunState }) {
     "retransmissions_down",
     "retransmissions_up",
     "drops",
+    "device_seconds",
+    "energy_mj",
     "host_seconds",
   ].filter((name) => state.rounds[name]);
   const count = state.rounds.round?.length ?? 0;

@@ -10,6 +10,14 @@ interface Props {
   row: (index: number) => ComponentChildren[];
   /** A row is chosen. */
   choose?: (index: number) => void;
+  /** By which column rows are sorted, and who sorts them by another. */
+  sort?: {
+    by: number;
+    isDown: boolean;
+    choose: (column: number) => void;
+    /** The first column that rows can be sorted by. */
+    first: number;
+  };
   /** In CSS pixels. */
   height?: number;
   columns: string;
@@ -17,7 +25,7 @@ interface Props {
 
 const ROW = 26;
 
-export function LongTable({ label, head, count, row, choose, height = 320, columns }: Props) {
+export function LongTable({ label, head, count, row, choose, sort, height = 320, columns }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const first = Math.max(0, Math.floor(top / ROW) - 4);
@@ -54,9 +62,24 @@ export function LongTable({ label, head, count, row, choose, height = 320, colum
   return (
     <div role="table" aria-label={label} aria-rowcount={count + 1} class="long">
       <div role="row" aria-rowindex={1} class="long-head" style={{ gridTemplateColumns: columns }}>
-        {head.map((name) => (
-          <span role="columnheader" key={name}>
-            {name}
+        {head.map((name, column) => (
+          <span
+            role="columnheader"
+            key={column}
+            aria-sort={
+              sort?.by === column ? (sort.isDown ? "descending" : "ascending") : undefined
+            }
+          >
+            {sort && column >= sort.first ? (
+              <button type="button" class="plain" onClick={() => sort.choose(column)}>
+                {name}
+                {sort.by === column && (
+                  <span aria-hidden="true">{sort.isDown ? " ▼" : " ▲"}</span>
+                )}
+              </button>
+            ) : (
+              name
+            )}
           </span>
         ))}
       </div>

@@ -12,14 +12,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::Value;
-use zfl_lab::archive::{Archive, Standing};
+use zfl_lab::archive::{Archive, Standing, SweepArchive};
 
+use crate::costs::Costs;
 use crate::fleet::Fleet;
 use crate::tail::{Reached, Tail};
 
 /// The columns of `rounds.csv` that are shown, where they are there; `failed` is its
-/// `outcome`, and the last two are sums over all rounds so far.
-const COLUMNS: [&str; 20] = [
+/// `outcome`. The next two are of the round's rows of `clients.csv`, and the last four sums
+/// over all rounds so far.
+const COLUMNS: [&str; 24] = [
     "round",
     "accuracy",
     "loss",
@@ -38,11 +40,23 @@ const COLUMNS: [&str; 20] = [
     "retransmissions_up",
     "drops",
     "failed",
+    "device_seconds",
+    "energy_mj",
     "bytes_total",
     "host_seconds_total",
+    "device_seconds_total",
+    "energy_mj_total",
 ];
+/// Where those of `clients.csv` are.
+const DEVICE_SECONDS: usize = 18;
+const ENERGY: usize = 19;
 /// Where the sums are, and where what they add up.
-const SUMS: [(usize, &[usize]); 2] = [(18, &[9, 10]), (19, &[11])];
+const SUMS: [(usize, &[usize]); 4] = [
+    (20, &[9, 10]),
+    (21, &[11]),
+    (22, &[DEVICE_SECONDS]),
+    (23, &[ENERGY]),
+];
 /// From so many on every second round is left out, then every fourth…
 const ROUNDS_MAX: usize = 20_000;
 /// So many events are kept.
@@ -127,6 +141,8 @@ pub(crate) struct Update {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Run {
     pub(crate) name: String,
+    /// Whether it is a trial of a sweep, whose folder is two above.
+    pub(crate) is_trial: bool,
     /// `running`, `completed`, `ended early`, `cut off`.
     pub(crate) standing: &'static str,
     /// Why it ended, where it says so.
@@ -183,6 +199,10 @@ pub(crate) struct Follower {
     rounds: Tail,
     devices: Tail,
     events: Tail,
+    /// `None` where no device stands for a microcontroller.
+    costs: Option<Costs>,
+    /// Lines of `rounds.csv` whose costs are not known yet.
+    waiting: VecDeque<Vec<u8>>,
     /// Of `rounds.csv`: the column of [`COLUMNS`] that each column is.
     columns: Option<Vec<Option<usize>>>,
     values: Vec<Values>,
@@ -190,7 +210,7 @@ pub(crate) struct Follower {
     stride: u64,
     /// Rounds that have been read.
     count: u64,
-    /// [`SUMS`] over them.
+    /// [`SUMS`] over them; NaN where there was nothing to add up.
     sums: [f64; SUMS.len()],
     pub(crate) fleet: Fleet,
     log: VecDeque<Event>,
@@ -215,7 +235,9 @@ impl Follower {
         let name = experiment.get("name").and_then(toml::Value::as_str);
         let rounds = experiment.get("rounds").and_then(toml::Value::as_integer);
         let fleet = Fleet::new(&experiment);
+        let sweep = folder.ancestors().nth(2);
         let run = Run {
+            is_trial: sweep.is_some_and(|sweep| SweepArchive::open(sweep).is_ok()),
             name: name.unwrap_or_default().to_owned(),
             rounds_planned: rounds
                 .and_then(|rounds| u64::try_from(rounds).ok())
@@ -230,12 +252,17 @@ impl Follower {
             rounds: tail("rounds.csv"),
             devices: tail("devices.csv"),
             events: tail("events.jsonl"),
+            costs: archive
+                .may_have_costs()
+                .unwrap_or_default()
+                .then(|| Costs::new(&folder)),
+            waiting: VecDeque::new(),
             folder,
             columns: None,
             values: Vec::new(),
             stride: 1,
             count: 0,
-            sums: [0.0; SUMS.len()],
+            sums: [f64::NAN; SUMS.len()],
             fleet,
             log: VecDeque::new(),
             event_count: 0,
@@ -310,8 +337,19 @@ impl Follower {
         ) else {
             return Ok(None);
         };
-        for (_, line) in rounds {
-            self.round(&line);
+        self.waiting
+            .extend(rounds.into_iter().map(|(_, line)| line));
+        if let Some(costs) = &mut self.costs {
+            match costs.read(STEP_BYTES)? {
+                Reached::Shrunk => return Ok(None),
+                reached => has_more |= reached == Reached::More,
+            }
+        }
+        while let Some(line) = self.waiting.pop_front() {
+            if !self.round(&line) {
+                self.waiting.push_front(line);
+                break;
+            }
         }
         for (_, line) in devices {
             // after_round,device,client,…
@@ -327,7 +365,8 @@ impl Follower {
         Ok(Some(has_more))
     }
 
-    fn round(&mut self, line: &[u8]) {
+    /// Takes in a round, unless it is not known yet what it cost.
+    fn round(&mut self, line: &[u8]) -> bool {
         let cells = line.split(|byte| *byte == b',');
         let Some(columns) = &self.columns else {
             // The header.
@@ -339,7 +378,7 @@ impl Follower {
                 COLUMNS.iter().position(|column| column.as_bytes() == name)
             };
             self.columns = Some(cells.map(place).collect());
-            return;
+            return true;
         };
         let mut values = [f64::NAN; COLUMNS.len()];
         for (cell, column) in cells.zip(columns) {
@@ -353,9 +392,30 @@ impl Follower {
                 *place = rounded(value);
             }
         }
+        if let Some(costs) = &mut self.costs {
+            // A round's number is whole, and small.
+            let [round, ..] = values;
+            let round = round as u32;
+            if !costs.knows(round) {
+                return false;
+            }
+            let cost = costs.take(round);
+            for (place, cost) in [
+                (DEVICE_SECONDS, cost.device_seconds),
+                (ENERGY, cost.energy_mj),
+            ] {
+                if let Some((value, cost)) = values.get_mut(place).zip(cost) {
+                    *value = rounded(cost);
+                }
+            }
+        }
         for (sum, (place, parts)) in self.sums.iter_mut().zip(SUMS) {
-            let of = |part: &usize| values.get(*part).copied().filter(|value| value.is_finite());
-            *sum += parts.iter().filter_map(of).sum::<f64>();
+            for part in parts {
+                let part = values.get(*part).filter(|part| part.is_finite());
+                if let Some(part) = part {
+                    *sum = part + if sum.is_nan() { 0.0 } else { *sum };
+                }
+            }
             if let Some(value) = values.get_mut(place) {
                 *value = rounded(*sum);
             }
@@ -374,6 +434,7 @@ impl Follower {
             self.stride *= 2;
             self.epoch = next_epoch();
         }
+        true
     }
 
     fn event(&mut self, offset: u64, line: &[u8]) {
@@ -686,8 +747,41 @@ mod tests {
         let expected = [
             ("bytes_total", vec!["bytes_down", "bytes_up"]),
             ("host_seconds_total", vec!["host_seconds"]),
+            ("device_seconds_total", vec!["device_seconds"]),
+            ("energy_mj_total", vec!["energy_mj"]),
         ];
         assert_eq!(named, expected);
+    }
+
+    #[test]
+    fn a_round_is_told_with_what_it_cost() {
+        let place = Place::new();
+        let fleet = "rounds = 3\n[[fleet]]\nmcu = \"nrf52840\"\ncount = 2\n";
+        std::fs::write(place.folder.path().join("experiment.toml"), fleet).unwrap();
+        place.append("rounds.csv", "round,bytes_down\n");
+        let mut follower = place.follower();
+        place.append("clients.csv", "round,client,device_seconds,energy_mj\n");
+        for round in 1..=3 {
+            // As they are written: the clients first.
+            place.append(
+                "clients.csv",
+                &format!("{round},0,0.5,\n{round},1,{round},\n"),
+            );
+            place.append("rounds.csv", &format!("{round},7\n"));
+            follower.poll_at_once();
+        }
+        let rounds = follower.all_rounds();
+        assert_eq!(
+            rounds["device_seconds_total"],
+            [1.0, 3.0, 6.0].map(Some).to_vec()
+        );
+        // Nobody has a figure of it.
+        assert!(!rounds.contains_key("energy_mj_total"));
+        // A run that was resumed has lost rows.
+        std::fs::write(place.folder.path().join("clients.csv"), "round,client\n").unwrap();
+        follower.poll_at_once();
+        follower.poll_at_once();
+        assert!(!follower.all_rounds().contains_key("device_seconds_total"));
     }
 
     #[test]

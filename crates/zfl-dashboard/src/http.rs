@@ -27,6 +27,7 @@ use crate::assets::{ASSETS, Asset};
 use crate::details;
 use crate::follow::{Cursor, Follower, Run};
 use crate::runs::{self, Listed, Settings};
+use crate::sweeps;
 
 /// A viewer is told so often, at most.
 const TICK: Duration = Duration::from_millis(250);
@@ -111,6 +112,7 @@ fn is_address(host: &str) -> bool {
 fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
         .route("/api/runs", get(list))
+        .route("/api/sweep", get(sweep))
         .route("/api/run", get(run))
         .route("/api/rounds", get(rounds))
         .route("/api/round", get(round))
@@ -188,13 +190,43 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
         folder: String,
         now: u64,
         runs: Vec<Listed>,
+        sweeps: Vec<sweeps::Listed>,
     }
     blocking(move || {
+        let (runs, sweeps) = locked(&shared.runs).list(&shared.root);
         json(&Answer {
             folder: shared.root.display().to_string(),
             now: runs::now_seconds(),
-            runs: locked(&shared.runs).list(&shared.root),
+            runs,
+            sweeps,
         })
+    })
+    .await
+}
+
+/// Which sweep, and what is known of it.
+#[derive(Deserialize)]
+struct AskedSweep {
+    sweep: String,
+    #[serde(default)]
+    version: String,
+}
+
+/// A sweep, or `null` where the version is the one that is known.
+async fn sweep(State(shared): State<Arc<Shared>>, Query(asked): Query<AskedSweep>) -> Response {
+    blocking(move || {
+        let Some(archive) = runs::resolve_sweep(&shared.root, &asked.sweep) else {
+            return not_found("such sweep");
+        };
+        let read = match sweeps::version(&archive) {
+            Ok(version) if version == asked.version => Ok(None),
+            Ok(_) => sweeps::read(&archive).map(Some),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(sweep) => json(&sweep),
+            Err(error) => failed(&error),
+        }
     })
     .await
 }

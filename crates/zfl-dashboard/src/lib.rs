@@ -10,11 +10,13 @@
 //! whoever reaches it sees the runs (docs/dashboard.md).
 
 mod assets;
+mod costs;
 mod details;
 mod fleet;
 mod follow;
 mod http;
 mod runs;
+mod sweeps;
 mod tail;
 
 use std::collections::VecDeque;

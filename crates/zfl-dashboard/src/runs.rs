@@ -1,11 +1,13 @@
-//! The runs below a folder.
+//! The runs and sweeps below a folder.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use zfl_lab::archive::{self, Archive};
+use zfl_lab::archive::{self, Archive, SweepArchive};
+
+use crate::sweeps;
 
 /// So many runs are listed: those that changed last.
 const RUNS_MAX: usize = 5_000;
@@ -40,13 +42,43 @@ pub(crate) struct Listed {
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     read: HashMap<PathBuf, (u64, Listed)>,
+    sweeps: HashMap<PathBuf, (String, sweeps::Listed)>,
 }
 
 impl Runs {
-    /// The runs below a folder, the last first. A folder that is not there has none.
-    pub(crate) fn list(&mut self, root: &Path) -> Vec<Listed> {
-        let mut found: Vec<(u64, Archive)> = archive::find(root)
-            .unwrap_or_default()
+    /// The runs and the sweeps below a folder, those that changed last first. A folder
+    /// that is not there has none; trials of a sweep are not among the runs.
+    pub(crate) fn list(&mut self, root: &Path) -> (Vec<Listed>, Vec<sweeps::Listed>) {
+        let found = archive::look(root, false).unwrap_or_default();
+        (self.runs(root, found.runs), self.sweeps(root, found.sweeps))
+    }
+
+    fn sweeps(&mut self, root: &Path, found: Vec<SweepArchive>) -> Vec<sweeps::Listed> {
+        let mut read = HashMap::new();
+        let mut listed = Vec::new();
+        for archive in found.into_iter().take(RUNS_MAX) {
+            let state = sweeps::state(archive.path());
+            let before = self.sweeps.remove(archive.path());
+            let mut sweep = match before {
+                Some((then, sweep)) if then == state => sweep,
+                _ => sweeps::Listed::new(&archive, id_of(root, archive.path())),
+            };
+            // Somebody may have been killed without a word.
+            if let Some(overview) = &mut sweep.overview
+                && let Ok(standing) = archive.standing()
+            {
+                overview.standing = standing.name();
+            }
+            sweep.changed = sweeps::changed(archive.path()) / 1_000_000_000;
+            read.insert(archive.path().to_owned(), (state, sweep.clone()));
+            listed.push(sweep);
+        }
+        self.sweeps = read;
+        listed
+    }
+
+    fn runs(&mut self, root: &Path, found: Vec<Archive>) -> Vec<Listed> {
+        let mut found: Vec<(u64, Archive)> = found
             .into_iter()
             .map(|archive| (changed(archive.path()), archive))
             .collect();
@@ -78,13 +110,17 @@ impl Runs {
 
 /// When a run's records were written last, in nanoseconds since 1970.
 fn changed(folder: &Path) -> u64 {
-    let of = |name: &str| {
+    newest(folder, &["experiment.toml", "rounds.csv", "summary.json"])
+}
+
+/// When one of some files was written last, in nanoseconds since 1970.
+pub(crate) fn newest(folder: &Path, files: &[&str]) -> u64 {
+    let of = |name: &&str| {
         let modified = std::fs::metadata(folder.join(name)).ok()?.modified().ok()?;
         let since = modified.duration_since(UNIX_EPOCH).ok()?;
         u64::try_from(since.as_nanos()).ok()
     };
-    let files = ["experiment.toml", "rounds.csv", "summary.json"];
-    files.into_iter().filter_map(of).max().unwrap_or_default()
+    files.iter().filter_map(of).max().unwrap_or_default()
 }
 
 /// The folder below `root`, as its path is written.
@@ -157,9 +193,19 @@ fn rounds(archive: &Archive) -> Result<archive::Totals, archive::ArchiveError> {
     Ok(totals)
 }
 
-/// The run of this id: a folder below `root`, or that itself; `None` where there is
-/// none, or the path leaves it.
+/// The run of this id; `None` where there is none.
 pub(crate) fn resolve(root: &Path, id: &str) -> Option<Archive> {
+    Archive::open(&folder_of(root, id)?).ok()
+}
+
+/// The sweep of this id; `None` where there is none.
+pub(crate) fn resolve_sweep(root: &Path, id: &str) -> Option<SweepArchive> {
+    SweepArchive::open(&folder_of(root, id)?).ok()
+}
+
+/// The folder of this id: one below `root`, or that itself; `None` where there is none,
+/// or the path leaves it.
+fn folder_of(root: &Path, id: &str) -> Option<PathBuf> {
     let relative = Path::new(id);
     let is_below = relative
         .components()
@@ -170,10 +216,7 @@ pub(crate) fn resolve(root: &Path, id: &str) -> Option<Archive> {
     let root = root.canonicalize().ok()?;
     // A link may lead elsewhere.
     let folder = root.join(relative).canonicalize().ok()?;
-    if !folder.starts_with(&root) {
-        return None;
-    }
-    Archive::open(&folder).ok()
+    folder.starts_with(&root).then_some(folder)
 }
 
 /// The keys of experiments and their values: `training.epochs`.
@@ -201,14 +244,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("runs");
         run(&root.join("a"), "");
-        run(&root.join("sweep/trials/001"), "");
+        run(&root.join("below/it/001"), "");
+        run(&root.join("sweep/trials/0001"), "");
+        std::fs::write(root.join("sweep/trials.csv"), "trial,status\n1,running\n").unwrap();
         run(&folder.path().join("outside"), "");
         std::os::unix::fs::symlink(folder.path().join("outside"), root.join("link")).unwrap();
         let mut runs = Runs::default();
-        let mut ids: Vec<String> = runs.list(&root).into_iter().map(|run| run.id).collect();
+        let (listed, sweeps) = runs.list(&root);
+        let mut ids: Vec<String> = listed.into_iter().map(|run| run.id).collect();
         ids.sort();
-        assert_eq!(ids, ["a", "sweep/trials/001"]);
-        assert!(resolve(&root, "sweep/trials/001").is_some());
+        assert_eq!(ids, ["a", "below/it/001"]);
+        assert!(resolve(&root, "below/it/001").is_some());
+        // A sweep is one, and its trials are there for whoever asks.
+        assert_eq!(sweeps.len(), 1);
+        assert_eq!(sweeps[0].id, "sweep");
+        let overview = sweeps[0].overview.as_ref().unwrap();
+        assert_eq!((overview.standing, overview.trials.all), ("cut off", 1));
+        assert!(resolve(&root, "sweep/trials/0001").is_some());
+        assert!(resolve_sweep(&root, "sweep").is_some());
+        assert!(resolve_sweep(&root.join("sweep"), ".").is_some());
+        for id in ["a", "sweep/trials", "../runs/sweep", "/", "none"] {
+            assert!(resolve_sweep(&root, id).is_none(), "{id}");
+        }
         assert!(resolve(&root.join("a"), ".").is_some());
         let outside = folder.path().join("outside");
         for id in [
@@ -223,8 +280,11 @@ mod tests {
             assert!(resolve(&root, id).is_none(), "{id}");
         }
         assert!(resolve(&root, outside.to_str().unwrap()).is_none());
-        assert_eq!(runs.list(&folder.path().join("none")), []);
-        let alone = runs.list(&root.join("a"));
+        assert_eq!(
+            runs.list(&folder.path().join("none")),
+            (Vec::new(), Vec::new())
+        );
+        let (alone, _) = runs.list(&root.join("a"));
         assert_eq!(alone[0].id, ".");
         assert_eq!((alone[0].name.as_str(), alone[0].seed), ("small", Some(7)));
         assert_eq!((alone[0].clients, alone[0].rounds_planned), (4, 3));

@@ -187,6 +187,110 @@ async fn a_stream_goes_on_where_it_was_left_and_is_told_the_end() {
     timeout(DEADLINE, server.served).await.unwrap().unwrap();
 }
 
+/// The body of an answer, as JSON.
+fn body(answer: &str) -> serde_json::Value {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[tokio::test]
+async fn a_sweep_is_told_as_it_grows() {
+    let server = Server::start().await;
+    let folder = server.folder.path().join("runs/sweep");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    std::fs::create_dir_all(folder.join("trials/0001")).unwrap();
+    write("trials/0001/experiment.toml", "rounds = 1\n");
+    write("trials/0001/rounds.csv", "round,accuracy\n");
+    write("tokens.csv", "fleet,0123456789abcdef");
+    write(
+        "sweep.toml",
+        "experiment = \"one.toml\"\n[space]\n\"training.epochs\" = { list = [1, 2] }\n",
+    );
+    let head = "trial,status,rung,rounds,training.epochs,accuracy,accuracy_low,accuracy_high,\
+                cpu_seconds,host_seconds,folder,detail\n";
+    let row = "1,running,0,1,1,0.5,,,1,1,trials/0001,\n";
+    write("trials.csv", &format!("{head}{row}2,run"));
+    let asked = "/api/sweep?sweep=sweep";
+    let sweep = body(&server.gets(asked).await);
+    assert_eq!(sweep["standing"], "cut off");
+    assert_eq!(sweep["searched"][0]["values"], "1, 2");
+    let trials = serde_json::json!([[1, "running", 1, ["1"], [0.5], null, 1.0, "trials/0001", ""]]);
+    assert_eq!(sweep["trials"], trials);
+    assert_eq!(sweep["summary"], serde_json::Value::Null);
+    // It is one in the list, and its trials are none.
+    let list = body(&server.gets("/api/runs").await);
+    assert_eq!(list["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(list["sweeps"][0]["id"], "sweep");
+    assert_eq!(list["sweeps"][0]["overview"]["trials"]["all"], 1);
+    let trial = server.gets("/api/rounds?run=sweep/trials/0001").await;
+    assert_eq!(body(&trial)["run"]["is_trial"], true);
+    let one = server.gets("/api/rounds?run=one").await;
+    assert_eq!(body(&one)["run"]["is_trial"], false);
+
+    // Nothing is told twice.
+    let version = sweep["version"].as_str().unwrap();
+    let again = format!("{asked}&version={version}");
+    assert_eq!(body(&server.gets(&again).await), serde_json::Value::Null);
+    write(
+        "trials.csv",
+        &format!("{head}{row}{}", row.replace('1', "2")),
+    );
+    let sweep = body(&server.gets(&again).await);
+    assert_eq!(sweep["trials"][1][0], 2);
+
+    // Damage is said, and the list goes on.
+    write(
+        "trials.csv",
+        &format!("{head}{}", row.replace("0.5", "half")),
+    );
+    let damaged = server.gets(asked).await;
+    assert!(damaged.starts_with("HTTP/1.1 500"), "{damaged}");
+    assert!(
+        damaged.contains("column `accuracy` is `half`, which is no number"),
+        "{damaged}"
+    );
+    let list = body(&server.gets("/api/runs").await);
+    let fault = list["sweeps"][0]["fault"].as_str().unwrap();
+    assert!(fault.contains("line 2"), "{fault}");
+    for path in [
+        "/api/sweep?sweep=one",
+        "/api/sweep?sweep=..",
+        "/api/sweep?sweep=../runs/sweep",
+        "/api/sweep?sweep=sweep/trials",
+        "/api/sweep?sweep=sweep/tokens.csv",
+        "/api/sweep?sweep=/etc",
+        "/api/run?run=sweep",
+    ] {
+        let answer = server.gets(path).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+    let answer = server.gets("/api/sweep").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_rounds_cost_the_devices_is_told_with_them() {
+    let server = Server::start().await;
+    let folder = server.folder.path().join("runs/one");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write(
+        "experiment.toml",
+        "name = \"one\"\n[[fleet]]\nmcu = \"nrf52840\"\ncount = 2\n",
+    );
+    write("rounds.csv", "round,accuracy\n1,0.5\n2,0.625\n3,0.75\n");
+    write(
+        "clients.csv",
+        "round,client,outcome,device_seconds,energy_mj,detail\n1,0,ok,0.5,2,\n1,1,ok,1.5,3,\n\
+         2,0,late,,,\"no update\n1,1,9,9\"\n3,1,ok,0.25,1,\n",
+    );
+    let rounds = &body(&server.gets("/api/rounds?run=one").await)["rounds"];
+    let column = |name: &str| rounds[name].to_string();
+    assert_eq!(column("device_seconds"), "[1.5,null,0.25]");
+    assert_eq!(column("device_seconds_total"), "[1.5,1.5,1.75]");
+    assert_eq!(column("energy_mj_total"), "[5.0,5.0,6.0]");
+}
+
 #[tokio::test]
 async fn connections_are_bounded() {
     let server = Server::start().await;

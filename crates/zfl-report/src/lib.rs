@@ -39,30 +39,6 @@ pub enum ReportError {
     /// A folder cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// A file of a sweep cannot be read.
-    #[error("failed to read {}: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A table of a sweep is damaged.
-    #[error("{}: {source}", path.display())]
-    Table {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: csv::Error,
-    },
-    /// The summary of a sweep is damaged.
-    #[error("{}: {source}", path.display())]
-    Json {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: serde_json::Error,
-    },
     /// A sweep among several folders.
     #[error("{} is a sweep's folder: it has a report of its own, and cannot be compared", path.display())]
     SweepAmongRuns {

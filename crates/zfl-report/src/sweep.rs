@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use maud::{Markup, html};
-use serde_json::Value;
+use zfl_lab::archive::{Standing, SweepArchive, SweepRow, SweepTables};
+use zfl_lab::sweep::{ConfirmedRun, ObjectiveInfo, Summary};
 
 use crate::ReportError;
 use crate::chart::{
@@ -13,19 +14,14 @@ use crate::chart::{
 use crate::number::{Clock, Unit, compact, grouped, significant};
 use crate::page::{Page, Table, key_figures};
 
-/// A row a trial: what makes a folder a sweep's.
-const TRIALS: &str = "trials.csv";
-/// Trials that are read, and those that are drawn.
-const TRIALS_MAX: usize = 100_000;
+/// Trials that are drawn.
 const DRAWN_MAX: usize = 1_500;
 /// Trials in a table.
 const LISTED_MAX: usize = 200;
-/// Longest file that is read whole, in bytes.
-const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Whether a folder is a sweep's.
 pub(crate) fn is_sweep(folder: &Path) -> bool {
-    folder.join(TRIALS).is_file()
+    SweepArchive::open(folder).is_ok()
 }
 
 /// What trials are compared by.
@@ -37,21 +33,21 @@ struct Objective {
 }
 
 impl Objective {
-    /// What the name alone says; a summary may know better.
-    fn named(name: &str) -> Self {
-        let unit = match name {
-            name if name.starts_with("accuracy") => Unit::Share,
-            name if name.starts_with("loss") => Unit::Named("nats".to_owned()),
-            name if name.starts_with("bytes") => Unit::Bytes,
-            name if name.starts_with("rounds") => Unit::Count("rounds"),
-            name if name.starts_with("device_seconds") => Unit::Seconds,
-            name if name.starts_with("energy_mj") => Unit::Millijoules,
+    fn new(info: &ObjectiveInfo) -> Self {
+        let unit = match info.unit.as_str() {
+            "bytes" => Unit::Bytes,
+            "rounds" => Unit::Count("rounds"),
+            "s of device time" => Unit::Seconds,
+            "mJ" => Unit::Millijoules,
+            // A loss is in nats only where classes are learnt.
+            "nat" => Unit::Named("nats".to_owned()),
+            _ if info.name.starts_with("accuracy") => Unit::Share,
             _ => Unit::Plain,
         };
         Self {
-            name: name.to_owned(),
+            name: info.name.clone(),
             unit,
-            is_maximised: name.starts_with("accuracy"),
+            is_maximised: info.is_maximised,
         }
     }
 
@@ -72,42 +68,24 @@ impl Objective {
             _ => Axis::new(self.title(), self.unit.clone()),
         }
     }
-
-    /// The better of two values is the greater of these.
-    fn merit(&self, value: f64) -> f64 {
-        if self.is_maximised { value } else { -value }
-    }
 }
 
-/// A trial, or a point of the front.
-#[derive(Clone, Debug, Default)]
-struct Trial {
-    number: String,
-    status: String,
-    rounds: String,
-    parameters: Vec<String>,
-    /// `None`: it has none, such as a target that was not reached.
-    objectives: Vec<Option<f64>>,
-    intervals: Vec<Option<(f64, f64)>>,
-    cpu_seconds: Option<f64>,
-    detail: String,
-}
-
-impl Trial {
-    fn first(&self) -> Option<f64> {
-        self.objectives.first().copied().flatten()
-    }
+/// Its first objective.
+fn first_of(trial: &SweepRow) -> Option<f64> {
+    trial.objectives.first().copied().flatten()
 }
 
 /// All that a report shows of a sweep.
 struct Sweep {
     name: String,
-    summary: Value,
+    /// How it stands, in words.
+    standing: String,
+    summary: Summary,
     parameters: Vec<String>,
     objectives: Vec<Objective>,
     /// The best by the first objective first; those without a value last.
-    trials: Vec<Trial>,
-    front: Vec<Trial>,
+    trials: Vec<SweepRow>,
+    front: Vec<SweepRow>,
     sweep_text: String,
     best_text: String,
 }
@@ -135,155 +113,33 @@ pub(crate) fn page(folder: &Path) -> Result<Page, ReportError> {
     Ok(page)
 }
 
-fn text(path: &Path) -> Result<String, ReportError> {
-    use std::io::Read;
-
-    let mut text = String::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
-    match read {
-        Ok(_) => Ok(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(text),
-        Err(source) => Err(ReportError::Read {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-/// Rows of a table by the names of their columns; one that is cut off is left out.
-fn table(path: &Path) -> Result<(Vec<String>, Vec<Vec<String>>), ReportError> {
-    let text = text(path)?;
-    let whole = text
-        .rfind('\n')
-        .map_or("", |end| text.get(..=end).unwrap_or_default());
-    let mut reader = csv::Reader::from_reader(whole.as_bytes());
-    let damaged = |source| ReportError::Table {
-        path: path.to_owned(),
-        source,
-    };
-    let head = reader.headers().map_err(damaged)?;
-    let head = head.iter().map(str::to_owned).collect();
-    let mut rows = Vec::new();
-    for row in reader.records().take(TRIALS_MAX) {
-        rows.push(row.map_err(damaged)?.iter().map(str::to_owned).collect());
-    }
-    Ok((head, rows))
-}
-
 impl Sweep {
     fn read(folder: &Path) -> Result<Self, ReportError> {
-        let (head, rows) = table(&folder.join(TRIALS))?;
-        let path = folder.join("summary.json");
-        // While the sweep goes on there is none.
-        let summary = match text(&path)?.as_str() {
-            "" => Value::Null,
-            text => {
-                serde_json::from_str(text).map_err(|source| ReportError::Json { path, source })?
-            }
+        let archive = SweepArchive::open(folder)?;
+        let summary = archive.summary()?;
+        let tables = archive.tables(summary.as_ref())?;
+        let standing = match archive.standing()? {
+            Standing::Ended(reason) => reason,
+            standing => standing.name().to_owned(),
         };
-        // Objectives have three columns, and parameters one.
-        let has = |name: &str| head.iter().any(|other| other == name);
-        let is_of_objective = |name: &str| {
-            ["_low", "_high"]
-                .iter()
-                .any(|end| name.strip_suffix(end).is_some_and(has))
-                || has(&format!("{name}_low"))
-        };
-        const FIXED: [&str; 8] = [
-            "trial",
-            "status",
-            "rung",
-            "rounds",
-            "cpu_seconds",
-            "host_seconds",
-            "folder",
-            "detail",
-        ];
-        let parameters: Vec<String> = head
-            .iter()
-            .filter(|name| !FIXED.contains(&name.as_str()) && !is_of_objective(name))
-            .cloned()
-            .collect();
-        let objectives: Vec<Objective> = head
-            .iter()
-            .filter(|name| has(&format!("{name}_low")))
-            .map(|name| {
-                let mut objective = Objective::named(name);
-                let known = summary["objectives"].as_array().into_iter().flatten();
-                for known in known.filter(|known| known["name"].as_str() == Some(name)) {
-                    if let Some(known) = known["is_maximised"].as_bool() {
-                        objective.is_maximised = known;
-                    }
-                    // A loss is in nats only where classes are learnt.
-                    if known["unit"].as_str() == Some("") && name.starts_with("loss") {
-                        objective.unit = Unit::Plain;
-                    }
-                }
-                objective
-            })
-            .collect();
-        let trial = |head: &[String], row: &Vec<String>| {
-            let cell = |name: &str| {
-                let place = head.iter().position(|other| other == name)?;
-                row.get(place).filter(|cell| !cell.is_empty()).cloned()
-            };
-            let number = |name: &str| {
-                cell(name)?
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|number| number.is_finite())
-            };
-            Trial {
-                number: cell("trial").unwrap_or_default(),
-                status: cell("status").unwrap_or_default(),
-                rounds: cell("rounds").or_else(|| cell("round")).unwrap_or_default(),
-                parameters: parameters
-                    .iter()
-                    .map(|name| cell(name).unwrap_or_default())
-                    .collect(),
-                objectives: objectives
-                    .iter()
-                    .map(|objective| number(&objective.name))
-                    .collect(),
-                intervals: objectives
-                    .iter()
-                    .map(|Objective { name, .. }| {
-                        number(&format!("{name}_low")).zip(number(&format!("{name}_high")))
-                    })
-                    .collect(),
-                cpu_seconds: number("cpu_seconds"),
-                detail: cell("detail").unwrap_or_default(),
-            }
-        };
-        let mut trials: Vec<Trial> = rows.iter().map(|row| trial(&head, row)).collect();
-        let merit = |trial: &Trial| {
-            let objective = objectives.first();
-            objective
-                .zip(trial.first())
-                .map_or(f64::NEG_INFINITY, |(objective, value)| {
-                    objective.merit(value)
-                })
-        };
-        trials.sort_by(|one, other| merit(other).total_cmp(&merit(one)));
-        let (front_head, front_rows) = table(&folder.join("front.csv"))?;
-        let front = front_rows
-            .iter()
-            .map(|row| trial(&front_head, row))
-            .collect();
-        let folder_name = folder
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let name = summary["name"].as_str().map(str::to_owned);
-        Ok(Self {
-            name: name.or(folder_name).unwrap_or_else(|| "sweep".to_owned()),
-            summary,
+        let mut trials = tables.trials.clone();
+        trials.sort_by(|one, other| tables.merit(0, other).total_cmp(&tables.merit(0, one)));
+        let SweepTables {
             parameters,
             objectives,
+            front,
+            ..
+        } = tables;
+        Ok(Self {
+            name: archive.name(summary.as_ref()),
+            standing,
+            summary: summary.unwrap_or_default(),
+            parameters,
+            objectives: objectives.iter().map(Objective::new).collect(),
             trials,
             front,
-            sweep_text: text(&folder.join("sweep.toml"))?,
-            best_text: text(&folder.join("best.toml"))?,
+            sweep_text: archive.sweep_text()?,
+            best_text: archive.best_text()?,
         })
     }
 
@@ -294,19 +150,14 @@ impl Sweep {
                 .filter(|trial| trial.status == status)
                 .count()
         };
-        let number = |key: &str| self.summary[key].as_f64();
-        let outcome = match self.summary["outcome"].as_str() {
-            Some(outcome) => outcome.to_owned(),
-            None => "not over".to_owned(),
-        };
         let mut figures = Vec::new();
         if let (Some(objective), Some(best)) = (self.objectives.first(), self.trials.first())
-            && let Some(value) = best.first()
+            && let Some(value) = first_of(best)
         {
             figures.push((
                 "best, by the first objective",
                 objective.unit.show(value),
-                format!("{}, trial {}", objective.title(), best.number),
+                format!("{}, trial {}", objective.title(), best.trial),
             ));
         }
         figures.push((
@@ -324,33 +175,26 @@ impl Sweep {
             grouped(self.front.len() as f64),
             "points of trial and round".to_owned(),
         ));
-        let cpu = number("cpu_seconds").unwrap_or_else(|| {
-            self.trials
-                .iter()
-                .filter_map(|trial| trial.cpu_seconds)
-                .sum()
-        });
+        let cpu = self.trials.iter().filter_map(|trial| trial.cpu_seconds);
         figures.push((
             "processor time",
-            Unit::Seconds.show(cpu),
+            Unit::Seconds.show(cpu.sum()),
             "host clock, all trials".to_owned(),
         ));
-        if let Some(seconds) = number("host_seconds") {
-            let workers = self.summary["workers"].as_u64();
-            let workers = workers.map(|workers| format!(", {workers} workers"));
+        if self.summary.workers > 0 {
             figures.push((
                 "wall time",
-                Unit::Seconds.show(seconds),
-                format!("host clock{}", workers.unwrap_or_default()),
+                Unit::Seconds.show(self.summary.host_seconds),
+                format!("host clock, {} workers", self.summary.workers),
             ));
         }
         vec![
             html! {
                 p class="lead" {
                     "A sweep over " (self.parameters.len()) " parameters"
-                    @if let Some(search) = self.summary["search"].as_str() { " by " (search) " search" }
-                    @if !self.summary["early_stopping"].is_null() { " with early stopping (ASHA)" }
-                    "; it is " (outcome) "."
+                    @if !self.summary.search.is_empty() { " by " (self.summary.search) " search" }
+                    @if self.summary.early_stopping.is_some() { " with early stopping (ASHA)" }
+                    "; it is " (self.standing) "."
                 }
             },
             key_figures(&figures),
@@ -358,7 +202,7 @@ impl Sweep {
     }
 
     /// A value of an objective, with its interval.
-    fn cell(&self, trial: &Trial, index: usize) -> String {
+    fn cell(&self, trial: &SweepRow, index: usize) -> String {
         let (Some(objective), Some(Some(value))) =
             (self.objectives.get(index), trial.objectives.get(index))
         else {
@@ -380,7 +224,7 @@ impl Sweep {
         &self,
         caption: &str,
         rounds: &str,
-        trials: impl Iterator<Item = &'a Trial>,
+        trials: impl Iterator<Item = &'a SweepRow>,
     ) -> Table {
         let mut table = Table::new(caption, &["trial", rounds]);
         table.head.extend(self.short_names());
@@ -389,7 +233,7 @@ impl Sweep {
             .extend(self.objectives.iter().map(Objective::title));
         table.head.push("status".to_owned());
         for trial in trials.take(LISTED_MAX) {
-            let mut row = vec![trial.number.clone(), trial.rounds.clone()];
+            let mut row = vec![trial.trial.to_string(), trial.rounds.to_string()];
             row.extend(trial.parameters.iter().map(|value| match value.as_str() {
                 "" => "–".to_owned(),
                 value => value.to_owned(),
@@ -413,7 +257,7 @@ impl Sweep {
     }
 
     fn best(&self) -> Markup {
-        let with_values = || self.trials.iter().filter(|trial| trial.first().is_some());
+        let with_values = || self.trials.iter().filter(|trial| first_of(trial).is_some());
         if with_values().next().is_none() {
             return html! { p { "No trial has a value of the first objective." } };
         }
@@ -440,7 +284,7 @@ impl Sweep {
         }
     }
 
-    fn describe(&self, trial: &Trial) -> String {
+    fn describe(&self, trial: &SweepRow) -> String {
         let parameters: Vec<String> = self
             .parameters
             .iter()
@@ -450,7 +294,7 @@ impl Sweep {
             .collect();
         format!(
             "trial {}, {} rounds: {}",
-            trial.number,
+            trial.trial,
             trial.rounds,
             parameters.join(", ")
         )
@@ -467,10 +311,10 @@ impl Sweep {
         let others = self.objectives.iter().enumerate().skip(1);
         let charts: Vec<Markup> = others
             .map(|(index, second)| {
-                let dot = |trial: &Trial, is_front: bool| {
+                let dot = |trial: &SweepRow, is_front: bool| {
                     Some(Dot {
                         x: trial.objectives.get(index).copied().flatten()?,
-                        y: trial.first()?,
+                        y: first_of(trial)?,
                         text: self.describe(trial),
                         is_front,
                         label: String::new(),
@@ -524,12 +368,12 @@ impl Sweep {
     }
 
     fn parallel(&self, page: &mut Page) -> Markup {
-        let with_values: Vec<&Trial> = self
+        let with_values: Vec<&SweepRow> = self
             .trials
             .iter()
-            .filter(|trial| trial.first().is_some())
+            .filter(|trial| first_of(trial).is_some())
             .collect();
-        let failed: Vec<&Trial> = self
+        let failed: Vec<&SweepRow> = self
             .trials
             .iter()
             .filter(|trial| !trial.detail.is_empty())
@@ -574,7 +418,7 @@ impl Sweep {
             .take(LISTED_MAX)
             .map(|trial| {
                 vec![
-                    trial.number.clone(),
+                    trial.trial.to_string(),
                     trial.status.clone(),
                     trial.detail.clone(),
                 ]
@@ -606,23 +450,19 @@ impl Sweep {
     }
 
     fn importance(&self, page: &mut Page) -> Markup {
-        let importance = &self.summary["importance"];
-        let bars: Vec<HorizontalBar> = importance["parameters"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|of| {
-                let share = of["share"].as_f64()?;
-                Some(HorizontalBar {
-                    name: of["parameter"].as_str()?.to_owned(),
-                    share,
-                    text: format!("{}\u{a0}%", significant(share * 100.0, 2)),
-                    class: "device".to_owned(),
-                })
+        let importance = &self.summary.importance;
+        let bars: Vec<HorizontalBar> = importance
+            .parameters
+            .iter()
+            .map(|of| HorizontalBar {
+                name: of.parameter.clone(),
+                share: of.share,
+                text: format!("{}\u{a0}%", significant(of.share * 100.0, 2)),
+                class: "device".to_owned(),
             })
             .collect();
-        if bars.is_empty() {
-            return html! { p { "It is not known: the sweep is not over, or had too few trials." } };
+        if importance.trials == 0 {
+            return html! { p { "It is not known: no trial has come to a value yet." } };
         }
         let chart = HorizontalBars {
             title: "Importance of parameters".to_owned(),
@@ -634,9 +474,7 @@ impl Sweep {
             "Which parameter mattered",
             &html! {
                 "The part of the first objective’s variance over trials that the means of a parameter’s values explain: its main effect. What parameters do together is in no bar, so that they add up to less than 100\u{a0}%. "
-                @if let (Some(trials), Some(rounds)) = (importance["trials"].as_u64(), importance["rounds"].as_u64()) {
-                    (trials) " trials, all after " (rounds) " rounds."
-                }
+                (importance.trials) " trials, all after " (importance.rounds) " rounds."
             },
             &[chart.draw()],
             &[],
@@ -644,10 +482,15 @@ impl Sweep {
     }
 
     fn confirmed(&self) -> Markup {
-        let confirmed = self.summary["confirmed"].as_array().into_iter().flatten();
-        let (quality, unit) = match confirmed.clone().any(|of| of["native"]["rmse"].is_number()) {
+        let confirmed = &self.summary.confirmed;
+        let learns_number = confirmed.iter().any(|of| of.native.rmse.is_some());
+        let (quality, unit) = match learns_number {
             true => ("rmse", Unit::Plain),
             false => ("accuracy", Unit::Share),
+        };
+        let of_model = |run: &ConfirmedRun| match learns_number {
+            true => run.rmse,
+            false => run.accuracy,
         };
         let mut table = Table::new(
             "Searched natively, run again on emulated devices",
@@ -664,26 +507,23 @@ impl Sweep {
             ],
         );
         for of in confirmed {
-            let show = |unit: Unit, value: &Value| {
-                value
-                    .as_f64()
-                    .map_or_else(|| "–".to_owned(), |value| unit.show(value))
+            let show = |unit: &Unit, value: Option<f64>| {
+                value.map_or_else(|| "–".to_owned(), |value| unit.show(value))
             };
-            let (native, emulated) = (&of["native"], &of["emulated"]);
+            let (native, emulated) = (&of.native, &of.emulated);
             table.rows.push(vec![
-                of["trial"].to_string(),
-                of["rounds"].to_string(),
-                show(unit.clone(), &native[quality]),
-                show(unit.clone(), &emulated[quality]),
-                match of["is_identical"].as_bool() {
-                    Some(true) => "identical".to_owned(),
-                    Some(false) => "differ".to_owned(),
-                    None => "–".to_owned(),
+                of.trial.to_string(),
+                of.rounds.to_string(),
+                show(&unit, of_model(native)),
+                show(&unit, of_model(emulated)),
+                match of.is_identical {
+                    true => "identical".to_owned(),
+                    false => "differ".to_owned(),
                 },
-                show(Unit::Bytes, &emulated["bytes"]),
-                show(Unit::Bytes, &emulated["wire_bytes"]),
-                show(Unit::Seconds, &emulated["device_seconds"]),
-                of["outcome"].as_str().unwrap_or("–").to_owned(),
+                show(&Unit::Bytes, Some(emulated.bytes as f64)),
+                show(&Unit::Bytes, emulated.wire_bytes.map(|bytes| bytes as f64)),
+                show(&Unit::Seconds, emulated.device_seconds),
+                of.outcome.clone(),
             ]);
         }
         match table.rows.is_empty() {
@@ -702,17 +542,17 @@ impl Sweep {
             }
             h3 { "The sweep" }
             pre tabindex="0" aria-label="sweep.toml" { (self.sweep_text) }
-            @if let Some(version) = self.summary["version"].as_str() { p { "zfl " (version) } }
+            @if !self.summary.version.is_empty() { p { "zfl " (self.summary.version) } }
         }
     }
 }
 
 /// Names the first and the last point of the front by their trials.
-fn label_ends(dots: &mut [Dot], front: &[Trial]) {
+fn label_ends(dots: &mut [Dot], front: &[SweepRow]) {
     let mut on_front: Vec<&mut Dot> = dots.iter_mut().filter(|dot| dot.is_front).collect();
     // Both are in one order.
     for (dot, trial) in on_front.iter_mut().zip(front) {
-        dot.label = format!("trial {}", trial.number);
+        dot.label = format!("trial {}", trial.trial);
     }
     on_front.sort_by(|one, other| one.x.total_cmp(&other.x));
     let last = on_front.len().saturating_sub(1);

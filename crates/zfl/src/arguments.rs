@@ -101,8 +101,14 @@ pub(crate) enum Command {
     /// Lists links that devices can have, or all figures of one and their sources.
     #[command(after_help = "Examples:\n  zfl links\n  zfl links lte-m\n  zfl links --json")]
     Links(LinksArguments),
-    /// Lists runs: how they stand and what they came to.
-    #[command(after_help = "Examples:\n  zfl list\n  zfl list runs/sweep-001 --json")]
+    /// Lists runs and sweeps: how they stand and what they came to.
+    ///
+    /// A sweep is one line; its trials are listed where it is named itself, or with
+    /// --trials.
+    #[command(
+        after_help = "Examples:\n  zfl list\n  zfl list runs/sweep-digits-001\n  \
+        zfl list runs --trials --json"
+    )]
     List(ListArguments),
     /// Compares runs: what differs in their experiments, and what came of it.
     ///
@@ -479,7 +485,10 @@ pub(crate) struct ListArguments {
     /// The folder that holds runs, itself or in folders below; else runs.
     #[arg(value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
-    /// Prints JSON, a line a run.
+    /// Lists the trials of sweeps, too, each as the run that it is.
+    #[arg(long)]
+    pub(crate) trials: bool,
+    /// Prints JSON, a line a sweep and a line a run.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use super::{Archive, ArchiveError, Totals};
+use super::{Archive, ArchiveError, Totals, began_unix_seconds};
 use crate::records::EXPERIMENT;
 
 /// A run at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Overview {
+    /// `run`.
+    pub kind: &'static str,
     /// Its folder.
     pub folder: PathBuf,
     /// The experiment's name.
@@ -45,18 +46,15 @@ impl Archive {
         let standing = self.standing()?;
         let number = |key: &str| u64::try_from(experiment.get(key)?.as_integer()?).ok();
         let name = experiment.get("name").and_then(toml::Value::as_str);
-        let began = std::fs::metadata(self.path.join(EXPERIMENT))
-            .and_then(|metadata| metadata.modified())
-            .ok()
-            .and_then(|began| began.duration_since(UNIX_EPOCH).ok());
         let clients = match self.summary()? {
             Some(summary) => Some(u64::from(summary.clients)),
             None => fleet_size(&experiment),
         };
         Ok(Overview {
+            kind: "run",
             folder: self.path.clone(),
             name: name.unwrap_or_default().to_owned(),
-            began_unix_seconds: began.map(|began| began.as_secs()),
+            began_unix_seconds: began_unix_seconds(&self.path.join(EXPERIMENT)),
             standing: standing.name(),
             reason: match standing {
                 super::Standing::Ended(reason) => Some(reason),

@@ -9,6 +9,7 @@
 
 mod compare;
 mod rows;
+mod sweep;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,6 +26,7 @@ use serde_json::{Map, Value};
 pub use compare::{Difference, Overview, differences};
 pub use rows::{Client, Round};
 pub(crate) use rows::{ClientRow, DeviceRow, FleetRow, ReportRow, RoundRow, TrafficRow};
+pub use sweep::{SweepArchive, SweepOverview, SweepRow, SweepTables};
 pub use table::{Cell, CellKind, Column, Row, Rows, Table};
 
 use crate::records::{COMPLETED, EVENTS, EXPERIMENT, PARTITION, ROUNDS, SUMMARY};
@@ -47,6 +50,14 @@ pub enum ArchiveError {
         /// The folder.
         path: PathBuf,
         /// The file that every run has.
+        missing: &'static str,
+    },
+    /// There is no sweep.
+    #[error("{} is not the folder of a sweep: it has no {missing}", path.display())]
+    NoSweep {
+        /// The folder.
+        path: PathBuf,
+        /// The file that every sweep has.
         missing: &'static str,
     },
     /// A file or folder cannot be read.
@@ -134,6 +145,17 @@ pub struct DeviceCost {
     pub device_seconds: Option<f64>,
     /// Energy of all devices together, in millijoules.
     pub energy_mj: Option<f64>,
+}
+
+impl DeviceCost {
+    /// Takes in another part of the same round.
+    pub fn add_part(&mut self, device_seconds: Option<f64>, energy_mj: Option<f64>) {
+        self.device_seconds = match (self.device_seconds, device_seconds) {
+            (Some(longest), Some(seconds)) => Some(longest.max(seconds)),
+            (one, other) => one.or(other),
+        };
+        self.energy_mj = sum(self.energy_mj, energy_mj);
+    }
 }
 
 /// What a run came to, from its tables: also where it was cut off.
@@ -337,6 +359,15 @@ impl Archive {
         })
     }
 
+    /// Whether there may be a figure of what rounds cost the devices: without a
+    /// microcontroller there is none, and `clients.csv` may be long.
+    ///
+    /// # Errors
+    /// When `experiment.toml` cannot be read.
+    pub fn may_have_costs(&self) -> Result<bool, ArchiveError> {
+        Ok(self.experiment_text()?.contains("mcu"))
+    }
+
     /// What each round cost the devices, by its number. Rounds of which no client
     /// has a figure are not there.
     ///
@@ -351,8 +382,7 @@ impl Archive {
             }
         }
         let mut costs: BTreeMap<u32, DeviceCost> = BTreeMap::new();
-        // Without a microcontroller there is no figure, and the table may be long.
-        if !self.experiment_text()?.contains("mcu") {
+        if !self.may_have_costs()? {
             return Ok(costs);
         }
         for part in self.rows::<Part>()? {
@@ -361,11 +391,7 @@ impl Archive {
                 continue;
             }
             let cost = costs.entry(part.round).or_default();
-            cost.device_seconds = match (cost.device_seconds, part.device_seconds) {
-                (Some(longest), Some(seconds)) => Some(longest.max(seconds)),
-                (one, other) => one.or(other),
-            };
-            cost.energy_mj = sum(cost.energy_mj, part.energy_mj);
+            cost.add_part(part.device_seconds, part.energy_mj);
         }
         Ok(costs)
     }
@@ -417,25 +443,39 @@ impl Archive {
         Ok(totals)
     }
 
-    /// A file that is read whole; `None` where it is not there.
     fn text(&self, name: &str) -> Result<Option<String>, ArchiveError> {
-        let path = self.path.join(name);
-        let mut text = String::new();
-        let read = open_file(&path)
-            .and_then(|file| file.take(WHOLE_FILE_BYTES_MAX).read_to_string(&mut text));
-        match read {
-            Ok(_) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ArchiveError::Read { path, source }),
-        }
+        text(&self.path, name)
     }
 
     fn whole_error(&self, name: &str, reason: String) -> ArchiveError {
-        ArchiveError::Whole {
-            path: self.path.join(name),
-            reason,
-        }
+        whole_error(&self.path, name, reason)
     }
+}
+
+/// A file that is read whole; `None` where it is not there.
+fn text(folder: &Path, name: &str) -> Result<Option<String>, ArchiveError> {
+    let path = folder.join(name);
+    let mut text = String::new();
+    let read =
+        open_file(&path).and_then(|file| file.take(WHOLE_FILE_BYTES_MAX).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ArchiveError::Read { path, source }),
+    }
+}
+
+fn whole_error(folder: &Path, name: &str, reason: String) -> ArchiveError {
+    ArchiveError::Whole {
+        path: folder.join(name),
+        reason,
+    }
+}
+
+/// When a file was written, in seconds since 1970.
+fn began_unix_seconds(path: &Path) -> Option<u64> {
+    let written = std::fs::metadata(path).ok()?.modified().ok()?;
+    Some(written.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// The sum of those that are there.
@@ -594,18 +634,47 @@ impl Iterator for Shares {
     }
 }
 
-/// The runs in a folder and in the folders below it, in the order of their paths;
-/// where the folder is itself a run's, that alone. Links are not followed.
+/// What a folder holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Runs, in the order of their paths.
+    pub runs: Vec<Archive>,
+    /// Sweeps, likewise.
+    pub sweeps: Vec<SweepArchive>,
+}
+
+/// The runs in a folder and in the folders below it, in the order of their paths, those
+/// of sweeps included; where the folder is itself a run's, that alone. Links are not
+/// followed.
 ///
 /// # Errors
 /// When the folder cannot be read. What cannot be read below it is left out.
 pub fn find(folder: &Path) -> Result<Vec<Archive>, ArchiveError> {
-    if let Ok(archive) = Archive::open(folder) {
-        return Ok(vec![archive]);
-    }
-    let mut found = Vec::new();
+    Ok(look(folder, true)?.runs)
+}
+
+/// As [`find`], with the sweeps. What is in a sweep's folder is only there if it
+/// `opens_sweeps`.
+///
+/// # Errors
+/// As [`find`].
+pub fn look(folder: &Path, opens_sweeps: bool) -> Result<Found, ArchiveError> {
+    let mut found = Found::default();
     let mut waiting = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = waiting.pop() {
+        if let Ok(archive) = Archive::open(&folder) {
+            found.runs.push(archive);
+            continue;
+        }
+        if let Ok(sweep) = SweepArchive::open(&folder) {
+            found.sweeps.push(sweep);
+            if !opens_sweeps {
+                continue;
+            }
+        }
+        if depth > DEPTH_MAX {
+            continue;
+        }
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(source) if depth == 0 => {
@@ -617,17 +686,12 @@ pub fn find(folder: &Path) -> Result<Vec<Archive>, ArchiveError> {
             Err(_) => continue,
         };
         for entry in entries.flatten() {
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            let path = entry.path();
-            if missing(&path).is_none() {
-                found.push(Archive { path });
-            } else if depth < DEPTH_MAX {
-                waiting.push((path, depth + 1));
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push((entry.path(), depth + 1));
             }
         }
     }
-    found.sort();
+    found.runs.sort();
+    found.sweeps.sort();
     Ok(found)
 }

@@ -14,15 +14,17 @@ use super::space::{Parameter, Values};
 use super::trial::{Done, Figure, Trial};
 use super::{Search, Sweep};
 
-const SWEEP: &str = "sweep.toml";
+pub(crate) const SWEEP: &str = "sweep.toml";
 const BASE: &str = "base.toml";
-const TRIALS: &str = "trials.csv";
-const FRONT: &str = "front.csv";
-const BEST: &str = "best.toml";
+pub(crate) const TRIALS: &str = "trials.csv";
+pub(crate) const FRONT: &str = "front.csv";
+pub(crate) const BEST: &str = "best.toml";
 const JOBS: &str = "jobs.jsonl";
-const SUMMARY: &str = "summary.json";
+pub(crate) const SUMMARY: &str = "summary.json";
 /// The outcome of a sweep that came to its end.
-pub(super) const COMPLETED: &str = "completed";
+pub(crate) const COMPLETED: &str = "completed";
+/// That of one that has not.
+pub(crate) const RUNNING: &str = "running";
 
 /// Why the folder of a sweep cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +87,12 @@ fn write_error(path: &Path) -> impl FnOnce(io::Error) -> FolderError + '_ {
 
 /// How many trials have become what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TrialCounts {
     /// All that were begun.
     pub all: usize,
+    /// All that there will be, at most; 0: sweeps of versions that did not write it.
+    pub planned: usize,
     /// With all their rounds.
     pub completed: usize,
     /// Stopped early.
@@ -98,8 +103,16 @@ pub struct TrialCounts {
     pub impossible: usize,
 }
 
+impl TrialCounts {
+    /// Those that go no further.
+    pub const fn over(&self) -> usize {
+        self.completed + self.stopped + self.failed + self.impossible
+    }
+}
+
 /// An objective.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ObjectiveInfo {
     /// Its column.
     pub name: String,
@@ -110,7 +123,8 @@ pub struct ObjectiveInfo {
 }
 
 /// How trials were stopped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EarlyStopping {
     /// Rounds of every trial.
     pub rounds_min: u32,
@@ -123,7 +137,8 @@ pub struct EarlyStopping {
 }
 
 /// The best trial.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Winner {
     /// Its number.
     pub trial: u32,
@@ -146,6 +161,7 @@ pub struct Share {
 
 /// Which parameter mattered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Importance {
     /// By which objective trials are compared.
     pub objective: String,
@@ -159,6 +175,7 @@ pub struct Importance {
 
 /// What came of one of the two runs of a trial that is confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ConfirmedRun {
     /// After the last round.
     pub accuracy: Option<f64>,
@@ -176,6 +193,7 @@ pub struct ConfirmedRun {
 
 /// A trial that was run again, emulated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Confirmed {
     /// Its number.
     pub trial: u32,
@@ -194,14 +212,16 @@ pub struct Confirmed {
     pub emulated: ConfirmedRun,
 }
 
-/// The end of a sweep, `summary.json`. Times are host time.
+/// How a sweep stood when its tables were written last, and at its end: `summary.json`.
+/// Times are host time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// `sweep`.
     pub kind: String,
     /// The sweep's name.
     pub name: String,
-    /// `completed`, or why not.
+    /// `running`, `completed`, or why not.
     pub outcome: String,
     /// Its folder.
     pub folder: PathBuf,

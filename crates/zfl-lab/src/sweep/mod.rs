@@ -25,6 +25,7 @@ mod trial;
 
 use std::path::PathBuf;
 
+pub(crate) use folder::{BEST, COMPLETED, FRONT, RUNNING, SUMMARY, SWEEP, TRIALS};
 pub use folder::{
     Confirmed, ConfirmedRun, EarlyStopping, FolderError, Importance, ObjectiveInfo, Share, Summary,
     TrialCounts, Winner,

@@ -10,8 +10,8 @@ use zfl_data::SearchPath;
 use zfl_machine::LauncherProgram;
 
 use super::folder::{
-    COMPLETED, EarlyStopping, FolderError, Importance, ObjectiveInfo, PastJobs, Share, Summary,
-    SweepFolder, TrialCounts, Winner,
+    COMPLETED, EarlyStopping, FolderError, Importance, ObjectiveInfo, PastJobs, RUNNING, Share,
+    Summary, SweepFolder, TrialCounts, Winner,
 };
 use super::importance;
 use super::objective::{Candidate, Front, Measure, Objective, Point, Score};
@@ -209,12 +209,15 @@ pub fn run(
         past,
         trials: BTreeMap::new(),
         front: Front::default(),
+        planned: 0,
         began: Instant::now(),
         host_seconds_before: before.host_seconds,
         tables_written: None,
         workers: context.workers.max(1),
     };
     let ended = search(&mut book, &mut progress).and_then(|()| book.settle());
+    book.write_tables()?;
+    book.write_best()?;
     let confirmed = match &ended {
         Ok(()) => confirm::all(&book.best(), &workshop, &mut progress),
         Err(_) => Ok(Vec::new()),
@@ -224,8 +227,14 @@ pub fn run(
         (Ok(()), Err(error)) => (Err(error), Vec::new()),
         (Err(error), _) => (Err(error), Vec::new()),
     };
-    let mut summary = book.summary(&ended)?;
-    summary.confirmed = confirmed;
+    let outcome = match &ended {
+        Ok(()) => COMPLETED.to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let summary = Summary {
+        confirmed,
+        ..book.summary(outcome)
+    };
     book.folder.summary(&summary)?;
     ended.map(|()| summary)
 }
@@ -240,6 +249,11 @@ fn search(book: &mut Book<'_>, progress: &mut impl FnMut(Progress)) -> Result<()
         trials,
         jobs_before: book.past.len(),
     });
+    book.planned = trials;
+    // Of one that is resumed there are tables, which say more until all is decided anew.
+    if book.past.is_empty() {
+        book.write_tables()?;
+    }
     // Where nothing depends on what came of other trials, all may run at once.
     let width = match (&sweep.search, is_compared) {
         (Search::Grid | Search::Random { .. }, false) => book.workers.saturating_mul(4),
@@ -339,7 +353,12 @@ fn play(
                 is_past,
             });
         }
-        book.write_tables(false)?;
+        let is_due = book
+            .tables_written
+            .is_none_or(|at| at.elapsed() >= TABLES_PERIOD);
+        if is_due && !is_past {
+            book.write_tables()?;
+        }
     }
 }
 
@@ -351,6 +370,8 @@ struct Book<'s> {
     past: PastJobs,
     trials: BTreeMap<u32, Trial>,
     front: Front,
+    /// Trials at most.
+    planned: usize,
     began: Instant,
     host_seconds_before: f64,
     tables_written: Option<Instant>,
@@ -523,27 +544,30 @@ impl Book<'_> {
         best
     }
 
-    /// Writes the tables, where they `must` be or it is time.
-    fn write_tables(&mut self, must: bool) -> Result<(), SweepError> {
-        let is_fresh = self
-            .tables_written
-            .is_some_and(|at| at.elapsed() < TABLES_PERIOD);
-        if is_fresh && !must {
-            return Ok(());
-        }
+    /// Writes the tables and how all stands: whoever follows the sweep reads them.
+    fn write_tables(&mut self) -> Result<(), SweepError> {
         let run_folder = |trial: &Trial| self.workshop.run_folder(trial.number, 0);
         self.folder
             .trials(self.sweep, self.trials.values(), run_folder)?;
         let cells = |trial: u32| self.choice(trial).cells();
         let front = self.front.sorted(&self.sweep.objectives);
         self.folder.front(self.sweep, &front, cells)?;
+        self.folder.summary(&self.summary(RUNNING.to_owned()))?;
         self.tables_written = Some(Instant::now());
         Ok(())
     }
 
-    /// Writes all but the summary, which it gives.
-    fn summary(&mut self, ended: &Result<(), SweepError>) -> Result<Summary, SweepError> {
-        self.write_tables(true)?;
+    /// Writes the experiment of the best trial, where there is one.
+    fn write_best(&self) -> Result<(), SweepError> {
+        if let Some(trial) = self.best().first()
+            && let Ok(experiment) = self.workshop.experiment(&trial.choice, 0)
+        {
+            self.folder.best(&experiment.to_toml())?;
+        }
+        Ok(())
+    }
+
+    fn summary(&self, outcome: String) -> Summary {
         let sweep = self.sweep;
         let count = |status| {
             let trials = self.trials.values();
@@ -564,19 +588,11 @@ impl Book<'_> {
                 objectives: names.iter().cloned().zip(means).collect(),
             }
         });
-        if let Some(trial) = self.best().first()
-            && let Ok(experiment) = self.workshop.experiment(&trial.choice, 0)
-        {
-            self.folder.best(&experiment.to_toml())?;
-        }
         let cpu: Duration = self.trials.values().map(|trial| trial.cpu_time).sum();
-        Ok(Summary {
+        Summary {
             kind: "sweep".to_owned(),
             name: sweep.name.clone(),
-            outcome: match ended {
-                Ok(()) => COMPLETED.to_owned(),
-                Err(error) => error.to_string(),
-            },
+            outcome,
             folder: self.folder.path().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: sweep.seed,
@@ -609,6 +625,7 @@ impl Book<'_> {
                 .collect(),
             trials: TrialCounts {
                 all: self.trials.len(),
+                planned: self.planned,
                 completed: count(Status::Completed),
                 stopped: count(Status::Stopped),
                 failed: count(Status::Failed),
@@ -622,7 +639,7 @@ impl Book<'_> {
             process_cpu_seconds: process_time().as_secs_f64(),
             host_seconds: self.host_seconds_before + self.began.elapsed().as_secs_f64(),
             workers: self.workers,
-        })
+        }
     }
 
     /// What mattered, after the rounds of the first rung, which all have.

@@ -13,7 +13,7 @@ use super::objective::{Candidate, Front, Score};
 use super::schedule::Scheduler;
 use super::search::{Observation, Searcher};
 use super::*;
-use crate::archive::Archive;
+use crate::archive::{Archive, Standing, SweepArchive};
 use crate::firmware::FirmwareSource;
 
 const BOARDS: [&str; 1] = ["mps2-an386"];
@@ -317,6 +317,59 @@ fn a_sweep_of_nothing_but_failures_says_so() {
     );
     let text = std::fs::read_to_string(place.path("out").join("summary.json")).unwrap();
     assert!(text.contains("none of 2 trials"), "{text}");
+}
+
+#[test]
+fn a_sweep_says_how_it_stands_while_it_goes_on() {
+    let place = Place::new(GRID);
+    let sweep = place.read().unwrap();
+    let context = place.context("out", 1, false);
+    let archive = || SweepArchive::open(&place.path("out")).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let mut planned = 0;
+    let ended = run(
+        &sweep,
+        &context,
+        |progress| match progress {
+            Progress::Began { trials, .. } => planned = trials,
+            _ => {
+                assert_eq!(archive().standing().unwrap(), Standing::Running);
+                let summary = archive().summary().unwrap().unwrap();
+                assert_eq!(summary.outcome, "running");
+                assert_eq!(summary.trials.planned, planned);
+                assert_eq!(summary.objectives.len(), sweep.objectives.len());
+                archive().overview().unwrap();
+                stop.send(true).unwrap();
+            }
+        },
+        stopped,
+    );
+    assert!(matches!(ended, Err(SweepError::Interrupted { .. })));
+    let Standing::Ended(reason) = archive().standing().unwrap() else {
+        panic!("{:?}", archive().standing());
+    };
+    assert!(reason.starts_with("interrupted"), "{reason}");
+    let overview = archive().overview().unwrap();
+    assert!(overview.trials.over() < planned);
+
+    // Killed, it would have said no more than that it goes on.
+    let path = place.path("out").join("summary.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let killed = text.replace(
+        &format!("\"outcome\": \"{reason}"),
+        "\"outcome\": \"running",
+    );
+    assert_ne!(text, killed);
+    std::fs::write(&path, killed).unwrap();
+    assert_eq!(archive().standing().unwrap(), Standing::CutOff);
+
+    let context = place.context("out", 1, true);
+    let summary = place.run(&sweep, &context, usize::MAX).0.unwrap();
+    assert_eq!(archive().standing().unwrap(), Standing::Completed);
+    let overview = archive().overview().unwrap();
+    assert_eq!(overview.trials, summary.trials);
+    assert_eq!(overview.best, summary.best);
+    assert_eq!(overview.objectives, summary.objectives);
 }
 
 /// Checks what is said of a sweep with this changed in it.

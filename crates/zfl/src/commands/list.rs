@@ -1,11 +1,16 @@
-//! `zfl list`: the runs in a folder.
+//! `zfl list`: the runs and sweeps in a folder.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::console::style;
-use zfl_lab::archive::{self, Archive, Overview, Totals};
+use serde::Serialize;
+use zfl_lab::archive::{
+    self, Archive, ArchiveError, Overview, SweepArchive, SweepOverview, Totals,
+};
+use zfl_lab::sweep::{ObjectiveInfo, Winner};
 
+use super::sweep::cell;
 use super::{Done, Failure, aligned, or_dash, say_json_line};
 use crate::arguments::ListArguments;
 use crate::display::{amount, duration};
@@ -24,35 +29,91 @@ pub(crate) fn list(arguments: &ListArguments) -> Done {
             "there is no folder `runs` here; name the folder that holds runs".to_owned(),
         ));
     }
-    let archives = archive::find(&folder).map_err(|error| Failure::run(&error))?;
-    if archives.is_empty() {
+    // The trials of a sweep are wanted where somebody says so, or names it.
+    let opens_sweeps = arguments.trials || SweepArchive::open(&folder).is_ok();
+    let found = archive::look(&folder, opens_sweeps).map_err(|error| Failure::run(&error))?;
+    let count = found.sweeps.len() + found.runs.len();
+    if count == 0 {
         return Err(Failure::Run(format!(
             "no run in {} nor in folders below it",
             folder.display()
         )));
     }
-    let mut overviews = Vec::new();
-    let mut unreadable = 0;
-    for archive in &archives {
-        match archive.overview() {
-            Ok(overview) if arguments.json => say_json_line(&overview)?,
-            Ok(overview) => overviews.push(overview),
-            Err(error) => {
-                unreadable += 1;
-                complain!("warning: {error}");
-            }
+    let sweeps = readable(
+        found.sweeps.iter().map(SweepArchive::overview),
+        arguments.json,
+    )?;
+    let runs = readable(found.runs.iter().map(Archive::overview), arguments.json)?;
+    let unreadable = count - sweeps.len() - runs.len();
+    if !arguments.json {
+        let tables = [
+            (!sweeps.is_empty()).then(|| aligned(&sweep_rows(&sweeps), |column| column < 2)),
+            (!runs.is_empty()).then(|| aligned(&rows(&runs), |column| column < 2)),
+        ];
+        let tables: Vec<String> = tables.into_iter().flatten().collect();
+        if !tables.is_empty() {
+            say!("{}", tables.join("\n\n"));
         }
-    }
-    if !overviews.is_empty() {
-        say!("{}", aligned(&rows(&overviews), |column| column < 2));
     }
     match unreadable {
         0 => Ok(()),
-        count => Err(Failure::Run(format!(
-            "{count} of {} runs cannot be read",
-            archives.len()
+        unreadable => Err(Failure::Run(format!(
+            "{unreadable} of {count} runs cannot be read"
         ))),
     }
+}
+
+/// Those that can be read, as lines of JSON at once where they `are_json`. Of the others
+/// it is said why not.
+fn readable<T: Serialize>(
+    overviews: impl Iterator<Item = Result<T, ArchiveError>>,
+    are_json: bool,
+) -> Result<Vec<T>, Failure> {
+    let mut readable = Vec::new();
+    for overview in overviews {
+        match overview {
+            Ok(overview) => {
+                if are_json {
+                    say_json_line(&overview)?;
+                }
+                readable.push(overview);
+            }
+            Err(error) => complain!("warning: {error}"),
+        }
+    }
+    Ok(readable)
+}
+
+/// A header, and a row for each sweep.
+fn sweep_rows(overviews: &[SweepOverview]) -> Vec<Vec<String>> {
+    let header = ["sweep", "state", "trials", "best", "host time", "begun"];
+    let row = |overview: &SweepOverview| {
+        let SweepOverview { trials, best, .. } = overview;
+        vec![
+            overview.folder.display().to_string(),
+            standing(overview.standing),
+            match trials.planned {
+                0 => format!("{}/{}", trials.over(), trials.all),
+                planned => format!("{}/{planned}", trials.over()),
+            },
+            or_dash(best.as_ref(), |best| best_of(&overview.objectives, best)),
+            or_dash(overview.host_seconds, duration),
+            or_dash(overview.began_unix_seconds.and_then(ago), |ago| ago),
+        ]
+    };
+    std::iter::once(header.map(str::to_owned).to_vec())
+        .chain(overviews.iter().map(row))
+        .collect()
+}
+
+/// What the best trial came to: a value of each objective.
+fn best_of(objectives: &[ObjectiveInfo], best: &Winner) -> String {
+    let value = |ObjectiveInfo { name, .. }: &ObjectiveInfo| {
+        let value = best.objectives.get(name).copied().flatten();
+        format!("{name} {}", or_dash(value, cell))
+    };
+    let values: Vec<String> = objectives.iter().map(value).collect();
+    format!("{} (trial {})", values.join(", "), best.trial)
 }
 
 /// A header, and a row for each run.

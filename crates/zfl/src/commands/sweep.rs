@@ -188,7 +188,7 @@ fn figures(sweep: &Sweep, figures: &[Option<Figure>]) -> String {
 }
 
 /// A number as a person reads it.
-fn cell(value: f64) -> String {
+pub(super) fn cell(value: f64) -> String {
     match value.abs() {
         size if size >= 1e9 => format!("{:.2} G", value / 1e9),
         size if size >= 1e6 => format!("{:.2} M", value / 1e6),

@@ -112,3 +112,83 @@ fn what_is_no_run_is_said() {
     );
     assert!(said.contains("1 of 1 runs cannot be read"), "{said}");
 }
+
+/// A sweep as docs/sweeps.md describes it, with two trials.
+fn sweep(place: &Place, out: &str) {
+    place.write(
+        "sweep.toml",
+        "experiment = \"experiment.toml\"\n[space]\ntraining.epochs = [1, 2]\n",
+    );
+    let mut command = place.zfl(["sweep", "sweep.toml", "--workers", "1", "--out"]);
+    command.arg(place.path(out));
+    finish(command).succeeded();
+}
+
+#[test]
+fn a_sweep_is_listed_as_one() {
+    let place = Place::new();
+    finish(native(&place, "runs/a", &[])).succeeded();
+    sweep(&place, "runs/s");
+    let records = Records::new(&place.path("runs/s"));
+    let summary = records.summary();
+    let trial = summary["best"]["trial"].to_string();
+
+    let listed = said(&place, &["list"]);
+    assert_eq!(words(&listed, "runs/s")[1..3], ["completed", "2/2"]);
+    assert!(listed.contains(&format!("(trial {trial})")), "{listed}");
+    assert_eq!(words(&listed, "runs/a")[1], "completed");
+    assert!(!listed.contains("runs/s/trials"), "{listed}");
+    // With its trials: by a flag, or where it is named.
+    for arguments in [
+        &["list", "--trials"][..],
+        &["list", "runs/s"],
+        &["list", "runs/s/trials"],
+    ] {
+        let listed = said(&place, arguments);
+        assert_eq!(
+            words(&listed, "runs/s/trials/0001")[1..3],
+            ["completed", "3/3"]
+        );
+        assert_eq!(
+            words(&listed, "runs/s/trials/0002")[1..3],
+            ["completed", "3/3"]
+        );
+    }
+
+    let json = |arguments: &[&str]| -> Vec<Value> {
+        said(&place, arguments)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let lines = json(&["list", "--json"]);
+    assert_eq!(lines.len(), 2);
+    let [one, run] = [&lines[0], &lines[1]];
+    assert_eq!(
+        (&one["kind"], &run["kind"]),
+        (&"sweep".into(), &"run".into())
+    );
+    assert_eq!(one["folder"], "runs/s");
+    assert_eq!(one["standing"], "completed");
+    assert_eq!(one["trials"]["planned"], 2);
+    for key in ["trials", "objectives", "best"] {
+        assert_eq!(one[key], summary[key], "{key}");
+    }
+    assert_eq!(json(&["list", "--json", "--trials"]).len(), 4);
+
+    // Cut off, and in the middle of a row.
+    fs::remove_file(place.path("runs/s/summary.json")).unwrap();
+    let trials = records.text("trials.csv");
+    let (whole, _) = trials.trim_end().rsplit_once(',').unwrap();
+    fs::write(place.path("runs/s/trials.csv"), whole).unwrap();
+    let listed = said(&place, &["list"]);
+    assert_eq!(words(&listed, "runs/s")[1..4], ["cut", "off", "1/1"]);
+    fs::write(
+        place.path("runs/s/trials.csv"),
+        trials.replace("\n2,", "\ntwo,"),
+    )
+    .unwrap();
+    let ended = finish(place.zfl(["list"])).failed(1);
+    assert!(ended.contains("column `trial` is `two`"), "{ended}");
+    assert!(ended.contains("1 of 2 runs cannot be read"), "{ended}");
+}

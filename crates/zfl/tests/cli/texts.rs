@@ -139,7 +139,7 @@ fn help() {
       dashboard    Shows runs in a browser: follows those that go on, compares those that are over
       boards       Lists boards that can be emulated, and microcontrollers that they stand for
       links        Lists links that devices can have, or all figures of one and their sources
-      list         Lists runs: how they stand and what they came to
+      list         Lists runs and sweeps: how they stand and what they came to
       compare      Compares runs: what differs in their experiments, and what came of it
       report       Writes the report of a run, of several or of a sweep as one HTML file
       export       Writes the records of runs as Parquet, and for TensorBoard
@@ -252,6 +252,38 @@ fn help() {
       ░░████▒▒▓▓██
       ░░████████▒▒
     label 2
+    "#);
+}
+
+#[test]
+fn help_of_list() {
+    let place = Place::new();
+    let shown = finish(place.zfl(["list", "--help"])).succeeded();
+    assert_snapshot!(shown, @r#"
+    Lists runs and sweeps: how they stand and what they came to.
+
+    A sweep is one line; its trials are listed where it is named itself, or with --trials.
+
+    Usage: zfl list [OPTIONS] [DIR]
+
+    Arguments:
+      [DIR]
+              The folder that holds runs, itself or in folders below; else runs
+
+    Options:
+          --trials
+              Lists the trials of sweeps, too, each as the run that it is
+
+          --json
+              Prints JSON, a line a sweep and a line a run
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      zfl list
+      zfl list runs/sweep-digits-001
+      zfl list runs --trials --json
     "#);
 }
 

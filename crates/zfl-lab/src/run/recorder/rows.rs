@@ -58,8 +58,9 @@ impl Recorder {
             model_sha256: &record.model_sha256,
         };
         let fleet = traffic.as_ref().map(RoundTraffic::sums).unwrap_or_default();
-        self.folder.round(&row, &fleet)?;
+        // In this order, so that whoever reads of a round can read of its clients.
         self.write_clients(record.round, &record.clients, traffic.as_ref())?;
+        self.folder.round(&row, &fleet)?;
         let summary = &mut self.summary;
         summary.rounds_host_seconds += record.host_seconds;
         summary.bytes_down += record.bytes_down();
