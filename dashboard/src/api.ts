@@ -86,7 +86,8 @@ export interface Confirmed {
   rounds: number;
   folder: string;
   outcome: string;
-  is_identical: boolean;
+  /** `null`: the emulated run did not come so far to tell. */
+  is_identical: boolean | null;
 }
 
 export interface SweepSummary {

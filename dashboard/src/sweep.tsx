@@ -592,7 +592,7 @@ function ConfirmedTrials({ id, sweep }: { id: string; sweep: Sweep }) {
                 <a href={runLink(id, one.folder)}>trial {one.trial}, emulated</a>
               </th>
               <td>{one.rounds}</td>
-              <td>{one.is_identical ? "identical" : "differ"}</td>
+              <td>{one.is_identical === null ? "–" : one.is_identical ? "identical" : "differ"}</td>
               <td>{one.outcome}</td>
             </tr>
           ))}

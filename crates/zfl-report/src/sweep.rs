@@ -502,7 +502,8 @@ impl Sweep {
                 "models",
                 "message bodies",
                 "on the wire",
-                "device time (device clock)",
+                "device time, emulated (device clock)",
+                "device time, native (device clock)",
                 "outcome",
             ],
         );
@@ -516,13 +517,11 @@ impl Sweep {
                 of.rounds.to_string(),
                 show(&unit, of_model(native)),
                 show(&unit, of_model(emulated)),
-                match of.is_identical {
-                    true => "identical".to_owned(),
-                    false => "differ".to_owned(),
-                },
+                of.models().to_owned(),
                 show(&Unit::Bytes, Some(emulated.bytes as f64)),
                 show(&Unit::Bytes, emulated.wire_bytes.map(|bytes| bytes as f64)),
                 show(&Unit::Seconds, emulated.device_seconds),
+                show(&Unit::Seconds, native.device_seconds),
                 of.outcome.clone(),
             ]);
         }

@@ -212,6 +212,17 @@ pub struct Confirmed {
     pub emulated: ConfirmedRun,
 }
 
+impl Confirmed {
+    /// What is to be said of its models.
+    pub const fn models(&self) -> &'static str {
+        match self.is_identical {
+            Some(true) => "identical",
+            Some(false) => "differ",
+            None => "–",
+        }
+    }
+}
+
 /// How a sweep stood when its tables were written last, and at its end: `summary.json`.
 /// Times are host time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -310,11 +310,7 @@ fn print_confirmed(summary: &Summary) {
             one.rounds,
             number(one.native.accuracy.or(one.native.rmse)),
             number(one.emulated.accuracy.or(one.emulated.rmse)),
-            match one.is_identical {
-                Some(true) => "identical",
-                Some(false) => "differ",
-                None => "–",
-            },
+            one.models(),
             one.emulated.bytes,
             one.emulated
                 .wire_bytes
