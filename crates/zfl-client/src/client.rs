@@ -1,11 +1,12 @@
 //! The client itself.
 
 use zfl_nn::{Draw, Evaluation, Format, InputError, NonZero, Progress, SAMPLES_MAX, Task};
+use zfl_proto::http::EntityTag;
 use zfl_proto::message::{
     Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Encoding, HEADER_BYTES_MAX,
     HeaderBytes, Kind, Metrics, PREFIX_BYTES, Prefix, StartHeader, UpdateHeader,
 };
-use zfl_proto::{ClientId, RoundIndex};
+use zfl_proto::{ClientId, RoundIndex, ShareRecord};
 
 use crate::tamper::falsify;
 use crate::trainer::Trainer;
@@ -97,6 +98,7 @@ struct Payload {
 /// The share that the client holds.
 struct Share {
     needs: Needs,
+    /// That of the samples; its part says what they have as targets.
     header: DataHeader,
 }
 
@@ -107,6 +109,9 @@ pub struct Client<'m> {
     round: RoundIndex,
     phase: Phase,
     share: Option<Share>,
+    /// The share is one that it knew again, as a whole; whether it is that of
+    /// this client the coordinator has not said yet.
+    is_recalled: bool,
     /// The training of this round, or of the last one; the frozen parameters
     /// of its model are in the arena.
     training: Option<Trainer>,
@@ -140,6 +145,7 @@ impl<'m> Client<'m> {
             round,
             phase,
             share,
+            is_recalled,
             training,
             block,
             incoming,
@@ -151,6 +157,7 @@ impl<'m> Client<'m> {
             round,
             phase,
             share,
+            is_recalled,
             training,
             block,
             incoming,
@@ -172,6 +179,7 @@ impl<'m> Client<'m> {
             round: RoundIndex(0),
             phase: Phase::Unassigned,
             share: None,
+            is_recalled: false,
             training: None,
             block,
             incoming: None,
@@ -249,6 +257,91 @@ impl<'m> Client<'m> {
             Phase::Reporting(_) => Some(Request::Results(self.id)),
             Phase::Ready | Phase::Receiving(_) | Phase::Training(_) => None,
         }
+    }
+
+    /// What is to be known of its share in memory that outlives the client;
+    /// `None` before it has one. See [`Client::recall`].
+    pub fn record(&self) -> Option<ShareRecord> {
+        match self.phase {
+            Phase::Unassigned | Phase::Assigned | Phase::HasSamples => None,
+            _ => self.share_record(),
+        }
+    }
+
+    fn share_record(&self) -> Option<ShareRecord> {
+        let Share { needs, header } = self.share.as_ref()?;
+        let bytes: &[u8] = bytemuck::cast_slice(self.arena);
+        let [samples_end, ..] = needs.ends();
+        let targets = bytes.get(samples_end..)?.get(..needs.labels_bytes)?;
+        Some(ShareRecord {
+            samples: DataHeader {
+                part: DataPart::Samples,
+                ..*header
+            },
+            targets: DataHeader {
+                payload_crc32: Checksum::of(targets),
+                ..*header
+            },
+        })
+    }
+
+    /// Looks whether the share of the record still lies in the arena, where a
+    /// client before it had left it; whether it does. It is then the client's,
+    /// if the coordinator says so: see [`Client::recalled`].
+    ///
+    /// To be asked before anything arrived.
+    pub fn recall(&mut self, record: &ShareRecord) -> bool {
+        if !matches!(self.phase, Phase::Unassigned) {
+            return false;
+        }
+        let share = DataHeader {
+            part: record.targets.part,
+            ..record.samples
+        };
+        self.is_recalled = self.take_share(share).is_ok_and(|(start, length)| {
+            let bytes: &[u8] = bytemuck::cast_slice(self.arena);
+            let samples = bytes.get(start..).and_then(|rest| rest.get(..length));
+            samples.is_some_and(|bytes| Checksum::of(bytes) == record.samples.payload_crc32)
+        }) && self.share_record().as_ref() == Some(record)
+            && self.check_labels().is_ok();
+        if !self.is_recalled {
+            self.share = None;
+        }
+        self.is_recalled
+    }
+
+    /// Of what [`Client::next_request`] asks for, the tag of the answer that is
+    /// already here: to be sent as `If-None-Match`. If the coordinator says
+    /// that nothing has changed, [`Client::keep`] is to be told instead of a
+    /// message received.
+    pub fn recalled(&self) -> Option<EntityTag> {
+        let record = self.share_record().filter(|_| self.has_recalled())?;
+        match self.phase {
+            Phase::Assigned => Some(record.samples.tag()),
+            Phase::HasSamples => Some(record.targets.tag()),
+            _ => None,
+        }
+    }
+
+    /// Whether the share that it knew again is this client's.
+    fn has_recalled(&self) -> bool {
+        let client = self.share.as_ref().map(|share| share.header.client);
+        self.is_recalled && client == Some(self.id)
+    }
+
+    /// The coordinator says that what was [recalled](Client::recalled) is what
+    /// was asked for.
+    ///
+    /// # Errors
+    /// When there was nothing.
+    pub fn keep(&mut self) -> Result<(), Refusal> {
+        self.phase = match self.phase {
+            Phase::Assigned if self.has_recalled() => Phase::HasSamples,
+            Phase::HasSamples if self.has_recalled() => Phase::Ready,
+            _ => return Err(Refusal::NotReady),
+        };
+        self.incoming = None;
+        Ok(())
     }
 
     /// Begins to receive a message of `kind`; one that was arriving is
@@ -365,7 +458,7 @@ impl<'m> Client<'m> {
     pub fn abandon(&mut self) {
         self.incoming = None;
         match self.phase {
-            Phase::Assigned => self.share = None,
+            Phase::Assigned if !self.is_recalled => self.share = None,
             Phase::Receiving(_) => {
                 self.phase = Phase::Ready;
                 self.training = None;
@@ -440,8 +533,7 @@ impl<'m> Client<'m> {
 
     /// Makes room for a share; where its samples go.
     fn take_share(&mut self, header: DataHeader) -> Result<(usize, usize), Refusal> {
-        let sample_count = as_usize(header.sample_count);
-        if sample_count > SAMPLES_MAX {
+        if as_usize(header.sample_count) > SAMPLES_MAX {
             return Err(Refusal::TooManySamples {
                 sample_count: header.sample_count,
             });
@@ -462,6 +554,7 @@ impl<'m> Client<'m> {
         self.claim(&needs)?;
         self.training = None;
         self.arena_peak_bytes = self.arena_peak_bytes.max(peak);
+        self.is_recalled = false;
         self.share = Some(Share { needs, header });
         Ok(needs)
     }

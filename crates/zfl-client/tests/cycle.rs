@@ -12,7 +12,7 @@ use zfl_proto::message::{
     Assignment, Checksum, DataHeader, DataPart, DeviceMetrics, Encoding, Kind, StartHeader,
     UpdateHeader,
 };
-use zfl_proto::{ClientId, RoundIndex};
+use zfl_proto::{ClientId, RoundIndex, ShareRecord};
 
 const CLIENT: ClientId = ClientId(3);
 const SAMPLE_COUNT: u32 = 12;
@@ -470,4 +470,201 @@ fn a_training_that_diverges_is_reported() {
     let (header, _) = client.update(DeviceMetrics::default()).unwrap();
     let header = UpdateHeader::decode(header.as_slice()).unwrap();
     assert!(!header.metrics.loss_last_epoch.is_finite());
+}
+
+/// The memory of a client that has its share, and its record.
+fn left_behind(part: DataPart) -> ([u64; 200], ShareRecord) {
+    let mut arena = [u64::MAX; 200];
+    let mut client = Client::new(&mut arena);
+    assert_eq!(client.record(), None);
+    provision_with(&mut client, part, 7);
+    let record = client.record().unwrap();
+    // A training changes neither.
+    if part == DataPart::Labels {
+        feed(&mut client, Kind::Start, &start(|_, _| {}), 7).unwrap();
+        while client.train(3).unwrap() == Progress::Working {}
+        assert_eq!(client.record(), Some(record));
+    }
+    (arena, record)
+}
+
+fn payload_crc32(message: &[u8]) -> u32 {
+    Checksum::of(&message[DataHeader::HEADER_BYTES..])
+}
+
+#[test]
+fn a_client_knows_its_share_again() {
+    for part in [DataPart::Labels, DataPart::Values] {
+        let (mut arena, record) = left_behind(part);
+        let [samples, targets] = [DataPart::Samples, part].map(|part| data(part, same));
+        assert_eq!(record.samples.payload_crc32, payload_crc32(&samples));
+        assert_eq!(record.targets.payload_crc32, payload_crc32(&targets));
+        let mut client = Client::new(&mut arena);
+        assert!(client.recall(&record));
+        // It does not know who it is.
+        assert_eq!(client.recalled(), None);
+        assert_eq!(client.keep(), Err(Refusal::NotReady));
+        assert_eq!(
+            (client.next_request(), client.record()),
+            (Some(Request::Id), None)
+        );
+        feed(&mut client, Kind::Assignment, &assignment(), 7).unwrap();
+        assert_eq!(client.recalled(), Some(record.samples.tag()));
+        // A connection that fails changes nothing.
+        client.receive(Kind::Samples).unwrap();
+        client.receive_bytes(&samples[..20]).unwrap();
+        client.abandon();
+        assert_eq!(client.recalled(), Some(record.samples.tag()));
+        client.receive(Kind::Samples).unwrap();
+        client.keep().unwrap();
+        assert_eq!(client.next_request(), Some(Request::TrainingLabels(CLIENT)));
+        assert_eq!(client.recalled(), Some(record.targets.tag()));
+        client.keep().unwrap();
+        assert_eq!(
+            (client.state(), client.sample_count()),
+            (State::Ready, SAMPLE_COUNT)
+        );
+        assert_eq!(client.samples(), &samples[DataHeader::HEADER_BYTES..]);
+        assert_eq!((client.record(), client.recalled()), (Some(record), None));
+        assert_eq!(client.keep(), Err(Refusal::NotReady));
+        assert!(!client.recall(&record), "too late");
+    }
+}
+
+#[test]
+fn what_it_trains_is_the_same() {
+    let (mut arena, record) = left_behind(DataPart::Labels);
+    let mut client = Client::new(&mut arena);
+    assert!(client.recall(&record));
+    feed(&mut client, Kind::Assignment, &assignment(), 9).unwrap();
+    client.keep().unwrap();
+    client.keep().unwrap();
+    feed(&mut client, Kind::Start, &start(|_, _| {}), 9).unwrap();
+    while client.train(4).unwrap() == Progress::Working {}
+    let (header, payload) = client.update(DeviceMetrics::default()).unwrap();
+    assert_eq!(message(header.as_slice(), payload), round_trip(9, 4));
+}
+
+#[test]
+fn what_the_coordinator_sends_anew_takes_the_place_of_the_share() {
+    // Other samples: then the labels come, too.
+    let (mut arena, record) = left_behind(DataPart::Labels);
+    let mut client = Client::new(&mut arena);
+    assert!(client.recall(&record));
+    feed(&mut client, Kind::Assignment, &assignment(), 7).unwrap();
+    let samples = data(DataPart::Samples, |_, payload| payload[3] = 0);
+    feed(&mut client, Kind::Samples, &samples, 7).unwrap();
+    assert_eq!(client.recalled(), None);
+    assert_eq!(client.keep(), Err(Refusal::NotReady));
+    feed(&mut client, Kind::Labels, &data(DataPart::Labels, same), 7).unwrap();
+    let other = client.record().unwrap();
+    assert_ne!(other, record);
+    assert_eq!(other.samples.payload_crc32, payload_crc32(&samples));
+
+    // Other labels, here values, alone.
+    let (mut arena, record) = left_behind(DataPart::Labels);
+    let mut client = Client::new(&mut arena);
+    assert!(client.recall(&record));
+    feed(&mut client, Kind::Assignment, &assignment(), 7).unwrap();
+    client.keep().unwrap();
+    feed(&mut client, Kind::Labels, &data(DataPart::Values, same), 7).unwrap();
+    let other = client.record().unwrap();
+    assert_eq!(other.samples, record.samples);
+    assert_eq!(other.targets.part, DataPart::Values);
+
+    // Samples that were cut off have overwritten what was there.
+    let (mut arena, record) = left_behind(DataPart::Labels);
+    let mut client = Client::new(&mut arena);
+    assert!(client.recall(&record));
+    feed(&mut client, Kind::Assignment, &assignment(), 7).unwrap();
+    client.receive(Kind::Samples).unwrap();
+    client.receive_bytes(&samples[..50]).unwrap();
+    client.abandon();
+    assert_eq!(client.recalled(), None);
+    assert!(!Client::new(&mut arena).recall(&record));
+}
+
+#[test]
+fn a_share_of_another_client_is_not_kept() {
+    let (mut arena, mut record) = left_behind(DataPart::Labels);
+    record.samples.client = ClientId(9);
+    record.targets.client = ClientId(9);
+    let mut client = Client::new(&mut arena);
+    assert!(client.recall(&record));
+    feed(&mut client, Kind::Assignment, &assignment(), 7).unwrap();
+    assert_eq!(client.recalled(), None);
+    feed(
+        &mut client,
+        Kind::Samples,
+        &data(DataPart::Samples, same),
+        7,
+    )
+    .unwrap();
+    feed(&mut client, Kind::Labels, &data(DataPart::Labels, same), 7).unwrap();
+    assert_eq!(client.record(), Some(left_behind(DataPart::Labels).1));
+}
+
+/// Whether a client of this memory knows the share again; if not, it must be as
+/// one that has never had any.
+fn knows(arena: &mut [u64], record: &ShareRecord) -> bool {
+    let mut client = Client::new(arena);
+    let knows = client.recall(record);
+    if !knows {
+        assert_eq!((client.sample_count(), client.samples().len()), (0, 0));
+        feed(&mut client, Kind::Assignment, &assignment(), 7).unwrap();
+        assert_eq!(
+            (client.recalled(), client.keep()),
+            (None, Err(Refusal::NotReady))
+        );
+    }
+    knows
+}
+
+#[test]
+fn a_share_that_is_not_whole_is_not_known() {
+    for part in [DataPart::Labels, DataPart::Values] {
+        let (arena, record) = left_behind(part);
+        let samples_bytes = (SAMPLE_COUNT * INPUT_COUNT) as usize;
+        let targets_bytes = record.targets.payload_bytes().unwrap() as usize;
+        // The samples end where a region does.
+        assert_eq!(samples_bytes % 8, 0);
+        for place in 0..samples_bytes + targets_bytes {
+            let mut damaged = arena;
+            bytemuck::cast_slice_mut::<u64, u8>(&mut damaged)[place] ^= 0x10;
+            assert!(!knows(&mut damaged, &record), "{place}");
+        }
+        let needed = (samples_bytes + targets_bytes).div_ceil(8) + 3;
+        for words in 0..=needed {
+            let mut small = arena[..words].to_vec();
+            assert_eq!(
+                knows(&mut small, &record),
+                words == needed,
+                "{words} of {needed}"
+            );
+        }
+        assert!(!knows(&mut [0; 200], &record));
+    }
+}
+
+#[test]
+fn a_record_of_another_share_is_not_believed() {
+    let (arena, record) = left_behind(DataPart::Labels);
+    let with = |change: fn(&mut DataHeader)| {
+        let mut record = record;
+        change(&mut record.samples);
+        change(&mut record.targets);
+        record
+    };
+    let others: [fn(&mut DataHeader); 6] = [
+        |header| header.sample_count = 11,
+        |header| header.sample_count = u32::MAX,
+        |header| header.sample_count = 70_000,
+        |header| header.input_count = u32::MAX,
+        |header| header.payload_crc32 ^= 1,
+        // Its labels are larger.
+        |header| header.class_count = 2,
+    ];
+    for (index, change) in others.into_iter().enumerate() {
+        assert!(!knows(&mut arena.clone(), &with(change)), "{index}");
+    }
 }

@@ -88,7 +88,7 @@ fn experiment(number: u64, fidelity: Fidelity) -> (String, Option<String>) {
         let _ = writeln!(faults, "{key} = {time:?}");
     }
     let factor = 1.0 + thousandths(&mut stream, 0, 4000);
-    let keeps_data = is_native && stream.below(2) == 0;
+    let keeps_data = stream.below(2) == 0;
     let over_selection = f64::from(stream.below(2)) * 0.3;
     let (rest_rounds, staleness_rounds) = (stream.below(3), stream.below(3));
     let fidelity = fidelity.name();

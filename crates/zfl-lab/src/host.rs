@@ -19,7 +19,7 @@ use zfl_machine::machine::{Consoles, Deadlines, MachineReport, MachineState};
 use zfl_machine::usage::Usage;
 use zfl_machine::{
     Fleet, FleetMember, FleetProgress, FleetSettings, Launcher, LauncherProgram, MachineError,
-    MachineSpec, Nic,
+    MachineSpec, Nic, Ram,
 };
 use zfl_net::address::AddressPlanError;
 use zfl_net::bridge::{Bridge, BridgeError};
@@ -182,6 +182,9 @@ pub enum HostError {
     /// The launcher's thread cannot be had.
     #[error("failed to start the launcher of machines: {0}")]
     Launcher(std::io::Error),
+    /// There is no memory that outlives a device.
+    #[error("failed to get memory that outlives a device: {0}")]
+    Ram(std::io::Error),
     /// The devices could not be started.
     #[error(transparent)]
     Fleet(#[from] FleetError),
@@ -393,21 +396,28 @@ impl FleetHost {
                 plan.notices.clone(),
             ));
         }
-        let machines = (0u32..)
+        let machines: Result<Vec<FleetMember>, HostError> = (0u32..)
             .zip(&plan.devices)
             .zip(nics)
             .zip(images)
             .zip(&members)
-            .map(|((((device, kind), nic), firmware), (_, token))| {
+            .map(|((((device, kind), nic), firmware), (client, token))| {
                 let mut member = member(&plan, addresses, device, kind, nic, firmware, *token);
+                let faults = plan.faults.as_ref();
+                if faults.is_some_and(|faults| faults.plan().keeps_data(*client))
+                    && let Some(region) = kind.board.memory.kept
+                {
+                    member.machine.ram = Some(Ram::new(region).map_err(HostError::Ram)?);
+                }
                 member.machine.consoles = Some(consoles.clone());
                 if let Some((_, socket)) = debugger.as_ref().filter(|(held, _)| *held == device) {
                     member.machine.deadlines = member.machine.deadlines.for_debugger();
                     member.machine.debugger = Some(socket.clone());
                 }
-                member
+                Ok(member)
             })
             .collect();
+        let machines = machines?;
         let clients: Vec<u32> = members.iter().map(|(id, _)| *id).collect();
         let (ends, ended) = mpsc::unbounded_channel();
         let mut teller = JoinSet::new();
@@ -820,6 +830,7 @@ fn member(
             },
             consoles: None,
             debugger: None,
+            ram: None,
         },
         nic,
         run,

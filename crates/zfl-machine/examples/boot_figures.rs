@@ -54,6 +54,7 @@ async fn measure(count: u32, board: Board) -> Result<(), Box<dyn Error>> {
                 instruction_counting: InstructionCounting::Off,
                 consoles: None,
                 debugger: None,
+                ram: None,
             },
             run: None,
         });

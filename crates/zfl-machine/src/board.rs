@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
+use zfl_proto::ShareRecord;
 
 use crate::MacAddress;
 use crate::catalogue::{Catalogue, CatalogueError, catalogued, files};
+use crate::ram::Ram;
 
 /// The board that a fleet has where nothing else is said.
 pub const DEFAULT_NAME: &str = "mps2-an386";
@@ -171,6 +173,10 @@ pub struct Memory {
     pub stack_bytes: u32,
     /// The client's training data and model.
     pub arena: Region,
+    /// The RAM of QEMU's machine that can outlive the machine: with the arena,
+    /// and the record of the client's share behind it. `None` where there is
+    /// none.
+    pub kept: Option<Region>,
 }
 
 /// A range of addresses; ends at or below 2³².
@@ -291,6 +297,7 @@ struct RawMemory {
     flash: RawRegion,
     ram: RawStackRegion,
     arena: RawRegion,
+    kept: Option<RawRegion>,
 }
 
 #[derive(Deserialize)]
@@ -341,6 +348,10 @@ impl Board {
             ram: region(raw.memory.ram.base, &raw.memory.ram.size)?,
             stack_bytes: *stack_size.get_ref(),
             arena: region(raw.memory.arena.base, &raw.memory.arena.size)?,
+            kept: match &raw.memory.kept {
+                Some(kept) => Some(region(kept.base, &kept.size)?),
+                None => None,
+            },
         };
         if memory.stack_bytes < 1024 || memory.stack_bytes >= memory.ram.size_bytes {
             return Err(Fault::at(
@@ -360,10 +371,16 @@ impl Board {
                 ),
             ));
         }
+        // With the record behind it.
+        let mut arena = memory.arena;
+        if memory.kept.is_some() {
+            let record_bytes = u32::try_from(ShareRecord::BYTES).unwrap_or(u32::MAX);
+            arena.size_bytes = arena.size_bytes.saturating_add(record_bytes);
+        }
         let regions = [
             ("memory.flash", memory.flash, &raw.memory.flash.size),
             ("memory.ram", memory.ram, &raw.memory.ram.size),
-            ("memory.arena", memory.arena, &raw.memory.arena.size),
+            ("memory.arena", arena, &raw.memory.arena.size),
         ];
         for (index, (name, region, size)) in regions.iter().enumerate() {
             for (other_name, other, _) in &regions[..index] {
@@ -371,6 +388,17 @@ impl Board {
                     return Err(Fault::at(size, format!("{name} overlaps {other_name}")));
                 }
             }
+        }
+        if let (Some(kept), Some(raw)) = (memory.kept, &raw.memory.kept)
+            && (arena.base < kept.base || kept.end() < arena.end())
+        {
+            return Err(Fault::at(
+                &raw.size,
+                format!(
+                    "memory.kept does not hold memory.arena and the {} bytes behind it, for the record",
+                    ShareRecord::BYTES
+                ),
+            ));
         }
         if *raw.cpu.clock_hz.get_ref() == 0 {
             return Err(Fault::at(
@@ -448,9 +476,17 @@ impl Board {
     /// [`NicArgument::Inherited`] a datagram socket at descriptor 0, a frame
     /// each.
     pub fn arguments(&self, machine: &MachineArguments<'_>) -> Vec<OsString> {
+        let name = &self.qemu.machine;
+        let (machine_option, memory) = match machine.ram {
+            None => (name.clone(), None),
+            Some(ram) => {
+                let option = format!("{name},memory-backend=kept");
+                (option, Some(ram.object("kept")))
+            }
+        };
         let mut arguments: Vec<OsString> = [
             "-M",
-            &self.qemu.machine,
+            &machine_option,
             // MiB of translation cache. At 1 it overflows between training
             // and network, and to translate again costs more than a round of
             // the digits; at 4 the firmware's 2.6 MB are all kept, which is
@@ -469,7 +505,11 @@ impl Board {
         ]
         .map(Into::into)
         .into();
-        for (option, value) in [("-cpu", &self.qemu.cpu), ("-bios", &self.qemu.bios)] {
+        for (option, value) in [
+            ("-object", &memory),
+            ("-cpu", &self.qemu.cpu),
+            ("-bios", &self.qemu.bios),
+        ] {
             if let Some(value) = value {
                 arguments.extend([option.into(), value.into()]);
             }
@@ -510,6 +550,8 @@ pub struct MachineArguments<'a> {
     pub instruction_counting: InstructionCounting,
     /// Where a debugger will come to, which the machine waits for.
     pub debugger: Option<&'a Path>,
+    /// The RAM of the machine, where it outlives it.
+    pub ram: Option<&'a Ram>,
 }
 
 /// How a network controller is connected.
@@ -708,7 +750,7 @@ mod tests {
             "base = 0x2010_0000",
             &format!(
                 "b.toml:{}: memory.arena overlaps memory.ram",
-                place("0x0100_0000")
+                place("0x00ff_ff80")
             ),
         );
         check(
@@ -747,10 +789,42 @@ mod tests {
             "base = 0x2100_0000",
             "base = 0xff80_0000",
             &format!(
-                "b.toml:{}: 0xff800000 + 0x1000000 is above 2^32",
-                place("0x0100_0000")
+                "b.toml:{}: 0xff800000 + 0xffff80 is above 2^32",
+                place("0x00ff_ff80")
             ),
         );
+    }
+
+    #[test]
+    fn memory_that_is_kept_holds_the_arena_and_its_record() {
+        let short =
+            "memory.kept does not hold memory.arena and the 76 bytes behind it, for the record";
+        let size = place("0x0100_0000");
+        check(
+            "size = 0x0100_0000",
+            "size = 0x00ff_ffcb",
+            &format!("b.toml:{size}: {short}"),
+        );
+        check(
+            "[memory.kept]\nbase = 0x2100_0000",
+            "[memory.kept]\nbase = 0x2100_0001",
+            &format!("b.toml:{size}: {short}"),
+        );
+        let enough = TEXT.replacen("size = 0x0100_0000", "size = 0x00ff_ffcc", 1);
+        let board = Board::parse("b.toml", &enough).unwrap();
+        assert_eq!(board.memory.kept.unwrap().size_bytes, 0x00ff_ffcc);
+        // The record is not where the statics are.
+        let below = TEXT
+            .replacen("base = 0x2000_0000", "base = 0x2200_0000", 1)
+            .replacen("0x00ff_ff80", "0x00ff_ffc0", 1)
+            .replacen("size = 0x0100_0000", "size = 0x0200_0000", 1);
+        let error = Board::parse("b.toml", &below).unwrap_err().to_string();
+        assert!(
+            error.ends_with("memory.arena overlaps memory.ram"),
+            "{error}"
+        );
+        let without = Board::named("lm3s6965evb").unwrap();
+        assert_eq!(without.memory.kept, None);
     }
 
     #[test]
@@ -776,6 +850,7 @@ mod tests {
                     mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
                     instruction_counting,
                     debugger: None,
+                    ram: None,
                 })
                 .join(std::ffi::OsStr::new(" "))
                 .into_string()
@@ -802,6 +877,36 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_is_given_the_ram_that_outlives_it() {
+        for board in Board::all().unwrap() {
+            let Some(region) = board.memory.kept else {
+                assert_eq!(board.name, "lm3s6965evb");
+                continue;
+            };
+            let ram = Ram::new(region).unwrap();
+            let line = board
+                .arguments(&MachineArguments {
+                    firmware: Path::new("x.elf"),
+                    nic: NicArgument::Inherited,
+                    mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
+                    instruction_counting: InstructionCounting::Off,
+                    debugger: None,
+                    ram: Some(&ram),
+                })
+                .join(std::ffi::OsStr::new(" "))
+                .into_string()
+                .unwrap();
+            let machine = format!("-M {},memory-backend=kept ", board.qemu.machine);
+            assert!(line.starts_with(&machine), "{line}");
+            let object = format!(
+                " -object memory-backend-file,id=kept,size={},share=on,mem-path=/proc/",
+                region.size_bytes
+            );
+            assert!(line.contains(&object), "{line}");
+        }
+    }
+
+    #[test]
     fn a_machine_with_a_choice_is_told_what_to_choose() {
         let line = Board::named("riscv-virt-rv32imafc")
             .unwrap()
@@ -811,6 +916,7 @@ mod tests {
                 mac: MacAddress([0x5e, 0, 0, 0, 0, 7]),
                 instruction_counting: InstructionCounting::Off,
                 debugger: Some(Path::new("a,b.sock")),
+                ram: None,
             })
             .join(std::ffi::OsStr::new(" "))
             .into_string()

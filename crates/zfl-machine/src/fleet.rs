@@ -8,7 +8,8 @@
 //! its final state, and whoever runs the fleet decides. Only what would fail
 //! for every device (no emulator, too few descriptors) is an error of the
 //! fleet. A device that has ended can be started again ([`Fleet::restart`]):
-//! it begins as it began, with an empty memory.
+//! it begins as it began, with an empty memory unless it has one that outlives
+//! its machine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,7 +44,7 @@ pub struct FleetSettings {
     /// not count against its deadlines.
     pub starting_max: usize,
     /// Open files that the caller needs for each device, besides the
-    /// machine's own: sockets of the network, say.
+    /// machine's own: sockets of the network, and memory that outlives it.
     pub descriptors_per_device: u64,
 }
 
@@ -315,7 +316,7 @@ impl Fleet {
 
     /// Starts a member again whose machine has ended, on another end of its
     /// network: the same machine with the same address and the same secret, whose
-    /// memory is empty. Waits until it is ready, or has ended again.
+    /// memory is empty but for [`MachineSpec::ram`]. Waits until it is ready, or has ended again.
     ///
     /// # Errors
     /// [`MachineError::Busy`] where its machine runs, or is being started; how

@@ -30,6 +30,7 @@ mod mac;
 pub mod machine;
 pub mod mcu;
 mod nearest;
+mod ram;
 pub mod usage;
 
 pub use board::Board;
@@ -40,3 +41,4 @@ pub use mac::MacAddress;
 pub use machine::{Machine, MachineError, MachineReport, MachineSpec, MachineState, Nic};
 pub use mcu::Mcu;
 pub use nearest::nearest;
+pub use ram::Ram;

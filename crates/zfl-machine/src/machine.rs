@@ -23,7 +23,7 @@ use crate::board::{InstructionCounting, MachineArguments, NicArgument};
 use crate::console::{ConsoleLog, DeviceEvent, LOG_BYTES_MAX};
 use crate::launch::{Launch, LaunchError, Launcher, find_program};
 use crate::usage::Usage;
-use crate::{Board, MacAddress};
+use crate::{Board, MacAddress, Ram};
 
 use consoles::Request;
 pub use consoles::{AttachError, Attachment, Consoles};
@@ -114,6 +114,9 @@ pub struct MachineSpec {
     /// A Unix socket that the emulator makes for a debugger; the machine waits
     /// there before its first instruction.
     pub debugger: Option<PathBuf>,
+    /// Its RAM, as large as its board's `memory.kept`, where that outlives it;
+    /// what the machine before it had left is still there.
+    pub ram: Option<Ram>,
 }
 
 impl MachineSpec {
@@ -269,6 +272,7 @@ impl Machine {
             mac: spec.mac,
             instruction_counting: spec.instruction_counting,
             debugger: spec.debugger.as_deref(),
+            ram: spec.ram.as_ref(),
         });
         let console_log = spec.console_log();
         let emulator_log = spec.emulator_log();

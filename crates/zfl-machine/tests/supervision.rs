@@ -258,6 +258,7 @@ impl Bench {
             instruction_counting: InstructionCounting::Off,
             consoles: None,
             debugger: None,
+            ram: None,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Everything that both sides of the wire must agree on stands here, once:
 //! the binary [`message`] headers, the [`console`] lines of a device, the
-//! [`Token`] of a client, the names of the HTTP interface ([`http`]) and the
+//! [`Token`] of a client, the names of the HTTP interface ([`http`]), the
+//! [record](ShareRecord) by which a device knows its share again, and the
 //! [note](image) by which a firmware image is known.
 //! Nothing allocates, every size has a bound, and decoding never panics: a
 //! [`message::DecodeError`] or [`console::CommandError`] says where the bytes
@@ -16,8 +17,10 @@ pub mod console;
 pub mod http;
 pub mod image;
 pub mod message;
+mod record;
 mod token;
 
+pub use record::ShareRecord;
 pub use token::{Token, TokenError};
 
 use core::fmt;

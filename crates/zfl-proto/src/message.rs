@@ -21,6 +21,7 @@
 
 use core::fmt;
 
+use crate::http::EntityTag;
 use crate::{ClientId, RoundIndex};
 
 /// No header is longer than this, in bytes.
@@ -478,6 +479,12 @@ impl DataHeader {
         header.put(&self.class_count.to_le_bytes());
         header.put(&self.value_scale.to_le_bytes());
         header.finish()
+    }
+
+    /// The entity tag of the message: the CRC-32 of its header, in which that of
+    /// its payload is.
+    pub fn tag(&self) -> EntityTag {
+        EntityTag(Checksum::of(self.encode().as_slice()))
     }
 
     /// Reads the header of `part`. Where labels are expected it may be one of

@@ -307,9 +307,9 @@ pub(crate) fn lose(shared: &Shared, id: u32, reason: &str) {
     shared.changed();
 }
 
-/// A client has nothing any more: it asks who it is, or its fleet host has
-/// started it again. A client that was lost takes part again once it has its
-/// data.
+/// A client has nothing any more, or has yet to say what: it asks who it is, or
+/// its fleet host has started it again. A client that was lost takes part again
+/// once it has its data.
 pub(crate) fn begin_anew(shared: &Shared, id: u32) {
     let was_started_in = shared.state().begin_anew(id);
     if let Some(round) = was_started_in {

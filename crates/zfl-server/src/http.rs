@@ -10,7 +10,9 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -19,8 +21,8 @@ use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use zfl_proto::http::{
-    MEDIA_TYPE_BINARY, MEDIA_TYPE_JSON, PATH_ID, PATH_RESULTS, PATH_START, PATH_TRAINING_DATA,
-    PATH_TRAINING_LABELS,
+    EntityTag, MEDIA_TYPE_BINARY, MEDIA_TYPE_JSON, PATH_ID, PATH_RESULTS, PATH_START,
+    PATH_TRAINING_DATA, PATH_TRAINING_LABELS,
 };
 use zfl_proto::message::{
     Assignment, Checksum, DataHeader, DataPart, Encoding, HEADER_BYTES_MAX, Metrics,
@@ -205,9 +207,44 @@ async fn id(State(shared): Context, headers: HeaderMap) -> Result<Response, Refu
     })
 }
 
-/// Half of a client's share, in the binary form.
-fn data_message(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> Response {
-    let header = DataHeader {
+/// Whether the client says that it has what the tag stands for, by this or by
+/// `*`: tags are compared weakly here (RFC 9110, section 13.1.2). What is no
+/// list of tags names none.
+fn has(headers: &HeaderMap, tag: EntityTag) -> bool {
+    fn opaque(tag: &str) -> &str {
+        tag.strip_prefix("W/").unwrap_or(tag)
+    }
+    let tag = tag.to_string();
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|given| given == "*" || opaque(given) == opaque(&tag))
+}
+
+/// Half of a client's share: in the form that it wants, or not at all where it
+/// has it.
+fn half_of_share(
+    headers: &HeaderMap,
+    header: DataHeader,
+    payload: &[u8],
+    for_people: impl FnOnce() -> Response,
+) -> Response {
+    let tag = header.tag();
+    let response = if has(headers, tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else if wants_binary(headers) {
+        binary([header.encode().as_slice(), payload].concat())
+    } else {
+        for_people()
+    };
+    ([(ETAG, tag.to_string())], response).into_response()
+}
+
+fn data_header(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> DataHeader {
+    DataHeader {
         part,
         client: ClientId(id),
         sample_count: shared.shares.sample_count(id),
@@ -215,8 +252,7 @@ fn data_message(shared: &Shared, id: u32, part: DataPart, payload: &[u8]) -> Res
         class_count: shared.shares.class_count(),
         value_scale: shared.shares.value_scale(),
         payload_crc32: Checksum::of(payload),
-    };
-    binary([header.encode().as_slice(), payload].concat())
+    }
 }
 
 async fn training_data(
@@ -232,17 +268,16 @@ async fn training_data(
         "GET /training-data",
     )?;
     let samples = shared.shares.samples(id);
-    if wants_binary(&headers) {
-        return Ok(data_message(&shared, id, DataPart::Samples, &samples));
-    }
-    let inputs = shared.shares.input_count();
-    let width = usize::try_from(inputs).unwrap_or(usize::MAX).max(1);
-    Ok(as_json(&json::Samples {
-        id,
-        samples: shared.shares.sample_count(id),
-        inputs,
-        value_scale: shared.shares.value_scale(),
-        data: samples.chunks(width).collect(),
+    let header = data_header(&shared, id, DataPart::Samples, &samples);
+    Ok(half_of_share(&headers, header, &samples, || {
+        let width = usize::try_from(header.input_count).unwrap_or(usize::MAX);
+        as_json(&json::Samples {
+            id,
+            samples: header.sample_count,
+            inputs: header.input_count,
+            value_scale: header.value_scale,
+            data: samples.chunks(width.max(1)).collect(),
+        })
     }))
 }
 
@@ -259,25 +294,22 @@ async fn training_labels(
         "GET /training-labels",
     )?;
     let targets = shared.shares.targets(id);
-    let samples = shared.shares.sample_count(id);
-    let response = if wants_binary(&headers) {
-        let (part, payload) = targets.payload();
-        data_message(&shared, id, part, &payload)
-    } else {
-        match &targets {
-            Targets::Labels(labels) => as_json(&json::Labels {
-                id,
-                samples,
-                classes: shared.shares.class_count(),
-                labels,
-            }),
-            Targets::Values(values) => as_json(&json::Values {
-                id,
-                samples,
-                values,
-            }),
-        }
-    };
+    let (part, payload) = targets.payload();
+    let header = data_header(&shared, id, part, &payload);
+    let samples = header.sample_count;
+    let response = half_of_share(&headers, header, &payload, || match &targets {
+        Targets::Labels(labels) => as_json(&json::Labels {
+            id,
+            samples,
+            classes: header.class_count,
+            labels,
+        }),
+        Targets::Values(values) => as_json(&json::Values {
+            id,
+            samples,
+            values,
+        }),
+    });
     provisioned(&shared, id);
     Ok(response)
 }

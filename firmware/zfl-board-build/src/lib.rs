@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde::Deserialize;
+use zfl_proto::ShareRecord;
 use zfl_proto::image::{self, Note};
 use zfl_proto::message::PROTOCOL_VERSION;
 
@@ -57,6 +58,19 @@ struct Memory {
     flash: Region,
     ram: Ram,
     arena: Region,
+    /// RAM that can outlive a reboot: the arena, and behind that a record.
+    kept: Option<Region>,
+}
+
+impl Memory {
+    /// Where the record behind the arena ends.
+    fn record_end(&self) -> u64 {
+        let arena_end = u64::from(self.arena.base) + u64::from(self.arena.size);
+        match self.kept {
+            Some(_) => arena_end + ShareRecord::BYTES as u64,
+            None => arena_end,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,7 +173,9 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 }
 
 fn check(board: &BoardFile) -> Result<(), String> {
-    let Memory { flash, ram, arena } = &board.memory;
+    let Memory {
+        flash, ram, arena, ..
+    } = &board.memory;
     if ram.stack_size % 8 != 0 || ram.stack_size >= ram.size {
         return Err(format!(
             "memory.ram.stack-size = {} must be a multiple of 8 and less than memory.ram.size",
@@ -192,6 +208,15 @@ fn check(board: &BoardFile) -> Result<(), String> {
             ));
         }
     }
+    if let Some(kept) = &board.memory.kept
+        && (arena.base < kept.base
+            || board.memory.record_end() > u64::from(kept.base) + u64::from(kept.size))
+    {
+        return Err(format!(
+            "memory.kept must hold memory.arena and the {} bytes behind it",
+            ShareRecord::BYTES
+        ));
+    }
     // A slow timer only makes alarms early or late; the counter is the clock.
     if board.timer.clock_hz < 1000 || board.counter.clock_hz < 1_000_000 {
         return Err("the timer must run at 1 kHz or more, the counter at 1 MHz".to_owned());
@@ -202,9 +227,12 @@ fn check(board: &BoardFile) -> Result<(), String> {
 /// The stack is below the statics: it grows down towards `memory.ram.base`,
 /// under which nothing is allowed, instead of into somebody's data.
 fn memory_map(board: &BoardFile) -> String {
-    let Memory { flash, ram, arena } = &board.memory;
+    let Memory {
+        flash, ram, arena, ..
+    } = &board.memory;
     let data_base = ram.base + ram.stack_size;
     let data_size = ram.size - ram.stack_size;
+    let arena_end = arena.base + arena.size;
     let runtime = if is_riscv(board) {
         "REGION_ALIAS(\"REGION_TEXT\", FLASH);\n\
          REGION_ALIAS(\"REGION_RODATA\", FLASH);\n\
@@ -223,7 +251,9 @@ fn memory_map(board: &BoardFile) -> String {
          _stack_end = {:#010x};\n\
          _stack_start = {data_base:#010x};\n\
          _arena_start = {:#010x};\n\
-         _arena_end = {:#010x};\n\
+         _arena_end = {arena_end:#010x};\n\
+         _record_start = {arena_end:#010x};\n\
+         _record_end = {:#010x};\n\
          {runtime}{}",
         flash.base,
         flash.size,
@@ -231,7 +261,7 @@ fn memory_map(board: &BoardFile) -> String {
         ram.stack_size,
         ram.base,
         arena.base,
-        arena.base + arena.size,
+        board.memory.record_end(),
         note_section(&board.name),
     )
 }
@@ -325,8 +355,20 @@ mod tests {
             "_stack_end = 0x20000000;",
             "_stack_start = 0x20006000;",
             "_arena_start = 0x60000000;",
-            "_arena_end = 0x61000000;",
+            "_arena_end = 0x60ffff80;",
+            "_record_start = 0x60ffff80;",
+            "_record_end = 0x60ffffcc;",
         ] {
+            assert!(map.contains(line), "{line} is not in:\n{map}");
+        }
+    }
+
+    #[test]
+    fn a_board_without_kept_memory_has_no_record() {
+        let board = board(include_str!("../../../boards/lm3s6965evb.toml"));
+        check(&board).unwrap();
+        let map = memory_map(&board);
+        for line in ["_record_start = 0x20010000;", "_record_end = 0x20010000;"] {
             assert!(map.contains(line), "{line} is not in:\n{map}");
         }
     }
@@ -404,6 +446,11 @@ mod tests {
                 "passes the address space",
             ),
             ("clock-hz = 25_000_000", "clock-hz = 32_768", "1 MHz"),
+            (
+                "[memory.kept]\nbase = 0x6000_0000\nsize = 0x0100_0000",
+                "[memory.kept]\nbase = 0x6000_0000\nsize = 0x00ff_ff80",
+                "memory.kept must hold memory.arena and the 76 bytes behind it",
+            ),
             (
                 "base = 0x0000_0000",
                 "base = 0x1fff_0000",

@@ -17,16 +17,16 @@ use zfl_client::{Client, Refusal, Request, State, Tamper};
 use zfl_proto::console::{Crash, Event, Fault, RunOptions};
 use zfl_proto::http::{PATH_ID, PATH_RESULTS, PATH_TRAINING_DATA, PATH_TRAINING_LABELS};
 use zfl_proto::message::{DeviceMetrics, Kind};
-use zfl_proto::{RoundIndex, Token};
+use zfl_proto::{RoundIndex, ShareRecord, Token};
 
 use crate::counting::InstructionClock;
 use crate::drivers::{executor, memory, timer};
 use crate::fault;
-use crate::http::request::{Coordinator, RequestError};
+use crate::http::request::{Answer, Coordinator, RequestError};
 use crate::injected::Faults;
 use crate::meter::{Counters, SharedTally};
 use crate::net;
-use crate::sizes::SERVER_SOCKETS;
+use crate::sizes::{KEEPS_SHARE, SERVER_SOCKETS};
 use crate::text::Text;
 use crate::{console, http};
 
@@ -262,6 +262,13 @@ pub(crate) async fn run(stack: Stack<'static>, node: &'static Node, spawner: Spa
             spawner.spawn(token);
         }
     }
+    let record = match KEEPS_SHARE {
+        true => memory::take_record(),
+        false => &mut [],
+    };
+    if KEEPS_SHARE && let Some(record) = ShareRecord::decode(record) {
+        node.client.borrow_mut().recall(&record);
+    }
     let mut coordinator = Coordinator::new(stack, options.coordinator, options.token);
     let mut effort = Effort::default();
     loop {
@@ -280,6 +287,9 @@ pub(crate) async fn run(stack: Stack<'static>, node: &'static Node, spawner: Spa
                     console::tell_failed(format_args!("{error}")).await;
                     Timer::after(retry_after).await;
                     retry_after = (retry_after * 2).min(RETRY_LAST);
+                }
+                if KEEPS_SHARE {
+                    note_share(node, record);
                 }
                 announce(node, request).await;
             }
@@ -317,18 +327,33 @@ async fn fetch(
     };
     let begun = node.client.borrow_mut().receive(kind);
     begun.map_err(RequestError::Refused)?;
+    let held = match KEEPS_SHARE {
+        true => node.client.borrow().recalled(),
+        false => None,
+    };
     let received = coordinator
-        .get(path.as_str(), |bytes| {
+        .get(path.as_str(), held, |bytes| {
             node.client.borrow_mut().receive_bytes(bytes)
         })
         .await;
     let mut client = node.client.borrow_mut();
     match received {
-        Ok(()) => client.receive_end().map_err(RequestError::Refused),
+        Ok(Answer::NotModified) if KEEPS_SHARE => client.keep().map_err(RequestError::Refused),
+        Ok(_) => client.receive_end().map_err(RequestError::Refused),
         Err(error) => {
             client.abandon();
             Err(error)
         }
+    }
+}
+
+/// Notes the share for the time after a reboot, once the client has it.
+fn note_share(node: &Node, place: &mut [u8]) {
+    let record = node.client.borrow().record();
+    if let Some(record) = record
+        && let Some(place) = place.first_chunk_mut()
+    {
+        *place = record.encode();
     }
 }
 

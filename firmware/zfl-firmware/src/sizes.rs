@@ -27,3 +27,6 @@ pub(crate) const HEAD_BYTES_MAX: usize = choose(1024, 512);
 pub(crate) const CHUNK_BYTES: usize = choose(1024, 512);
 /// Bytes that wait for the console's line.
 pub(crate) const CONSOLE_BYTES: usize = choose(1024, 256);
+/// Whether the device looks for its share after a reboot. Boards with little
+/// memory have none that outlives one, and no flash for what knows it again.
+pub(crate) const KEEPS_SHARE: bool = !SMALL;

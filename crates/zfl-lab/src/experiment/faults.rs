@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
+use zfl_machine::Board;
 
 use super::error::Fault as Complaint;
 use super::raw::{Context, Number, Whole, is_name};
@@ -25,8 +26,8 @@ pub struct FaultModel {
     pub availability: Availability,
     /// From the end of a machine that reboots to its new start.
     pub reboot_after: Duration,
-    /// Whether a client that reboots still has its samples. Native clients
-    /// alone can.
+    /// Whether a client that reboots still has its samples. A device can where
+    /// its board has memory that outlives it.
     pub reboot_keeps_data: bool,
     /// How many times as long a training that is slowed down takes; from 1.
     pub slow_down_factor: f32,
@@ -163,6 +164,18 @@ impl FaultModel {
         let place = FaultKind::DRAWN.iter().position(|drawn| *drawn == kind);
         let probability = place.and_then(|place| self.probabilities.get(place));
         probability.copied().unwrap_or(0.0)
+    }
+
+    /// Whether clients reboot, and have their samples then.
+    pub(crate) fn reboots_with_data(&self) -> bool {
+        self.reboot_keeps_data && self.probability(FaultKind::Reboot) > 0.0
+    }
+
+    /// Whether devices of a board can do what this says. Of one that cannot be
+    /// had somebody else tells.
+    pub(crate) fn suits_board(&self, name_or_path: &str) -> bool {
+        !self.reboots_with_data()
+            || Board::find(name_or_path).map_or(true, |board| board.memory.kept.is_some())
     }
 }
 
@@ -323,7 +336,7 @@ pub(super) fn check_faults(
 pub(super) fn check_chosen(
     name: &Spanned<String>,
     path: &str,
-    (fidelity, is_fixed): (Fidelity, bool),
+    (fidelity, board, is_fixed): (Fidelity, &str, bool),
     models: &BTreeMap<String, FaultModel>,
     context: &Context<'_>,
 ) -> Result<String, Complaint> {
@@ -346,14 +359,11 @@ pub(super) fn check_chosen(
             help: Some(help.to_owned()),
         })
     };
-    if fidelity == Fidelity::Emulated
-        && model.reboot_keeps_data
-        && model.probability(FaultKind::Reboot) > 0.0
-    {
+    if fidelity == Fidelity::Emulated && !model.suits_board(board) {
         return impossible(
-            "an emulated device loses its data when it reboots".to_owned(),
-            "its samples are in RAM, and nothing else holds them: leave `reboot-keeps-data` out, \
-             or make the clients native",
+            format!("a device of board {board} loses its data when it reboots"),
+            "it has no memory that outlives it: leave `reboot-keeps-data` out, choose another \
+             board, or make the clients native",
         );
     }
     if is_fixed && model.probability(FaultKind::Nan) > 0.0 {

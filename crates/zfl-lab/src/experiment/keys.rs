@@ -469,7 +469,7 @@ pub(super) const KEYS: &[Key] = &[
     key("faults.NAME.reboot-after-s", FAULT_TIME),
     key(
         "faults.NAME.reboot-keeps-data",
-        "true or false; true for native clients only",
+        "true or false; not true for devices of a board without memory.kept",
     ),
     key("faults.NAME.slow-down", PROBABILITY),
     key("faults.NAME.slow-down-factor", "a number from 1 to 1000000"),

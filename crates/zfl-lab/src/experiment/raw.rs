@@ -1001,6 +1001,14 @@ fn check_fleet(
                 help: Some("leave the board out: the microcontroller says which".into()),
             });
         }
+        let chosen = match &raw.faults {
+            None => None,
+            Some(name) => {
+                let path = path("faults");
+                let kind = (fidelity, board.as_str(), is_fixed);
+                Some(check_chosen(name, &path, kind, faults, context)?)
+            }
+        };
         fleet.push(FleetGroup {
             mcu: mcu.map(|(name, _)| name),
             board: match fidelity {
@@ -1035,14 +1043,7 @@ fn check_fleet(
                 network == Network::Bridge,
                 context,
             )?,
-            faults: match &raw.faults {
-                None => None,
-                Some(name) => {
-                    let path = path("faults");
-                    let kind = (fidelity, is_fixed);
-                    Some(check_chosen(name, &path, kind, faults, context)?)
-                }
-            },
+            faults: chosen,
         });
     }
     Ok(fleet)

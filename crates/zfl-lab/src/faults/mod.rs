@@ -53,12 +53,15 @@ pub enum FaultsError {
     },
     /// A device cannot keep its data.
     #[error(
-        "`faults.{name}`: an emulated device loses its data when it reboots; set \
-         faults.{name}.reboot-keeps-data=false, or make its clients native"
+        "`faults.{name}`: a device of board {board} loses its data when it reboots; set \
+         faults.{name}.reboot-keeps-data=false, or choose another board (`zfl boards` lists \
+         them) or native clients"
     )]
     KeepsData {
         /// Whose faults.
         name: String,
+        /// Which board.
+        board: String,
     },
     /// The link of a bridge cannot be taken down.
     #[error(
@@ -256,11 +259,11 @@ impl FaultPlan {
             let Some((name, model)) = named else {
                 continue;
             };
-            if group.fidelity == Fidelity::Emulated
-                && model.reboot_keeps_data
-                && model.probability(FaultKind::Reboot) > 0.0
-            {
-                return Err(FaultsError::KeepsData { name: name.clone() });
+            if group.fidelity == Fidelity::Emulated && !model.suits_board(&group.board) {
+                return Err(FaultsError::KeepsData {
+                    name: name.clone(),
+                    board: group.board.clone(),
+                });
             }
             if group.fidelity == Fidelity::Emulated
                 && experiment.network == Network::Bridge
@@ -296,14 +299,22 @@ impl FaultPlan {
         self.groups.is_empty()
     }
 
+    /// Whether a client may reboot, and have its data then.
+    pub(crate) fn keeps_data(&self, client: u32) -> bool {
+        self.group(client)
+            .is_some_and(|group| group.model.reboots_with_data())
+    }
+
+    fn group(&self, client: u32) -> Option<&Group> {
+        self.groups
+            .iter()
+            .find(|group| group.clients.contains(&client))
+    }
+
     /// What goes wrong in a client's part in a round: nothing, one thing, or a
     /// slow-down and another.
     pub(crate) fn part(&self, client: u32, round: u32) -> Vec<Fault> {
-        let group = self
-            .groups
-            .iter()
-            .find(|group| group.clients.contains(&client));
-        let Some(Group { model, trace, .. }) = group else {
+        let Some(Group { model, trace, .. }) = self.group(client) else {
             return Vec::new();
         };
         if !self.is_available(model, trace.as_ref(), client, round) {

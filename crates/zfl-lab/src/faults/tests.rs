@@ -80,7 +80,7 @@ fn what_a_device_cannot_do_is_refused() {
     let text = |faults: &str| {
         format!(
             "network = \"bridge\"\n[faults.a]\n{faults}\n[[fleet]]\nfidelity = \"native\"\n\
-             faults = \"a\"\n"
+             mcu = \"lm3s6965\"\nfaults = \"a\"\n"
         )
     };
     let check = |faults: &str, what: &str| {
@@ -103,6 +103,15 @@ fn what_a_device_cannot_do_is_refused() {
         error.starts_with("failed to read the trace /nowhere/trace.csv: "),
         "{error}"
     );
+}
+
+#[test]
+fn who_keeps_its_data_is_who_can_reboot_with_them() {
+    let keeps = |faults: &str, client| plan(faults).keeps_data(client);
+    assert!(keeps("reboot = 0.1\nreboot-keeps-data = true", 1000));
+    assert!(!keeps("reboot = 0.1\nreboot-keeps-data = true", 999));
+    assert!(!keeps("reboot = 0.1", 1000));
+    assert!(!keeps("reboot-keeps-data = true", 1000));
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! | `connections` | those that are silent, slow, or too many |
 //! | `failures` | clients that fail, each in its way |
 //! | `fleet` | the requests of a fleet host |
+//! | `kept` | clients that still have their share |
 //! | `local` | clients that are played in this process |
 //! | `patience` | what is done about clients that are slow, late, fail and come back |
 //! | `by_hand` | the `curl` session of `docs/http.md`, as it stands there |
@@ -20,6 +21,7 @@ mod connections;
 mod failures;
 mod fleet;
 mod harness;
+mod kept;
 mod learning;
 mod local;
 mod patience;

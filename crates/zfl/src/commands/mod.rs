@@ -211,7 +211,7 @@ pub(crate) fn boards() -> Done {
             board.name,
             board.cpu.core,
             board.cpu.clock_hz / 1_000_000,
-            (board.memory.ram.size_bytes + board.memory.arena.size_bytes) / 1024,
+            (board.memory.ram.size_bytes + board.memory.arena.size_bytes).div_ceil(1024),
             board.memory.flash.size_bytes / 1024,
             board.description
         );

@@ -1,13 +1,14 @@
 //! Devices that fail while the others go on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Place, Records, check_none_left, finish};
+use crate::support::{Place, Records, Row, check_none_left, finish};
 
 /// Boots, takes the `run` line, and panics.
 const PANICS: &str = r"
-    say '@zfl boot board=mps2-an386 version=0.1.0 arena=16777216'
+    say '@zfl boot board=mps2-an386 version=0.1.0 arena=16777088'
     printf 'zfl> '
     read -r line <&3
     say $line
@@ -21,7 +22,7 @@ const SILENT: &str = "read -r line <&3";
 
 /// Boots, takes the `run` line, and is never ready.
 const NEVER_READY: &str = r"
-    say '@zfl boot board=mps2-an386 version=0.1.0 arena=16777216'
+    say '@zfl boot board=mps2-an386 version=0.1.0 arena=16777088'
     printf 'zfl> '
     read -r line <&3
     say $line
@@ -292,7 +293,7 @@ fn a_model_too_large_for_the_board_is_rejected() {
     let said = server.finish().failed(1);
     let reason = "does not fit: needs ";
     assert!(
-        said.contains(reason) && said.contains(" bytes of 16777216"),
+        said.contains(reason) && said.contains(" bytes of 16777088"),
         "{said}"
     );
     fleet.finish().succeeded();
@@ -303,4 +304,112 @@ fn a_model_too_large_for_the_board_is_rejected() {
         reason,
     );
     check_none_left(&place.path("fleet"));
+}
+
+/// One device of each board that can keep its data, and then one that does not;
+/// each reboots now and then. The last client is late, so that they are back
+/// before the next round begins.
+fn rebooting() -> String {
+    const KEEP: [&str; 7] = [
+        "mps2-an385",
+        "mps2-an386",
+        "mps2-an500",
+        "mps2-an505",
+        "mps3-an547",
+        "riscv-virt-rv32imac",
+        "riscv-virt-rv32imafc",
+    ];
+    let mut text = r#"
+name = "rebooting"
+seed = 9
+rounds = 4
+
+[partition.iid]
+samples-per-client = 150
+
+[model.mlp]
+hidden = [8]
+
+[training]
+epochs = 1
+batch-size = 10
+learning-rate = 0.1
+
+[coordinator]
+quorum = 1
+
+[deadlines]
+round-s = 60
+
+[faults.keeps]
+reboot = 0.5
+reboot-after-s = 0.2
+reboot-keeps-data = true
+
+[faults.forgets]
+reboot = 0.5
+reboot-after-s = 0.2
+
+[faults.late]
+late = 1
+late-s = 6
+"#
+    .to_owned();
+    for board in KEEP {
+        text.push_str(&format!(
+            "[[fleet]]\nboard = \"{board}\"\nfaults = \"keeps\"\n"
+        ));
+    }
+    text + "[[fleet]]\nfaults = \"forgets\"\n[[fleet]]\nfidelity = \"native\"\nfaults = \"late\"\n"
+}
+
+/// A device with memory that outlives it has its data after a reboot: it is not
+/// sent them again, and trains on them as if it had been.
+#[test]
+fn a_device_that_keeps_its_data_is_not_sent_them_again() {
+    let place = Place::new();
+    place.write("experiment.toml", rebooting());
+    let emulated = place.completed_run("emulated", &[]);
+    check_none_left(&place.path("emulated"));
+    let mut command = place.run("native", &[]);
+    command.args(["--fidelity", "native"]);
+    finish(command).succeeded();
+    let native = Records::new(&place.path("native"));
+    assert!(native.checkpoints() == emulated.checkpoints());
+    for column in ["outcome", "faults"] {
+        let [emulated, native] = [&emulated, &native].map(|records| {
+            let rows = records.clients();
+            let of_row = |row: &Row| {
+                (
+                    row["round"].clone(),
+                    row["client"].clone(),
+                    row[column].clone(),
+                )
+            };
+            rows.iter().map(of_row).collect::<BTreeSet<_>>()
+        });
+        assert_eq!(emulated, native, "{column}");
+    }
+    assert_eq!(emulated.summary()["faults_unaccounted"], 0);
+
+    // What the switch gave each device in a round in which it has rebooted: a
+    // model, and its share where it was sent again.
+    let parts = emulated.clients();
+    let share_bytes = 150 * 65;
+    for client in 0..8 {
+        let of_client = |row: &&Row| row["client"] == client.to_string();
+        let parts: Vec<&Row> = parts.iter().filter(of_client).collect();
+        let came_back =
+            |pair: &&[&Row]| pair[0]["faults"] == "reboot" && pair[1]["outcome"] == "ok";
+        let received: Vec<u64> = parts
+            .windows(2)
+            .filter(came_back)
+            .map(|pair| pair[0]["nic_bytes_in"].parse().unwrap())
+            .collect();
+        assert!(!received.is_empty(), "{client}: choose another seed");
+        for bytes in received {
+            let was_sent = bytes > share_bytes;
+            assert_eq!(was_sent, client == 7, "{client}: {bytes} bytes");
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! Linker symbols as slices: the arena, the stack, the program.
+//! Linker symbols as slices: the arena, the record behind it, the stack, the
+//! program.
 
 use core::ptr;
 use core::slice;
@@ -9,11 +10,14 @@ use super::cpu::STACK_PAINT_VALUE;
 unsafe extern "C" {
     static mut _arena_start: u64;
     static mut _arena_end: u64;
+    static mut _record_start: u8;
+    static mut _record_end: u8;
     static _stack_end: u32;
     static _stack_start: u32;
 }
 
 static ARENA_TAKEN: AtomicBool = AtomicBool::new(false);
+static RECORD_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The client's memory, once. Not cleared: QEMU gives zeros, hardware gives
 /// noise, and pages that are never touched cost the host nothing.
@@ -26,6 +30,19 @@ pub(crate) fn take_arena() -> Option<&'static mut [u64]> {
     // SAFETY: the linker script reserves this RAM, 8-aligned, for nobody else;
     // any bits are a valid `u64`; the flag above makes it the only reference.
     Some(unsafe { slice::from_raw_parts_mut(start, length) })
+}
+
+/// Memory for the record of a share, once; with the arena it outlives a reboot
+/// where the host lets it. Not cleared either; empty where the board has none.
+pub(crate) fn take_record() -> &'static mut [u8] {
+    if RECORD_TAKEN.swap(true, Ordering::Relaxed) {
+        return &mut [];
+    }
+    let start = &raw mut _record_start;
+    let length = (&raw const _record_end).addr().saturating_sub(start.addr());
+    // SAFETY: the linker script reserves this RAM for nobody else, or nothing of
+    // it; any bits are a valid `u8`; the flag above makes it the only reference.
+    unsafe { slice::from_raw_parts_mut(start, length) }
 }
 
 /// The addresses from the lowest that the stack may use to its top.

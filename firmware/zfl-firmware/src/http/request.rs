@@ -15,9 +15,11 @@ use embedded_io_async::Write as _;
 use static_cell::ConstStaticCell;
 use zfl_client::Refusal;
 use zfl_proto::Token;
-use zfl_proto::http::MEDIA_TYPE_BINARY;
+use zfl_proto::http::{EntityTag, MEDIA_TYPE_BINARY};
 
-use crate::sizes::{CHUNK_BYTES, CLIENT_SEND_BYTES, CLIENT_WINDOW_BYTES, HEAD_BYTES_MAX};
+use crate::sizes::{
+    CHUNK_BYTES, CLIENT_SEND_BYTES, CLIENT_WINDOW_BYTES, HEAD_BYTES_MAX, KEEPS_SHARE,
+};
 use crate::text::Text;
 
 /// How long a connection may take to open.
@@ -34,6 +36,9 @@ const LINE_END: &str = "\r\n";
 
 /// Room for the head of a request.
 type Head = heapless::String<512>;
+
+/// The status of an answer without a body: the tag in the request still holds.
+const NOT_MODIFIED: u16 = 304;
 
 /// Header fields of a response that are looked at.
 const FIELDS_MAX: usize = 32;
@@ -101,6 +106,14 @@ impl fmt::Display for RequestError {
     }
 }
 
+/// What the coordinator answers where it does what it was asked.
+pub(crate) enum Answer {
+    /// With a body.
+    Body,
+    /// That what the tag stands for is what was asked for.
+    NotModified,
+}
+
 /// The coordinator, as the only one whom a device asks.
 pub(crate) struct Coordinator {
     stack: Stack<'static>,
@@ -127,13 +140,21 @@ impl Coordinator {
         }
     }
 
-    /// `GET` of `path`; the response's body goes to `sink` as it comes.
+    /// `GET` of `path`, unless it is still what `held` stands for; the response's
+    /// body goes to `sink` as it comes.
     pub(crate) async fn get(
         &mut self,
         path: &str,
+        held: Option<EntityTag>,
         sink: impl FnMut(&[u8]) -> Result<(), Refusal>,
-    ) -> Result<(), RequestError> {
-        let head = self.head("GET", path, format_args!(""));
+    ) -> Result<Answer, RequestError> {
+        let head = match held {
+            Some(tag) if KEEPS_SHARE => {
+                let field = format_args!("If-None-Match: {tag}{LINE_END}");
+                self.head("GET", path, field)
+            }
+            _ => self.head("GET", path, format_args!("")),
+        };
         self.exchange(head.as_str(), [&[], &[]], sink).await
     }
 
@@ -145,7 +166,14 @@ impl Coordinator {
             "Content-Type: {MEDIA_TYPE_BINARY}{LINE_END}Content-Length: {length}{LINE_END}"
         );
         let head = self.head("POST", path, fields);
-        self.exchange(head.as_str(), body, |_| Ok(())).await
+        match self.exchange(head.as_str(), body, |_| Ok(())).await? {
+            // No answer to this.
+            Answer::NotModified if KEEPS_SHARE => Err(RequestError::Status {
+                code: NOT_MODIFIED,
+                reason: Text::from_bytes(&[]),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn head(&self, method: &str, path: &str, fields: fmt::Arguments<'_>) -> Head {
@@ -169,7 +197,7 @@ impl Coordinator {
         head: &str,
         body: [&[u8]; 2],
         sink: impl FnMut(&[u8]) -> Result<(), Refusal>,
-    ) -> Result<(), RequestError> {
+    ) -> Result<Answer, RequestError> {
         let mut socket = TcpSocket::new(self.stack, self.receive_buffer, self.send_buffer);
         socket.set_nagle_enabled(false);
         socket.set_timeout(Some(SILENCE_MAX));
@@ -188,7 +216,7 @@ impl Coordinator {
         .await;
         match done {
             // The coordinator has all and closes too.
-            Ok(()) => socket.close(),
+            Ok(_) => socket.close(),
             Err(_) => socket.abort(),
         }
         // What is left to be said is a FIN or RST; whether it arrives changes
@@ -232,6 +260,10 @@ struct ResponseHead {
     head_bytes: usize,
 }
 
+const fn is_not_modified(code: u16) -> bool {
+    KEEPS_SHARE && code == NOT_MODIFIED
+}
+
 /// `None` while the head is not complete.
 fn parse(bytes: &[u8]) -> Result<Option<ResponseHead>, RequestError> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
@@ -240,6 +272,15 @@ fn parse(bytes: &[u8]) -> Result<Option<ResponseHead>, RequestError> {
         httparse::Status::Partial => return Ok(None),
         httparse::Status::Complete(head_bytes) => head_bytes,
     };
+    let code = response.code.unwrap_or(0);
+    if is_not_modified(code) {
+        // It has no body, whatever it says.
+        return Ok(Some(ResponseHead {
+            code,
+            content_bytes: 0,
+            head_bytes,
+        }));
+    }
     let content_bytes = response
         .headers
         .iter()
@@ -247,7 +288,7 @@ fn parse(bytes: &[u8]) -> Result<Option<ResponseHead>, RequestError> {
         .and_then(|field| core::str::from_utf8(field.value).ok()?.trim().parse().ok())
         .ok_or(RequestError::Length)?;
     Ok(Some(ResponseHead {
-        code: response.code.unwrap_or(0),
+        code,
         content_bytes,
         head_bytes,
     }))
@@ -256,7 +297,7 @@ fn parse(bytes: &[u8]) -> Result<Option<ResponseHead>, RequestError> {
 async fn receive(
     socket: &mut TcpSocket<'_>,
     mut sink: impl FnMut(&[u8]) -> Result<(), Refusal>,
-) -> Result<(), RequestError> {
+) -> Result<Answer, RequestError> {
     let mut buffer = [0; HEAD_BYTES_MAX];
     let mut filled = 0;
     let head = loop {
@@ -274,6 +315,9 @@ async fn receive(
         .content_bytes
         .checked_sub(first.len())
         .ok_or(RequestError::Length)?;
+    if is_not_modified(head.code) {
+        return Ok(Answer::NotModified);
+    }
     if !(200..300).contains(&head.code) {
         // Of its reason the beginning will do.
         let mut reason = Text::from_bytes(first);
@@ -293,5 +337,5 @@ async fn receive(
         remaining -= bytes.len();
         sink(bytes).map_err(RequestError::Refused)?;
     }
-    Ok(())
+    Ok(Answer::Body)
 }

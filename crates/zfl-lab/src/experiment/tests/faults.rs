@@ -74,12 +74,20 @@ fn faults_are_checked() {
     |          ^^^^^^^^
     help: the file has: flaky
     "#);
-    assert_snapshot!(refused(&format!("{FAULTS}[[fleet]]\nfaults = \"flaky\"\n")), @r#"
-    trial.toml:6:10: `fleet.0.faults`: an emulated device loses its data when it reboots
+    // A board without memory that outlives it.
+    experiment(&format!("{FAULTS}[[fleet]]\nfaults = \"flaky\"\n"), &[]);
+    let small = "[[fleet]]\nmcu = \"lm3s6965\"\nfaults = \"flaky\"\n";
+    assert_snapshot!(refused(&format!("{FAULTS}{small}")), @r#"
+    trial.toml:7:10: `fleet.0.faults`: a device of board lm3s6965evb loses its data when it reboots
     | faults = "flaky"
     |          ^^^^^^^
-    help: its samples are in RAM, and nothing else holds them: leave `reboot-keeps-data` out, or make the clients native
+    help: it has no memory that outlives it: leave `reboot-keeps-data` out, choose another board, or make the clients native
     "#);
+    experiment(&format!("{}{small}", FAULTS.replace("true", "false")), &[]);
+    experiment(
+        &format!("{}{small}", FAULTS.replace("reboot = 0.1", "reboot = 0")),
+        &[],
+    );
     assert_snapshot!(set_refused("[faults.a]\nnan = 0.1\n[[fleet]]\nfaults = \"a\"\n", &["training.arithmetic=fixed"]), @r#"
     trial.toml:4:10: `fleet.0.faults`: fixed point has no NaN
     | faults = "a"
