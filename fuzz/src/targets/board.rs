@@ -39,7 +39,7 @@ pub(crate) fn check(bytes: &[u8]) {
     }
 }
 
-fn refusal_holds(text: &str, error: CatalogueError) {
+pub(super) fn refusal_holds(text: &str, error: CatalogueError) {
     let CatalogueError::Invalid {
         line,
         column,

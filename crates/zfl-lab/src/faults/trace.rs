@@ -21,7 +21,7 @@ const COLUMNS: [&str; 3] = ["client", "from", "to"];
 
 /// The rounds in which clients are there. A clone shares them.
 #[derive(Clone)]
-pub(super) struct Trace(Arc<BTreeMap<u32, Vec<(u32, u32)>>>);
+pub(crate) struct Trace(Arc<BTreeMap<u32, Vec<(u32, u32)>>>);
 
 impl Trace {
     /// Reads a trace of a run with so many clients.
@@ -38,7 +38,7 @@ impl Trace {
     }
 
     /// The trace, or the line that is wrong and what is wrong with it.
-    fn parse(text: &str, client_count: u32) -> Result<Self, (u64, String)> {
+    pub(crate) fn parse(text: &str, client_count: u32) -> Result<Self, (u64, String)> {
         let mut clients: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
         let mut has_columns = false;
         for (line, row) in (1..).zip(text.lines()) {
@@ -93,7 +93,7 @@ impl Trace {
     }
 
     /// A client that the trace does not name is there in every round.
-    pub(super) fn is_available(&self, client: u32, round: u32) -> bool {
+    pub(crate) fn is_available(&self, client: u32, round: u32) -> bool {
         self.0.get(&client).is_none_or(|intervals| {
             intervals
                 .iter()
