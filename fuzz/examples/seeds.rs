@@ -578,6 +578,7 @@ fn tables(seeds: &Seeds, project: &Path) {
         ("classes", classes, sensors.as_bytes()),
         ("numbers", numbers, sensors.as_bytes()),
         ("quoted", [0x18, 2, 0, 0, 0], quoted.as_bytes()),
+        ("image", [0x42, 11, 0, 0, 10], sensors.as_bytes()),
         (
             "pandas",
             [6, 5, 4, 0, 0],
@@ -619,6 +620,7 @@ fn tables(seeds: &Seeds, project: &Path) {
         ("images", [0x82, 0, 2, 3, 0]),
         ("rows", [0x90, 1, 3, 1, 3]),
         ("ranged", [0x88, 0, 3, 0, 0]),
+        ("numbers", [0x81, 0, 2, 0, 0]),
     ] {
         seeds.put("npz", name, &[&asked, all.as_slice()].concat());
     }

@@ -82,6 +82,9 @@ pub struct Columns {
     pub ignore: Vec<String>,
     /// The column that says which natural group a row belongs to.
     pub group: Option<String>,
+    /// The shape of a sample, whose values the inputs are in the order of C: the
+    /// last dimension changes fastest. Where empty, a sample is a row.
+    pub shape: Vec<usize>,
     /// How values become bytes.
     pub ranges: Ranges,
 }
@@ -226,6 +229,18 @@ pub enum TableErrorKind {
     NoInputs {
         /// What there is.
         there: Vec<String>,
+    },
+    /// Inputs that do not fill the shape of a sample.
+    #[error(
+        "a sample of shape {shape:?} has {needed} inputs, but {inputs} columns are left for them; `features` names those that are inputs, `ignore` those that are none"
+    )]
+    NotOfShape {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Inputs of that shape.
+        needed: usize,
+        /// Columns that are inputs.
+        inputs: usize,
     },
     /// A row with too few or too many cells.
     #[error("{place} has {found} cells, but the header names {expected} columns")]
@@ -616,6 +631,15 @@ impl Roles {
                 there: there.to_vec(),
             });
         }
+        let sizes = columns.shape.iter();
+        let needed = sizes.fold(1usize, |needed, size| needed.saturating_mul(*size));
+        if !columns.shape.is_empty() && needed != inputs.len() {
+            return Err(TableErrorKind::NotOfShape {
+                shape: columns.shape.clone(),
+                needed,
+                inputs: inputs.len(),
+            });
+        }
         Ok(Self {
             inputs,
             label,
@@ -720,7 +744,7 @@ struct Rows {
 
 impl Rows {
     /// Rows of a table.
-    fn of_table(path: &Path, there: &[String], roles: &Roles, learns: Learns) -> Self {
+    fn of_table(path: &Path, there: &[String], roles: &Roles, columns: &Columns) -> Self {
         let name = |position: usize| there.get(position).map_or("", String::as_str);
         let targets = || Targets {
             name: name(roles.label).to_owned(),
@@ -728,11 +752,14 @@ impl Rows {
         };
         Self {
             file: path.to_owned(),
-            shape: vec![roles.inputs.len()],
+            shape: match columns.shape.is_empty() {
+                true => vec![roles.inputs.len()],
+                false => columns.shape.clone(),
+            },
             input_names: roles.input_names(there),
             values: Values::Numbers(Vec::new()),
             labels: Interned::new(name(roles.label)),
-            targets: (learns == Learns::Values).then(targets),
+            targets: (columns.learns == Learns::Values).then(targets),
             groups: roles.group.map(|group| Interned::new(name(group))),
         }
     }

@@ -116,6 +116,13 @@ impl Asked {
         place.map_or_else(|| "none".to_owned(), |place| names[place].clone())
     }
 
+    fn learns(&self) -> Learns {
+        match self.is(0) {
+            true => Learns::Values,
+            false => Learns::Classes,
+        }
+    }
+
     fn range(&self) -> Option<(f64, f64)> {
         self.is(3).then_some((-1.0, 20.0))
     }
@@ -135,10 +142,7 @@ impl Asked {
         let names = column_names(format, &FILE, LIMITS).map_err(|error| error.to_string())?;
         let columns = Columns {
             label: self.name(0, &names),
-            learns: match self.is(0) {
-                true => Learns::Values,
-                false => Learns::Classes,
-            },
+            learns: self.learns(),
             group: self.is(1).then(|| self.name(1, &names)),
             ignore: match self.is(2) {
                 true => vec![self.name(2, &names)],
@@ -146,6 +150,10 @@ impl Asked {
             },
             features: match self.is(5) {
                 true => vec![self.name(2, &names), self.name(3, &names)],
+                false => Vec::new(),
+            },
+            shape: match self.is(6) {
+                true => vec![1, usize::from(self.picks[3])],
                 false => Vec::new(),
             },
             ranges: Ranges {
@@ -168,6 +176,7 @@ impl Asked {
         let arrays = Arrays {
             samples: self.name(0, &names),
             labels: self.name(1, &names),
+            learns: self.learns(),
             groups: self.is(1).then(|| self.name(2, &names)),
             test: match self.is(4) {
                 true => Some((self.name(2, &names), self.name(3, &names))),

@@ -1,4 +1,5 @@
-//! NumPy archives (`.npz`): an array of samples and one of labels.
+//! NumPy archives (`.npz`): an array of samples, and one of labels or of numbers
+//! to learn.
 //!
 //! The first dimension counts samples, the others are the shape of one. Bytes
 //! (`uint8`) are taken as they are, 255 standing for 1, unless a range is
@@ -15,9 +16,10 @@ use npyz::{DType, NpyFile, Order, TypeChar};
 use zip::ZipArchive;
 
 use super::{
-    Cell, Interned, Limits, Place, Ranges, Rows, TableError, TableErrorKind, Test, Values,
+    Cell, Interned, Learns, Limits, Place, Ranges, Rows, TableError, TableErrorKind, Test, Values,
     data_set, error, open,
 };
+use crate::Targets;
 use crate::dataset::TrainTest;
 use crate::folder::LoadError;
 
@@ -26,11 +28,13 @@ use crate::folder::LoadError;
 pub struct Arrays {
     /// The samples.
     pub samples: String,
-    /// Their labels.
+    /// What is learnt of each: its label, or a number.
     pub labels: String,
+    /// Which of the two.
+    pub learns: Learns,
     /// The natural group of each sample.
     pub groups: Option<String>,
-    /// Samples and labels of the test part; else a share is split off.
+    /// Samples and labels (or numbers) of the test part; else a share is split off.
     pub test: Option<(String, String)>,
     /// Smallest and largest value of all inputs; else what training has.
     pub range: Option<(f64, f64)>,
@@ -51,10 +55,16 @@ pub fn load(
 ) -> Result<TrainTest, LoadError> {
     let fault = error(file);
     let mut archive = Archive::open(file, limits).map_err(&fault)?;
+    let learns = arrays.learns;
+    let (labels_key, test_labels_key) = match learns {
+        Learns::Classes => ("labels", "test-labels"),
+        Learns::Values => ("target", "test-target"),
+    };
     let mut rows = archive
         .rows(
             ("samples", &arrays.samples),
-            ("labels", &arrays.labels),
+            (labels_key, &arrays.labels),
+            learns,
             arrays.groups.as_deref(),
         )
         .map_err(&fault)?;
@@ -62,7 +72,12 @@ pub fn load(
         None => Test::Share(fraction, seed),
         Some((samples, labels)) => {
             let test = archive
-                .rows(("test-samples", samples), ("test-labels", labels), None)
+                .rows(
+                    ("test-samples", samples),
+                    (test_labels_key, labels),
+                    learns,
+                    None,
+                )
                 .map_err(&fault)?;
             if test.shape != rows.shape {
                 let shape = std::iter::once(test.row_count()).chain(test.shape);
@@ -198,6 +213,7 @@ impl Archive {
         &mut self,
         samples: (&'static str, &str),
         labels: (&'static str, &str),
+        learns: Learns,
         groups: Option<&str>,
     ) -> Result<Rows, TableErrorKind> {
         let array = self.array(samples.0, samples.1)?;
@@ -216,18 +232,38 @@ impl Archive {
             .filter_map(|size| usize::try_from(*size).ok())
             .collect();
         let values = array.values()?;
+        let targets = || Targets {
+            name: labels.1.to_owned(),
+            values: Vec::new(),
+        };
         let mut rows = Rows {
             file: self.file.clone(),
             input_names: input_names(&shape),
             shape,
             values,
             labels: Interned::new(labels.1),
-            targets: None,
+            targets: (learns == Learns::Values).then(targets),
             groups: groups.map(Interned::new),
         };
         let array = self.array(labels.0, labels.1)?;
+        if learns == Learns::Values {
+            array.check_target(count)?;
+        }
         array.check_count(count, samples.1)?;
-        array.cells(|row, cell| rows.push_label(cell, Place::Row(row as u64)))?;
+        array.cells(|row, cell| {
+            let place = Place::Row(row as u64);
+            match (cell, learns) {
+                // Nothing is missing in an array.
+                (Cell::Number(value), Learns::Values) if value.is_nan() => {
+                    Err(TableErrorKind::NotFinite {
+                        place,
+                        column: labels.1.to_owned(),
+                        value,
+                    })
+                }
+                _ => rows.push_label(cell, place),
+            }
+        })?;
         if let Some(groups) = groups {
             let array = self.array("groups", groups)?;
             array.check_count(count, samples.1)?;
@@ -298,6 +334,24 @@ impl Array<'_> {
             _ => Err(self.misshapen(&format!(
                 "one for each of the {count} samples of `{samples}` is needed: ({count})"
             ))),
+        }
+    }
+
+    /// Refuses what is no number, and several of them for a sample.
+    fn check_target(&self, count: u64) -> Result<(), TableErrorKind> {
+        if self.kind()?.0 == TypeChar::UnicodeStr {
+            return Err(TableErrorKind::Type {
+                what: "array",
+                column: self.name.clone(),
+                found: self.file.dtype().descr(),
+                remedy: "what `target` names is integers, float32 or float64; classes are named by `labels`",
+            });
+        }
+        match self.shape.as_slice() {
+            [own, numbers] if *own == count && *numbers > 1 => Err(self.misshapen(&format!(
+                "a model learns one number of a sample, ({count}): write one of the {numbers} as an array of its own, such as `y[:, 0]`"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -464,7 +518,12 @@ mod tests {
 
     fn read(file: &str, samples: &str, labels: &str) -> Result<Rows, TableErrorKind> {
         let mut archive = Archive::open(&table_file(file), Limits::default())?;
-        archive.rows(("samples", samples), ("labels", labels), None)
+        archive.rows(
+            ("samples", samples),
+            ("labels", labels),
+            Learns::Classes,
+            None,
+        )
     }
 
     fn refused(samples: &str, labels: &str) -> String {
@@ -535,6 +594,114 @@ mod tests {
             (data.train.sample_count(), data.test.sample_count()),
             (3, 3)
         );
+    }
+
+    #[test]
+    fn a_number_is_learnt() {
+        let given = Arrays {
+            learns: Learns::Values,
+            test: Some(("test_images".into(), "test_labels".into())),
+            ..arrays("images", "labels")
+        };
+        let data = load_half(&given);
+        let values = |part: &crate::Dataset| part.targets().unwrap().values.clone();
+        assert_eq!(values(&data.train), [7.0, 3.0, 3.0, 10.0, 7.0, 3.0]);
+        assert_eq!(values(&data.test), [3.0, 10.0]);
+        assert_eq!(data.train.targets().unwrap().name, "labels");
+        assert_eq!(data.train.sample_shape(), [2, 2]);
+        assert_eq!(data.train.samples(), (0..24).collect::<Vec<u8>>());
+        assert!(data.train.schema().class_names.is_empty());
+        // A column of one number each is no other.
+        let column = load_half(&Arrays {
+            labels: "column".into(),
+            test: None,
+            ..given.clone()
+        });
+        let all = [values(&column.train), values(&column.test)].concat();
+        let mut sorted = all.clone();
+        sorted.sort_by(f32::total_cmp);
+        assert_eq!(sorted, [3.0, 3.0, 3.0, 7.0, 7.0, 10.0]);
+
+        let refused = |array: &str| {
+            let arrays = Arrays {
+                labels: array.into(),
+                test: None,
+                ..given.clone()
+            };
+            let limits = Limits::default();
+            let error = load("own", &table_file("arrays.npz"), &arrays, (0.5, 3), limits);
+            let error = error.unwrap_err().to_string();
+            let folder = format!("{}: ", table_file("arrays.npz").display());
+            error.strip_prefix(&folder).unwrap_or(&error).to_owned()
+        };
+        assert_eq!(
+            refused("rows"),
+            "array `rows` has shape (6, 2); a model learns one number of a sample, (6): write one of the 2 as an array of its own, such as `y[:, 0]`"
+        );
+        assert_eq!(
+            refused("few"),
+            "array `few` has shape (2); one for each of the 6 samples of `images` is needed: (6)"
+        );
+        assert_eq!(
+            refused("texts"),
+            "array `texts` is of type '<U7'; what `target` names is integers, float32 or float64; classes are named by `labels`"
+        );
+        assert!(refused("none").starts_with("no array `none`, which `target` asks for"));
+    }
+
+    /// An archive of arrays: name, type, shape and values.
+    fn archive(arrays: &[(&str, &str, &str, &[u8])]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut zip = zip::ZipWriter::new(file.reopen().unwrap());
+        for (name, kind, shape, values) in arrays {
+            let header =
+                format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+            let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+            let options = zip::write::SimpleFileOptions::default();
+            zip.start_file(format!("{name}.npy"), options).unwrap();
+            for part in [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), values] {
+                std::io::Write::write_all(&mut zip, part).unwrap();
+            }
+        }
+        zip.finish().unwrap();
+        file
+    }
+
+    /// What is said of an archive after its name.
+    fn load_archive(file: &tempfile::NamedTempFile, arrays: &Arrays) -> Result<TrainTest, String> {
+        let name = format!("{}: ", file.path().display());
+        let loaded = load("own", file.path(), arrays, (0.4, 1), Limits::default());
+        loaded.map_err(|error| error.to_string().replace(&name, ""))
+    }
+
+    #[test]
+    fn a_target_is_finite() {
+        let load = |values: &[f64; 3]| {
+            let values: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            let file = archive(&[
+                ("x", "|u1", "3, 2", &[0, 1, 2, 3, 4, 5]),
+                ("y", "<f8", "3,", &values),
+            ]);
+            let arrays = Arrays {
+                learns: Learns::Values,
+                ..arrays("x", "y")
+            };
+            load_archive(&file, &arrays)
+        };
+        assert!(load(&[1.0, -0.5, 3e38]).is_ok());
+        for (value, says) in [
+            (f64::NAN, "NaN is not a finite number"),
+            (f64::NEG_INFINITY, "-inf is not a finite number"),
+            (1e39, "1e39 is not a finite number in single precision"),
+        ] {
+            assert_eq!(
+                load(&[1.0, 2.0, value]).unwrap_err(),
+                format!("row 2 (counted from 0), column `y`: {says}")
+            );
+        }
     }
 
     #[test]
@@ -631,7 +798,12 @@ mod tests {
         let limits = Limits::default();
         let read = |limits| {
             let mut archive = open(limits);
-            let rows = archive.rows(("samples", "rows"), ("labels", "labels"), None);
+            let rows = archive.rows(
+                ("samples", "rows"),
+                ("labels", "labels"),
+                Learns::Classes,
+                None,
+            );
             rows.map(|_| ()).unwrap_err().to_string()
         };
         assert_eq!(

@@ -51,7 +51,7 @@ fn read_unguarded(path: &Path, columns: &Columns, limits: Limits) -> Result<Rows
     let reader = reader(path, limits)?;
     let names = names(&reader);
     let roles = Roles::new(&names, columns)?;
-    let mut rows = Rows::of_table(path, &names, &roles, columns.learns);
+    let mut rows = Rows::of_table(path, &names, &roles, columns);
     let input_count = roles.inputs.len();
     let row_count = row_count(&reader, input_count, limits)?;
     let mut values = vec![0.0; row_count * input_count];
