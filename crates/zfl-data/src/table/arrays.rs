@@ -140,6 +140,10 @@ const SUFFIX: &str = ".npy";
 /// NumPy writes 128 bytes, for names of fields more; the parser recurses.
 const HEADER_BYTES_MAX: usize = 1024;
 
+/// Brackets in one another: NumPy writes two, for structures a few more. With each
+/// the parser tries several ways more.
+const HEADER_DEPTH_MAX: usize = 6;
+
 /// Longest text of a label, in characters.
 const TEXT_CHARACTERS_MAX: u64 = 4096;
 
@@ -226,6 +230,10 @@ impl Archive {
                 "the first dimension counts samples, and one more at least is their shape",
             ));
         }
+        // Of none there may be of any size, and each of its inputs has a name.
+        if *count == 0 {
+            return Err(array.misshapen("it holds no samples"));
+        }
         let count = *count;
         let shape: Vec<usize> = shape
             .iter()
@@ -273,24 +281,44 @@ impl Archive {
     }
 }
 
-/// The beginning of an array up to its header's length, which is within its
-/// bound.
+/// The beginning of an array, its header included, whose length and nesting are
+/// within their bounds.
 fn bounded_header(member: &mut impl Read) -> Result<Vec<u8>, String> {
     let mut start = vec![0; 12];
     member
         .read_exact(&mut start)
         .map_err(|error| error.to_string())?;
-    let length = match *start {
-        [_, _, _, _, _, _, 1, _, a, b, ..] => u32::from(u16::from_le_bytes([a, b])),
-        [_, _, _, _, _, _, _, _, a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
-        _ => 0,
+    let (length, before) = match *start {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => (u32::from(u16::from_le_bytes([a, b])), 10),
+        [_, _, _, _, _, _, _, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 12),
+        _ => (0, 12),
     };
-    match length as usize {
-        ..=HEADER_BYTES_MAX => Ok(start),
-        length => Err(format!(
+    let length = length as usize;
+    if length > HEADER_BYTES_MAX {
+        return Err(format!(
             "its header has {length} bytes, at most {HEADER_BYTES_MAX} are read"
-        )),
+        ));
     }
+    let rest = (before + length).saturating_sub(start.len()) as u64;
+    // Where less is there, the parser says so.
+    member
+        .take(rest)
+        .read_to_end(&mut start)
+        .map_err(|error| error.to_string())?;
+    let mut depth = 0usize;
+    for byte in start.iter().skip(before) {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > HEADER_DEPTH_MAX {
+            return Err(format!(
+                "its header is nested more than {HEADER_DEPTH_MAX} deep"
+            ));
+        }
+    }
+    Ok(start)
 }
 
 /// What the inputs of a sample are called: their place in it.
@@ -702,6 +730,35 @@ mod tests {
                 format!("row 2 (counted from 0), column `y`: {says}")
             );
         }
+    }
+
+    /// The parser tries each bracket in several ways, one after another.
+    #[test]
+    fn a_header_is_not_nested() {
+        let began = std::time::Instant::now();
+        for (depth, is_read) in [(4, true), (5, false), (300, false)] {
+            // Two more are around it.
+            let shape = format!("6, {}", "[".repeat(depth));
+            let file = archive(&[("x", "|u1", &shape, &[]), ("y", "|u1", "0,", &[])]);
+            let error = load_archive(&file, &arrays("x", "y")).unwrap_err();
+            let is_refused =
+                error == "failed to read: array `x`: its header is nested more than 6 deep";
+            assert_eq!(is_refused, !is_read, "{error}");
+        }
+        assert!(began.elapsed().as_secs() < 10);
+    }
+
+    /// Each input has a name, and of no samples there may be any number.
+    #[test]
+    fn no_samples_are_of_no_shape() {
+        let file = archive(&[
+            ("x", "|u1", "0, 1000000000000", &[]),
+            ("y", "|u1", "0,", &[]),
+        ]);
+        assert_eq!(
+            load_archive(&file, &arrays("x", "y")).unwrap_err(),
+            "array `x` has shape (0, 1000000000000); it holds no samples"
+        );
     }
 
     #[test]
