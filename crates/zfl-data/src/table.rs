@@ -224,6 +224,18 @@ pub enum TableErrorKind {
         /// The inputs.
         inputs: Vec<String>,
     },
+    /// Values too far apart for steps between them.
+    #[error(
+        "column `{column}`: from {minimum:e} to {maximum:e} is more than double precision holds; give it a range with `ranges`, or all with `range`"
+    )]
+    TooWide {
+        /// The column.
+        column: String,
+        /// Its smallest value in the training rows.
+        minimum: f64,
+        /// Its largest.
+        maximum: f64,
+    },
     /// All columns have other roles.
     #[error("no column is left for inputs; there are: {}", Names(there))]
     NoInputs {
@@ -952,17 +964,24 @@ fn inputs(
         found.fill(whole);
     }
     let named = rows.input_names.iter().zip(found);
-    Ok(named
+    named
         .map(|(name, found)| {
             let given = ranges.columns.get(name).copied().or(ranges.all);
             let (minimum, maximum) = given.unwrap_or(found);
-            Input {
-                name: name.clone(),
-                minimum,
-                maximum,
+            match (maximum - minimum).is_finite() {
+                true => Ok(Input {
+                    name: name.clone(),
+                    minimum,
+                    maximum,
+                }),
+                false => Err(TableErrorKind::TooWide {
+                    column: name.clone(),
+                    minimum,
+                    maximum,
+                }),
             }
         })
-        .collect())
+        .collect()
 }
 
 fn part(

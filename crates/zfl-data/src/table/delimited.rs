@@ -588,6 +588,10 @@ mod tests {
                 "{text}"
             );
         }
+        assert_eq!(
+            refused("a,b,state\n-1e308,1,p\n1e308,2,q\n", &columns()),
+            "a.csv: column `a`: from -1e308 to 1e308 is more than double precision holds; give it a range with `ranges`, or all with `range`"
+        );
         let many: String = (0..300).map(|i| format!("{i},class-{i}\n")).collect();
         assert_eq!(
             refused(&format!("a,state\n{many}"), &columns()),
