@@ -18,7 +18,7 @@ pub mod columnar;
 pub mod delimited;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,7 +115,7 @@ pub enum TestPart {
 
 /// A table that could not be read or makes no data set.
 #[derive(Clone, Debug, PartialEq, Error)]
-#[error("{file}: {kind}")]
+#[error("{file}: {}", Plain(kind))]
 pub struct TableError {
     /// The file, as given.
     pub file: String,
@@ -370,6 +370,26 @@ pub enum TableErrorKind {
         /// What is needed.
         needed: String,
     },
+}
+
+/// Longest message about a file, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 4096;
+
+/// A message on one line and without what would steer a terminal: it quotes the
+/// file, which may come from anywhere.
+struct Plain<'a>(&'a TableErrorKind);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        for (position, letter) in text.chars().enumerate() {
+            if position == MESSAGE_CHARACTERS_MAX {
+                return formatter.write_char('…');
+            }
+            formatter.write_char(if letter.is_control() { ' ' } else { letter })?;
+        }
+        Ok(())
+    }
 }
 
 /// What a finite number is not a finite number of.

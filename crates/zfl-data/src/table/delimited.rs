@@ -592,6 +592,16 @@ mod tests {
             refused("a,b,state\n-1e308,1,p\n1e308,2,q\n", &columns()),
             "a.csv: column `a`: from -1e308 to 1e308 is more than double precision holds; give it a range with `ranges`, or all with `range`"
         );
+        // What a file says steers no terminal, and is not said at length.
+        assert_eq!(
+            refused("a\u{1b}[2J,label\n1,p\n", &columns()),
+            "a.csv: no column `state`, which `label` asks for; there are: a [2J, label"
+        );
+        let long = "x".repeat(4500);
+        let told = refused(&format!("{long},{long},state\n1,2,p\n"), &columns());
+        assert!(told.starts_with("a.csv: two columns are named `xxx"));
+        assert!(told.ends_with("xxx…"), "{told}");
+        assert_eq!(told.chars().count(), "a.csv: ".len() + 4097);
         let many: String = (0..300).map(|i| format!("{i},class-{i}\n")).collect();
         assert_eq!(
             refused(&format!("a,state\n{many}"), &columns()),
