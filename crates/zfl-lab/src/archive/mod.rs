@@ -378,8 +378,9 @@ impl Archive {
         let mut totals = Totals::default();
         for round in self.rows::<Round>()? {
             let round = round?;
-            totals.rounds += 1;
-            totals.rounds_failed += u32::from(round.outcome != COMPLETED);
+            totals.rounds = totals.rounds.saturating_add(1);
+            let is_failed = u32::from(round.outcome != COMPLETED);
+            totals.rounds_failed = totals.rounds_failed.saturating_add(is_failed);
             totals.accuracy = round.accuracy;
             totals.loss = Some(round.loss);
             totals.rmse = round.rmse;
@@ -395,16 +396,18 @@ impl Archive {
                 totals.accuracy_best = Some(accuracy);
                 totals.accuracy_best_round = Some(round.round);
             }
-            totals.bytes_down += round.bytes_down;
-            totals.bytes_up += round.bytes_up;
-            totals.updates_ok += u64::from(round.clients_ok);
-            totals.updates_selected += u64::from(round.clients_selected);
+            // Whatever a damaged table holds, a sum of it is no reason to end.
+            let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+            add(&mut totals.bytes_down, round.bytes_down);
+            add(&mut totals.bytes_up, round.bytes_up);
+            add(&mut totals.updates_ok, round.clients_ok.into());
+            add(&mut totals.updates_selected, round.clients_selected.into());
             let again = [round.retransmissions_down, round.retransmissions_up];
             for more in again.into_iter().flatten() {
-                *totals.retransmissions.get_or_insert(0) += more;
+                add(totals.retransmissions.get_or_insert(0), more);
             }
             if let Some(more) = round.drops {
-                *totals.drops.get_or_insert(0) += more;
+                add(totals.drops.get_or_insert(0), more);
             }
             totals.host_seconds += round.host_seconds;
             totals.model_sha256 = round.model_sha256;

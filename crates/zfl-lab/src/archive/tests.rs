@@ -323,3 +323,17 @@ fn totals_of_numbers_have_their_error() {
     assert_eq!(totals.rmse_best, Some(1.25));
     assert_eq!(totals.rmse_best_round, Some(2));
 }
+
+/// A table that was damaged may say anything.
+#[test]
+fn totals_and_fleets_have_a_largest_number() {
+    let most = u64::MAX.to_string();
+    let damaged = round(1, "0.5").replace("100,200", &format!("{most},{most}"));
+    let text = [ROUND_HEADER, &damaged, &damaged].concat();
+    let fleet = "[[fleet]]\ncount = 9223372036854775807\n".repeat(3);
+    let folder = folder(&[("rounds.csv", &text), ("experiment.toml", &fleet)]);
+    let overview = archive(&folder).overview().unwrap();
+    assert_eq!(overview.totals.bytes_down, u64::MAX);
+    assert_eq!(overview.totals.bytes_up, u64::MAX);
+    assert_eq!(overview.clients, Some(u64::MAX));
+}
