@@ -18,6 +18,7 @@ pub(crate) fn check(bytes: &[u8]) {
             let lines = u64::try_from(text.lines().count()).expect("few");
             assert!((1..=lines.max(1)).contains(&line), "line {line}");
             assert!(!what.contains(char::is_control), "{what:?}");
+            assert!(what.len() <= 1000, "{} bytes", what.len());
             return;
         }
     };

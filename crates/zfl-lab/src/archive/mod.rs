@@ -26,6 +26,7 @@ pub use rows::{Client, Round};
 pub(crate) use rows::{ClientRow, DeviceRow, FleetRow, ReportRow, RoundRow, TrafficRow};
 pub use table::{Cell, CellKind, Column, Row, Rows, Table};
 
+use crate::experiment::error::shorten;
 use crate::records::{COMPLETED, EVENTS, EXPERIMENT, PARTITION, ROUNDS, SUMMARY};
 use crate::run::Summary;
 use crate::table_row;
@@ -35,6 +36,8 @@ pub(crate) use table::{Records, shortened};
 const WHOLE_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Longest line of `events.jsonl`, in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
+/// Longest reason of an error, in bytes.
+const REASON_BYTES_MAX: usize = 1000;
 /// Folders in folders that are looked through for runs.
 const DEPTH_MAX: usize = 8;
 
@@ -257,11 +260,13 @@ impl Archive {
     /// # Errors
     /// When `experiment.toml` is no TOML.
     pub fn experiment(&self) -> Result<toml::Table, ArchiveError> {
-        self.experiment_text()?
-            .parse()
-            .map_err(|error: toml::de::Error| {
-                self.whole_error(EXPERIMENT, error.to_string().trim_end().to_owned())
-            })
+        let text = self.experiment_text()?;
+        text.parse().map_err(|error: toml::de::Error| {
+            let start = error.span().unwrap_or_default().start;
+            let before = text.get(..start).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            self.whole_error(EXPERIMENT, format!("line {line}: {}", error.message()))
+        })
     }
 
     /// The experiment's keys and values: `training.epochs`, `fleet.0.count`; values
@@ -436,9 +441,15 @@ impl Archive {
     fn whole_error(&self, name: &str, reason: String) -> ArchiveError {
         ArchiveError::Whole {
             path: self.path.join(name),
-            reason,
+            reason: plain(&reason),
         }
     }
+}
+
+/// A reason on one line, without what would steer a terminal: it quotes a file
+/// that may be damaged.
+pub(crate) fn plain(reason: &str) -> String {
+    shorten(reason, REASON_BYTES_MAX)
 }
 
 /// The sum of those that are there.
@@ -505,7 +516,7 @@ impl Events {
         ArchiveError::Row {
             path: self.path.clone(),
             line: self.line,
-            reason,
+            reason: plain(&reason),
         }
     }
 }
