@@ -163,7 +163,7 @@ mod tests {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let run = folder.path().to_owned();
-        let page = write(&[run.clone()], None).unwrap();
+        let page = write(std::slice::from_ref(&run), None).unwrap();
         assert!(std::fs::read_to_string(page).unwrap().contains("TB"));
         let compared = folder.path().join("compared.html");
         write(&[run.clone(), run], Some(&compared)).unwrap();
