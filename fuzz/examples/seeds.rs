@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use zfl_client::Client;
 use zfl_data::idx::{IdxArray, Packing, write};
-use zfl_lab::archive::{CellKind, Client as ClientRow, Column, Device, Round, Row};
+use zfl_lab::archive::{CellKind, Client as ClientRow, Column, Round, Row};
 use zfl_machine::Mcu;
 use zfl_nn::{
     Activation, Format, Hyperparameters, Layer, Loss, Model, Progress, Rounding, Shape, Task,
@@ -672,6 +672,18 @@ fn sweeps(seeds: &Seeds, project: &Path) {
     let random = b"experiment = \"a\"\n[space]\ntraining.epochs = [1, 2, 3]\n[search.random]\ntrials = 9\n\0";
     let random = [random.as_slice(), &base].concat();
     seeds.put("sweep", "random", &random);
+}
+
+zfl_lab::table_row! {
+    /// What of a device's row is read.
+    struct Device in "devices.csv" {
+        after_round: u32,
+        device: u32,
+        client: u32,
+        board: Option<String>,
+        ready_host_seconds: Option<f64>,
+        nic_bytes_in: Option<u64>,
+    }
 }
 
 /// A table with a value in every cell.

@@ -7,12 +7,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use zfl_lab::archive::{self, Archive, ArchiveError, Client, Device, Round, Row};
+use zfl_lab::archive::{self, Archive, ArchiveError, Client, Round, Row};
 
 use crate::input::Input;
 
 /// In memory, where there is such a folder.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| crate::targets::scratch("run"));
+
+zfl_lab::table_row! {
+    /// What of a device's row is read.
+    struct Device in "devices.csv" {
+        after_round: u32,
+        device: u32,
+        client: u32,
+        board: Option<String>,
+        ready_host_seconds: Option<f64>,
+        nic_bytes_in: Option<u64>,
+    }
+}
 
 /// What the parts of an input are.
 const FILES: [&str; 7] = [
