@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use zfl_client::Client;
 use zfl_data::idx::{IdxArray, Packing, write};
+use zfl_lab::archive::{CellKind, Client as ClientRow, Column, Round, Row};
 use zfl_machine::Mcu;
 use zfl_nn::{
     Activation, Format, Hyperparameters, Layer, Loss, Model, Progress, Rounding, Shape, Task,
@@ -40,6 +41,11 @@ fn main() {
     gateway(&seeds);
     meter(&seeds);
     capture(&seeds);
+    tables(&seeds, project);
+    links(&seeds, project);
+    sweeps(&seeds, project);
+    archive(&seeds);
+    state(&seeds);
 }
 
 struct Seeds(PathBuf);
@@ -551,4 +557,230 @@ fn capture(seeds: &Seeds) {
     seeds.put("capture", "two-sections", &all.concat());
     let full = [&[1, 0, 10, 2], b"\xc3\xa9-=,\n..".as_slice(), &two];
     seeds.put("capture", "full", &full.concat());
+}
+
+/// What is asked comes first: see `targets/tables.rs`.
+fn tables(seeds: &Seeds, project: &Path) {
+    let read = |path: &str| std::fs::read(project.join(path)).unwrap();
+    let sensors = String::from_utf8(read("examples/sensors/sensors.csv")).unwrap();
+    let lines: Vec<&str> = sensors
+        .lines()
+        .take(9)
+        .chain(sensors.lines().rev().take(8))
+        .collect();
+    let sensors = lines.join("\n");
+    // The last column is the class and the first the group; or the fourth is a
+    // number to learn, and the last is left out.
+    let classes = [2, 11, 0, 0, 0];
+    let numbers = [0x15, 3, 0, 11, 0];
+    let quoted = "a;\"b \"\"c\"\"\";\"d\ne\"\r\n1;\" 2\";x\r\n\r\n-3e4;true;\"y\"\r\n";
+    for (name, asked, file) in [
+        ("classes", classes, sensors.as_bytes()),
+        ("numbers", numbers, sensors.as_bytes()),
+        ("quoted", [0x18, 2, 0, 0, 0], quoted.as_bytes()),
+        ("image", [0x42, 11, 0, 0, 10], sensors.as_bytes()),
+        (
+            "pandas",
+            [6, 5, 4, 0, 0],
+            &read("crates/zfl-data/data/tables/pandas.csv"),
+        ),
+    ] {
+        seeds.put("csv", name, &[&asked, file].concat());
+    }
+    for (name, asked) in [
+        ("pandas", [2, 4, 3, 0, 0]),
+        ("zstd", [0x33, 1, 4, 0, 2]),
+        ("unusual", [0x20, 8, 0, 7, 7]),
+    ] {
+        let file = read(&format!("crates/zfl-data/data/tables/{name}.parquet"));
+        seeds.put("parquet", name, &[&asked, file.as_slice()].concat());
+    }
+    let compressed = read("crates/zfl-data/data/tables/compressed.npz");
+    seeds.put(
+        "npz",
+        "compressed",
+        &[&[0, 1, 0, 0, 0], compressed.as_slice()].concat(),
+    );
+    let images = array("|u1", "True", "6, 2, 2", &(0..24).collect::<Vec<u8>>());
+    let numbers: Vec<u8> = (0..12_u8)
+        .flat_map(|value| f32::from(value).to_le_bytes())
+        .collect();
+    let rows = array("<f4", "False", "6, 2", &numbers);
+    let labels = array(">i2", "False", "6,", &[0, 1, 0, 2, 0, 1, 1, 0, 0, 2, 0, 2]);
+    let texts: Vec<u8> = "abbaca"
+        .chars()
+        .flat_map(|letter| u32::from(letter).to_le_bytes())
+        .collect();
+    let texts = array("<U1", "False", "6,", &texts);
+    let all: Vec<u8> = [images, rows, labels, texts]
+        .iter()
+        .flat_map(|array| [&(array.len() as u16).to_le_bytes(), array.as_slice()].concat())
+        .collect();
+    for (name, asked) in [
+        ("images", [0x82, 0, 2, 3, 0]),
+        ("rows", [0x90, 1, 3, 1, 3]),
+        ("ranged", [0x88, 0, 3, 0, 0]),
+        ("numbers", [0x81, 0, 2, 0, 0]),
+    ] {
+        seeds.put("npz", name, &[&asked, all.as_slice()].concat());
+    }
+}
+
+/// An array as NumPy writes it.
+fn array(kind: &str, is_fortran: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+    let header =
+        format!("{{'descr': '{kind}', 'fortran_order': {is_fortran}, 'shape': ({shape}), }}");
+    let header = format!("{header:117}\n");
+    let length = (header.len() as u16).to_le_bytes();
+    [
+        b"\x93NUMPY\x01\0".as_slice(),
+        &length,
+        header.as_bytes(),
+        values,
+    ]
+    .concat()
+}
+
+fn links(seeds: &Seeds, project: &Path) {
+    for name in ["ble", "ethernet"] {
+        let file = std::fs::read(project.join(format!("links/{name}.toml"))).unwrap();
+        seeds.put("link", name, &file);
+    }
+    let tables = "[link.field]\nbased-on = \"lte-m\"\nrate-up-kbps = 80.5\nburst-bytes = 3000\n\
+        delay-ms = 100\njitter-ms = 20\nreorder = true\nloss = 0.01\n\
+        burst-loss = { begin = 0.01, end = 0.25, loss = 0.9 }\nduplicate = 0.1\ncorrupt = 0.5\n\
+        queue-bytes = 20_000\nmtu-bytes = 576\noutages = [{ from-s = 2, for-s = 5.5 }]\n\
+        outage-cycle = { every-s = 60, for-s = 3 }\n\n[link.far]\nbased-on = \"field\"\n\
+        overhead-bytes = 40\nrate-down-kbps = 0\n";
+    seeds.put("link", "tables", tables.as_bytes());
+    let trace = "client,from,to\n3, 1,2\n3,5,5\r\n\n0,2,4294967295\n";
+    seeds.put("trace", "intervals", &[&[10, 0], trace.as_bytes()].concat());
+}
+
+fn sweeps(seeds: &Seeds, project: &Path) {
+    let digits = std::fs::read(project.join("examples/sweep-digits.toml")).unwrap();
+    seeds.put("sweep", "digits", &digits);
+    let tpe = "experiment = \"a\"\nname = \"b\"\nseed = 7\nrepeats = 2\nwidth = 8\nconfirm = 1\n\
+        confirm-rounds = 3\n[space]\ntraining.epochs = { range = [1, 5], step = 2 }\n\
+        training.learning-rate = { log-range = [0.01, 1.0] }\n\
+        training.batch-size = { values = [10, 20], when = { training.epochs = [1] } }\n\
+        [search.tpe]\ntrials = 20\nrandom-trials = 4\n\
+        [early-stopping.asha]\nrounds-min = 2\nreduction-factor = 3\n\
+        [[objectives]]\nloss = {}\n[[objectives]]\nbytes = { to-accuracy = 0.5 }\n";
+    seeds.put("sweep", "tpe", tpe.as_bytes());
+    let base = std::fs::read(project.join("examples/mnist.toml")).unwrap();
+    let random = b"experiment = \"a\"\n[space]\ntraining.epochs = [1, 2, 3]\n[search.random]\ntrials = 9\n\0";
+    let random = [random.as_slice(), &base].concat();
+    seeds.put("sweep", "random", &random);
+}
+
+zfl_lab::table_row! {
+    /// What of a device's row is read.
+    struct Device in "devices.csv" {
+        after_round: u32,
+        device: u32,
+        client: u32,
+        board: Option<String>,
+        ready_host_seconds: Option<f64>,
+        nic_bytes_in: Option<u64>,
+    }
+}
+
+/// A table with a value in every cell.
+fn table<R: Row>(rows: u32) -> String {
+    let line = |cell: &dyn Fn(&Column) -> String| {
+        let cells: Vec<String> = R::COLUMNS.iter().map(cell).collect();
+        cells.join(",") + "\n"
+    };
+    let mut text = line(&|column| column.name.to_owned());
+    for row in 1..=rows {
+        text += &line(&|column| match (column.name, column.kind) {
+            ("round", _) => row.to_string(),
+            ("outcome", _) => if row == 1 { "completed" } else { "ok" }.to_owned(),
+            (_, CellKind::Integer) => (row * 3).to_string(),
+            (_, CellKind::Real) => format!("0.{row}5"),
+            (_, CellKind::Text) if row == 2 => "\"two,\nlines\"".to_owned(),
+            (_, CellKind::Text) => "mps2-an386".to_owned(),
+        });
+    }
+    text
+}
+
+/// Which file is cut off and where, then the files: see `targets/archive.rs`.
+fn archive(seeds: &Seeds) {
+    let event =
+        |name: &str, more: &str| format!("{{\"host_seconds\":0.5,\"event\":\"{name}\"{more}}}\n");
+    let files = [
+        table::<Round>(3),
+        table::<ClientRow>(4),
+        event("initial", ",\"accuracy\":0.1,\"loss\":2.3") + &event("client-lost", ",\"client\":2"),
+        table::<Device>(3),
+        "client,samples,class_0,class_1\n0,5,2,3\n1,4,4,0\n".to_owned(),
+        "{\"outcome\":\"completed\",\"accuracy\":0.5,\"rounds\":3,\"clients\":9}".to_owned(),
+        "name = \"a\"\nrounds = 3\nseed = 1\n[[fleet]]\ncount = 9\nmcu = \"nrf52840\"\n".to_owned(),
+    ];
+    let all = files.join("\0");
+    for (name, cut) in [
+        ("rounds", [0, 200, 0]),
+        ("clients", [1, 0x40, 3]),
+        ("events", [2, 60, 0]),
+    ] {
+        seeds.put("archive", name, &[cut.as_slice(), all.as_bytes()].concat());
+    }
+    let [rounds, ..] = &files;
+    let running = format!("{rounds}4,\0\0{{\"host");
+    seeds.put(
+        "archive",
+        "running",
+        &[&[0, 9, 0], running.as_bytes()].concat(),
+    );
+}
+
+/// The records and states of a run: see `targets/state.rs`.
+fn state(seeds: &Seeds) {
+    let records = [
+        "round,accuracy\n1,0.5\n",
+        "client\n3\n",
+        "device\n",
+        "{}\n",
+        "model",
+    ];
+    let state = |round: u32| {
+        let names = ["rounds.csv", "clients.csv", "devices.csv", "events.jsonl"];
+        let extents: serde_json::Map<String, serde_json::Value> = names
+            .into_iter()
+            .chain(["checkpoints/round-0001.safetensors"])
+            .zip(records)
+            .map(|(name, record)| {
+                let mut crc = flate2::Crc::new();
+                crc.update(record.as_bytes());
+                let extent = serde_json::json!({ "bytes": record.len(), "crc32": crc.sum() });
+                (name.to_owned(), extent)
+            })
+            .collect();
+        serde_json::json!({
+            "version": 1, "round": round, "model_round": 1, "host_seconds": 2.5,
+            "records": extents,
+            "summary": { "name": "a", "loss": 0.25, "resumed_after": [1], "refused": { "body": 2 } },
+            "carry": {
+                "failed-rounds": 1,
+                "resting": [{ "client": 3, "failures": 1, "until-round": 9 }],
+                "durations-seconds": [0.5, 0.25],
+                "lost-local": { "7": "crash" },
+                "late": [{ "client": 3, "round": 1, "sample-count": 20, "change": [1056964608] }],
+            },
+        })
+        .to_string()
+    };
+    let records = records.join("\0");
+    seeds.put(
+        "state",
+        "whole",
+        format!("{records}\0{}\0{}", state(2), state(1)).as_bytes(),
+    );
+    seeds.put(
+        "state",
+        "synced",
+        format!("{records}\0{{\0{}", state(1)).as_bytes(),
+    );
 }

@@ -28,6 +28,10 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target {
+        name: "archive",
+        check: targets::archive::check,
+    },
+    Target {
         name: "board",
         check: targets::board::check,
     },
@@ -46,6 +50,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "console",
         check: targets::console::check,
+    },
+    Target {
+        name: "csv",
+        check: targets::tables::check_csv,
     },
     Target {
         name: "experiment",
@@ -68,6 +76,10 @@ pub const TARGETS: &[Target] = &[
         check: targets::image::check,
     },
     Target {
+        name: "link",
+        check: targets::link::check,
+    },
+    Target {
         name: "message",
         check: targets::message::check,
     },
@@ -76,12 +88,32 @@ pub const TARGETS: &[Target] = &[
         check: targets::meter::check,
     },
     Target {
+        name: "npz",
+        check: targets::tables::check_npz,
+    },
+    Target {
+        name: "parquet",
+        check: targets::tables::check_parquet,
+    },
+    Target {
+        name: "state",
+        check: targets::state::check,
+    },
+    Target {
+        name: "sweep",
+        check: targets::sweep::check,
+    },
+    Target {
         name: "switch",
         check: targets::switch::check,
     },
     Target {
         name: "task",
         check: targets::task::check,
+    },
+    Target {
+        name: "trace",
+        check: targets::trace::check,
     },
 ];
 

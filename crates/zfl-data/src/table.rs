@@ -18,7 +18,7 @@ pub mod columnar;
 pub mod delimited;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,6 +82,9 @@ pub struct Columns {
     pub ignore: Vec<String>,
     /// The column that says which natural group a row belongs to.
     pub group: Option<String>,
+    /// The shape of a sample, whose values the inputs are in the order of C: the
+    /// last dimension changes fastest. Where empty, a sample is a row.
+    pub shape: Vec<usize>,
     /// How values become bytes.
     pub ranges: Ranges,
 }
@@ -112,7 +115,7 @@ pub enum TestPart {
 
 /// A table that could not be read or makes no data set.
 #[derive(Clone, Debug, PartialEq, Error)]
-#[error("{file}: {kind}")]
+#[error("{file}: {}", Plain(kind))]
 pub struct TableError {
     /// The file, as given.
     pub file: String,
@@ -221,11 +224,35 @@ pub enum TableErrorKind {
         /// The inputs.
         inputs: Vec<String>,
     },
+    /// Values too far apart for steps between them.
+    #[error(
+        "column `{column}`: from {minimum:e} to {maximum:e} is more than double precision holds; give it a range with `ranges`, or all with `range`"
+    )]
+    TooWide {
+        /// The column.
+        column: String,
+        /// Its smallest value in the training rows.
+        minimum: f64,
+        /// Its largest.
+        maximum: f64,
+    },
     /// All columns have other roles.
     #[error("no column is left for inputs; there are: {}", Names(there))]
     NoInputs {
         /// What there is.
         there: Vec<String>,
+    },
+    /// Inputs that do not fill the shape of a sample.
+    #[error(
+        "a sample of shape {shape:?} has {needed} inputs, but {inputs} columns are left for them; `features` names those that are inputs, `ignore` those that are none"
+    )]
+    NotOfShape {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Inputs of that shape.
+        needed: usize,
+        /// Columns that are inputs.
+        inputs: usize,
     },
     /// A row with too few or too many cells.
     #[error("{place} has {found} cells, but the header names {expected} columns")]
@@ -343,6 +370,26 @@ pub enum TableErrorKind {
         /// What is needed.
         needed: String,
     },
+}
+
+/// Longest message about a file, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 4096;
+
+/// A message on one line and without what would steer a terminal: it quotes the
+/// file, which may come from anywhere.
+struct Plain<'a>(&'a TableErrorKind);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        for (position, letter) in text.chars().enumerate() {
+            if position == MESSAGE_CHARACTERS_MAX {
+                return formatter.write_char('…');
+            }
+            formatter.write_char(if letter.is_control() { ' ' } else { letter })?;
+        }
+        Ok(())
+    }
 }
 
 /// What a finite number is not a finite number of.
@@ -616,6 +663,15 @@ impl Roles {
                 there: there.to_vec(),
             });
         }
+        let sizes = columns.shape.iter();
+        let needed = sizes.fold(1usize, |needed, size| needed.saturating_mul(*size));
+        if !columns.shape.is_empty() && needed != inputs.len() {
+            return Err(TableErrorKind::NotOfShape {
+                shape: columns.shape.clone(),
+                needed,
+                inputs: inputs.len(),
+            });
+        }
         Ok(Self {
             inputs,
             label,
@@ -720,7 +776,7 @@ struct Rows {
 
 impl Rows {
     /// Rows of a table.
-    fn of_table(path: &Path, there: &[String], roles: &Roles, learns: Learns) -> Self {
+    fn of_table(path: &Path, there: &[String], roles: &Roles, columns: &Columns) -> Self {
         let name = |position: usize| there.get(position).map_or("", String::as_str);
         let targets = || Targets {
             name: name(roles.label).to_owned(),
@@ -728,11 +784,14 @@ impl Rows {
         };
         Self {
             file: path.to_owned(),
-            shape: vec![roles.inputs.len()],
+            shape: match columns.shape.is_empty() {
+                true => vec![roles.inputs.len()],
+                false => columns.shape.clone(),
+            },
             input_names: roles.input_names(there),
             values: Values::Numbers(Vec::new()),
             labels: Interned::new(name(roles.label)),
-            targets: (learns == Learns::Values).then(targets),
+            targets: (columns.learns == Learns::Values).then(targets),
             groups: roles.group.map(|group| Interned::new(name(group))),
         }
     }
@@ -925,17 +984,24 @@ fn inputs(
         found.fill(whole);
     }
     let named = rows.input_names.iter().zip(found);
-    Ok(named
+    named
         .map(|(name, found)| {
             let given = ranges.columns.get(name).copied().or(ranges.all);
             let (minimum, maximum) = given.unwrap_or(found);
-            Input {
-                name: name.clone(),
-                minimum,
-                maximum,
+            match (maximum - minimum).is_finite() {
+                true => Ok(Input {
+                    name: name.clone(),
+                    minimum,
+                    maximum,
+                }),
+                false => Err(TableErrorKind::TooWide {
+                    column: name.clone(),
+                    minimum,
+                    maximum,
+                }),
             }
         })
-        .collect())
+        .collect()
 }
 
 fn part(

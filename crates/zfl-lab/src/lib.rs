@@ -30,6 +30,9 @@ pub mod experiment;
 pub mod export;
 pub mod faults;
 pub mod firmware;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod host;
 pub mod kind;
 mod later;

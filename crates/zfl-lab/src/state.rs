@@ -223,7 +223,7 @@ pub(crate) fn latest(folder: &Path) -> Result<Option<State>, ResumeError> {
         true => Ok(None),
         false => Err(ResumeError::Damaged {
             path: folder.to_owned(),
-            reason: reasons.join("; "),
+            reason: crate::archive::plain(&reasons.join("; ")),
         }),
     }
 }
@@ -369,6 +369,15 @@ mod tests {
             std::fs::write(folder.path().join(SYNCED), damaged).unwrap();
             check(&folder, Err("state.json"));
         }
+        // What is told of it is on one line, and steers no terminal.
+        let folder = folder(b"", &two, &two);
+        for name in [STATE, SYNCED] {
+            let damaged = "{\"version\":1,\"round\u{7f}\u{9b}2J\":3}";
+            std::fs::write(folder.path().join(name), damaged).unwrap();
+        }
+        let error = latest(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("unknown field `round"), "{error}");
+        assert!(!error.contains(char::is_control), "{error:?}");
         check(&tempfile::tempdir().unwrap(), Ok(None));
     }
 }

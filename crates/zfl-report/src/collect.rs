@@ -475,7 +475,8 @@ impl Run {
                 larger(readiness.boot_host_seconds_max, device.boot_host_seconds);
             readiness.ready_host_seconds_max =
                 larger(readiness.ready_host_seconds_max, device.ready_host_seconds);
-            readiness.nic_bytes_in += device.nic_bytes_in.unwrap_or(0);
+            let bytes = device.nic_bytes_in.unwrap_or(0);
+            readiness.nic_bytes_in = readiness.nic_bytes_in.saturating_add(bytes);
         }
         Ok(())
     }

@@ -256,7 +256,7 @@ fn costs(runs: &[Run], labels: &[String], page: &mut Page) -> Markup {
     let mut charts = Vec::new();
     let bytes = lines(&|run, index| {
         let round = run.rounds.get(index)?;
-        Some((round.bytes_down + round.bytes_up) as f64)
+        Some(round.bytes_down as f64 + round.bytes_up as f64)
     });
     let y = Axis::new("message bodies a round", Unit::Bytes).with_zero();
     charts.push(chart("Bytes by round".to_owned(), round(), y, bytes));
@@ -280,7 +280,7 @@ fn costs(runs: &[Run], labels: &[String], page: &mut Page) -> Markup {
         &charts,
         &[
             by_round(runs, labels, "Bytes of messages", &|round| {
-                Some((round.bytes_down + round.bytes_up) as f64)
+                Some(round.bytes_down as f64 + round.bytes_up as f64)
             }),
             by_round(runs, labels, "Host time (s, host clock)", &|round| Some(round.host_seconds)),
         ],

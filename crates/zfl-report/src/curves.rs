@@ -144,7 +144,7 @@ pub(crate) fn curve(run: &Run, quality: Quality, cost: Cost) -> Vec<(f64, f64)> 
         let parts = run.parts.get(&round.round);
         match cost {
             Cost::Rounds => sum = f64::from(round.round),
-            Cost::Bytes => sum += (round.bytes_down + round.bytes_up) as f64,
+            Cost::Bytes => sum += round.bytes_down as f64 + round.bytes_up as f64,
             Cost::DeviceTime => sum += parts.map_or(0.0, |parts| parts.device_max),
             Cost::Energy => sum += parts.and_then(|parts| parts.energy_mj).unwrap_or(0.0),
         }

@@ -111,3 +111,37 @@ fn write_page(path: &Path, page: &str) -> Result<PathBuf, ReportError> {
         })?;
     Ok(path.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever a damaged table holds: sums of it are shown, or its place is told.
+    #[test]
+    fn largest_numbers_are_shown() {
+        let most = u64::MAX;
+        let round = format!("completed,{most},{most},1.5\n");
+        let rounds = format!(
+            "round,loss,clients_selected,clients_ok,outcome,bytes_down,bytes_up,host_seconds\n\
+             1,0.5,3,2,{round}4294967295,inf,3,2,{round}"
+        );
+        let device = format!("0,1,2,{most}\n");
+        let devices = format!("after_round,device,client,nic_bytes_in\n{device}{device}");
+        let share = format!("0,{most},{most}\n");
+        let partition = format!("client,samples,class_0\n{share}{share}");
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("experiment.toml", "name = \"a\"\n"),
+            ("rounds.csv", &rounds),
+            ("devices.csv", &devices),
+            ("partition.csv", &partition),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let run = folder.path().to_owned();
+        let page = write(std::slice::from_ref(&run), None).unwrap();
+        assert!(std::fs::read_to_string(page).unwrap().contains("TB"));
+        let compared = folder.path().join("compared.html");
+        write(&[run.clone(), run], Some(&compared)).unwrap();
+    }
+}

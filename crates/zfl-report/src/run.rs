@@ -96,7 +96,10 @@ pub(crate) fn key_values(run: &Run) -> Vec<(&'static str, String, String)> {
         grouped(f64::from(ok)),
         format!("of {} asked for", grouped(f64::from(asked))),
     ));
-    let sum = |bytes: fn(&Round) -> u64| run.rounds.iter().map(bytes).sum::<u64>() as f64;
+    let sum = |bytes: fn(&Round) -> u64| {
+        let rounds = run.rounds.iter();
+        rounds.fold(0.0, |sum, round| sum + bytes(round) as f64)
+    };
     let (down, up) = (sum(|round| round.bytes_down), sum(|round| round.bytes_up));
     values.push((
         "messages",
@@ -1017,13 +1020,12 @@ fn partition(run: &Run, page: &mut Page) -> Markup {
     let size = holdings.shares.len().div_ceil(CLIENTS_MAX).max(1);
     let rows: Vec<Vec<f64>> = (0..holdings.classes.len())
         .map(|class| {
-            let held =
-                |share: &zfl_lab::archive::Share| share.by_class.get(class).copied().unwrap_or(0);
-            let sum = |shares: &[zfl_lab::archive::Share]| shares.iter().map(held).sum::<u64>();
-            holdings
-                .shares
-                .chunks(size)
-                .map(|shares| sum(shares) as f64)
+            let held = |share: &zfl_lab::archive::Share| {
+                share.by_class.get(class).map_or(0.0, |count| *count as f64)
+            };
+            let chunks = holdings.shares.chunks(size);
+            chunks
+                .map(|shares| shares.iter().map(held).sum::<f64>())
                 .collect()
         })
         .collect();

@@ -547,7 +547,7 @@ pub(crate) struct ShowArguments {
     /// Of a table or arrays: the column or the array that says the class.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
-    /// Of a table, in place of --label: the column of the number to learn.
+    /// In place of --label: the column or the array of the number to learn.
     #[arg(long, value_name = "COLUMN", conflicts_with = "label")]
     pub(crate) target: Option<String>,
     /// The column that says to which machine, person or place a row belongs.

@@ -39,7 +39,7 @@ pub(crate) fn check(bytes: &[u8]) {
     }
 }
 
-fn refusal_holds(text: &str, error: CatalogueError) {
+pub(super) fn refusal_holds(text: &str, error: CatalogueError) {
     let CatalogueError::Invalid {
         line,
         column,
@@ -88,6 +88,7 @@ fn board_holds(board: &Board) {
         mac: MacAddress([2, 0, 0, 0, 0, 1]),
         instruction_counting: InstructionCounting::On { shift: 7 },
         debugger: None,
+        ram: None,
     });
     // What a file says is a value, and no option of its own.
     for argument in arguments {

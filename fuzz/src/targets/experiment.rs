@@ -1,7 +1,7 @@
 //! Experiment files with what is laid over them: what is read can be written,
 //! and reads as the same again; what is refused is told with its place.
 
-use zfl_lab::experiment::{CLIENTS_MAX, Experiment};
+use zfl_lab::experiment::{CLIENTS_MAX, Experiment, ExperimentError};
 
 const BOARDS: [&str; 2] = ["mps2-an386", "riscv-virt-rv32imac"];
 
@@ -13,24 +13,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let sets: Vec<String> = parts.map(str::to_owned).collect();
     let experiment = match Experiment::parse(file, "file.toml", &sets, &BOARDS) {
         Ok(experiment) => experiment,
-        Err(error) => {
-            assert!(!error.message().is_empty());
-            assert!(!error.place().is_empty());
-            let text = error.text().expect("a file that could be read");
-            assert!(
-                text.get(error.span()).is_some(),
-                "{error} at {:?}",
-                error.span()
-            );
-            if let Some((line, column)) = error.line_column() {
-                let line = text
-                    .split('\n')
-                    .nth(line - 1)
-                    .expect("a line that there is");
-                assert!(column >= 1 && column <= line.chars().count() + 1);
-            }
-            return;
-        }
+        Err(error) => return refusal_holds(&error),
     };
     let written = experiment.to_toml();
     match Experiment::parse(&written, "other.toml", &[], &BOARDS) {
@@ -48,5 +31,24 @@ pub(crate) fn check(bytes: &[u8]) {
     {
         assert!(of_round.quorum >= 1 && of_round.quorum <= of_round.clients_per_round);
         assert!(of_round.clients_per_round <= experiment.fleet_size());
+    }
+}
+
+/// The place is one of its text.
+pub(super) fn refusal_holds(error: &ExperimentError) {
+    assert!(!error.message().is_empty());
+    assert!(!error.place().is_empty());
+    let text = error.text().expect("a file that could be read");
+    assert!(
+        text.get(error.span()).is_some(),
+        "{error} at {:?}",
+        error.span()
+    );
+    if let Some((line, column)) = error.line_column() {
+        let line = text
+            .split('\n')
+            .nth(line - 1)
+            .expect("a line that there is");
+        assert!(column >= 1 && column <= line.chars().count() + 1);
     }
 }

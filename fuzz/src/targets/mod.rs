@@ -1,5 +1,6 @@
 //! What is fuzzed, a module each.
 
+pub(crate) mod archive;
 pub(crate) mod board;
 pub(crate) mod capture;
 pub(crate) mod checkpoint;
@@ -10,10 +11,15 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod idx;
 pub(crate) mod image;
+pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod meter;
+pub(crate) mod state;
+pub(crate) mod sweep;
 pub(crate) mod switch;
+pub(crate) mod tables;
 pub(crate) mod task;
+pub(crate) mod trace;
 
 use std::path::PathBuf;
 

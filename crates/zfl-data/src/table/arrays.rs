@@ -1,4 +1,5 @@
-//! NumPy archives (`.npz`): an array of samples and one of labels.
+//! NumPy archives (`.npz`): an array of samples, and one of labels or of numbers
+//! to learn.
 //!
 //! The first dimension counts samples, the others are the shape of one. Bytes
 //! (`uint8`) are taken as they are, 255 standing for 1, unless a range is
@@ -15,9 +16,10 @@ use npyz::{DType, NpyFile, Order, TypeChar};
 use zip::ZipArchive;
 
 use super::{
-    Cell, Interned, Limits, Place, Ranges, Rows, TableError, TableErrorKind, Test, Values,
+    Cell, Interned, Learns, Limits, Place, Ranges, Rows, TableError, TableErrorKind, Test, Values,
     data_set, error, open,
 };
+use crate::Targets;
 use crate::dataset::TrainTest;
 use crate::folder::LoadError;
 
@@ -26,11 +28,13 @@ use crate::folder::LoadError;
 pub struct Arrays {
     /// The samples.
     pub samples: String,
-    /// Their labels.
+    /// What is learnt of each: its label, or a number.
     pub labels: String,
+    /// Which of the two.
+    pub learns: Learns,
     /// The natural group of each sample.
     pub groups: Option<String>,
-    /// Samples and labels of the test part; else a share is split off.
+    /// Samples and labels (or numbers) of the test part; else a share is split off.
     pub test: Option<(String, String)>,
     /// Smallest and largest value of all inputs; else what training has.
     pub range: Option<(f64, f64)>,
@@ -51,10 +55,16 @@ pub fn load(
 ) -> Result<TrainTest, LoadError> {
     let fault = error(file);
     let mut archive = Archive::open(file, limits).map_err(&fault)?;
+    let learns = arrays.learns;
+    let (labels_key, test_labels_key) = match learns {
+        Learns::Classes => ("labels", "test-labels"),
+        Learns::Values => ("target", "test-target"),
+    };
     let mut rows = archive
         .rows(
             ("samples", &arrays.samples),
-            ("labels", &arrays.labels),
+            (labels_key, &arrays.labels),
+            learns,
             arrays.groups.as_deref(),
         )
         .map_err(&fault)?;
@@ -62,7 +72,12 @@ pub fn load(
         None => Test::Share(fraction, seed),
         Some((samples, labels)) => {
             let test = archive
-                .rows(("test-samples", samples), ("test-labels", labels), None)
+                .rows(
+                    ("test-samples", samples),
+                    (test_labels_key, labels),
+                    learns,
+                    None,
+                )
                 .map_err(&fault)?;
             if test.shape != rows.shape {
                 let shape = std::iter::once(test.row_count()).chain(test.shape);
@@ -124,6 +139,10 @@ const SUFFIX: &str = ".npy";
 
 /// NumPy writes 128 bytes, for names of fields more; the parser recurses.
 const HEADER_BYTES_MAX: usize = 1024;
+
+/// Brackets in one another: NumPy writes two, for structures a few more. With each
+/// the parser tries several ways more.
+const HEADER_DEPTH_MAX: usize = 6;
 
 /// Longest text of a label, in characters.
 const TEXT_CHARACTERS_MAX: u64 = 4096;
@@ -198,6 +217,7 @@ impl Archive {
         &mut self,
         samples: (&'static str, &str),
         labels: (&'static str, &str),
+        learns: Learns,
         groups: Option<&str>,
     ) -> Result<Rows, TableErrorKind> {
         let array = self.array(samples.0, samples.1)?;
@@ -210,24 +230,48 @@ impl Archive {
                 "the first dimension counts samples, and one more at least is their shape",
             ));
         }
+        // Of none there may be of any size, and each of its inputs has a name.
+        if *count == 0 {
+            return Err(array.misshapen("it holds no samples"));
+        }
         let count = *count;
         let shape: Vec<usize> = shape
             .iter()
             .filter_map(|size| usize::try_from(*size).ok())
             .collect();
         let values = array.values()?;
+        let targets = || Targets {
+            name: labels.1.to_owned(),
+            values: Vec::new(),
+        };
         let mut rows = Rows {
             file: self.file.clone(),
             input_names: input_names(&shape),
             shape,
             values,
             labels: Interned::new(labels.1),
-            targets: None,
+            targets: (learns == Learns::Values).then(targets),
             groups: groups.map(Interned::new),
         };
         let array = self.array(labels.0, labels.1)?;
+        if learns == Learns::Values {
+            array.check_target(count)?;
+        }
         array.check_count(count, samples.1)?;
-        array.cells(|row, cell| rows.push_label(cell, Place::Row(row as u64)))?;
+        array.cells(|row, cell| {
+            let place = Place::Row(row as u64);
+            match (cell, learns) {
+                // Nothing is missing in an array.
+                (Cell::Number(value), Learns::Values) if value.is_nan() => {
+                    Err(TableErrorKind::NotFinite {
+                        place,
+                        column: labels.1.to_owned(),
+                        value,
+                    })
+                }
+                _ => rows.push_label(cell, place),
+            }
+        })?;
         if let Some(groups) = groups {
             let array = self.array("groups", groups)?;
             array.check_count(count, samples.1)?;
@@ -237,24 +281,44 @@ impl Archive {
     }
 }
 
-/// The beginning of an array up to its header's length, which is within its
-/// bound.
+/// The beginning of an array, its header included, whose length and nesting are
+/// within their bounds.
 fn bounded_header(member: &mut impl Read) -> Result<Vec<u8>, String> {
     let mut start = vec![0; 12];
     member
         .read_exact(&mut start)
         .map_err(|error| error.to_string())?;
-    let length = match *start {
-        [_, _, _, _, _, _, 1, _, a, b, ..] => u32::from(u16::from_le_bytes([a, b])),
-        [_, _, _, _, _, _, _, _, a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
-        _ => 0,
+    let (length, before) = match *start {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => (u32::from(u16::from_le_bytes([a, b])), 10),
+        [_, _, _, _, _, _, _, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 12),
+        _ => (0, 12),
     };
-    match length as usize {
-        ..=HEADER_BYTES_MAX => Ok(start),
-        length => Err(format!(
+    let length = length as usize;
+    if length > HEADER_BYTES_MAX {
+        return Err(format!(
             "its header has {length} bytes, at most {HEADER_BYTES_MAX} are read"
-        )),
+        ));
     }
+    let rest = (before + length).saturating_sub(start.len()) as u64;
+    // Where less is there, the parser says so.
+    member
+        .take(rest)
+        .read_to_end(&mut start)
+        .map_err(|error| error.to_string())?;
+    let mut depth = 0usize;
+    for byte in start.iter().skip(before) {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > HEADER_DEPTH_MAX {
+            return Err(format!(
+                "its header is nested more than {HEADER_DEPTH_MAX} deep"
+            ));
+        }
+    }
+    Ok(start)
 }
 
 /// What the inputs of a sample are called: their place in it.
@@ -298,6 +362,24 @@ impl Array<'_> {
             _ => Err(self.misshapen(&format!(
                 "one for each of the {count} samples of `{samples}` is needed: ({count})"
             ))),
+        }
+    }
+
+    /// Refuses what is no number, and several of them for a sample.
+    fn check_target(&self, count: u64) -> Result<(), TableErrorKind> {
+        if self.kind()?.0 == TypeChar::UnicodeStr {
+            return Err(TableErrorKind::Type {
+                what: "array",
+                column: self.name.clone(),
+                found: self.file.dtype().descr(),
+                remedy: "what `target` names is integers, float32 or float64; classes are named by `labels`",
+            });
+        }
+        match self.shape.as_slice() {
+            [own, numbers] if *own == count && *numbers > 1 => Err(self.misshapen(&format!(
+                "a model learns one number of a sample, ({count}): write one of the {numbers} as an array of its own, such as `y[:, 0]`"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -464,7 +546,12 @@ mod tests {
 
     fn read(file: &str, samples: &str, labels: &str) -> Result<Rows, TableErrorKind> {
         let mut archive = Archive::open(&table_file(file), Limits::default())?;
-        archive.rows(("samples", samples), ("labels", labels), None)
+        archive.rows(
+            ("samples", samples),
+            ("labels", labels),
+            Learns::Classes,
+            None,
+        )
     }
 
     fn refused(samples: &str, labels: &str) -> String {
@@ -534,6 +621,143 @@ mod tests {
         assert_eq!(
             (data.train.sample_count(), data.test.sample_count()),
             (3, 3)
+        );
+    }
+
+    #[test]
+    fn a_number_is_learnt() {
+        let given = Arrays {
+            learns: Learns::Values,
+            test: Some(("test_images".into(), "test_labels".into())),
+            ..arrays("images", "labels")
+        };
+        let data = load_half(&given);
+        let values = |part: &crate::Dataset| part.targets().unwrap().values.clone();
+        assert_eq!(values(&data.train), [7.0, 3.0, 3.0, 10.0, 7.0, 3.0]);
+        assert_eq!(values(&data.test), [3.0, 10.0]);
+        assert_eq!(data.train.targets().unwrap().name, "labels");
+        assert_eq!(data.train.sample_shape(), [2, 2]);
+        assert_eq!(data.train.samples(), (0..24).collect::<Vec<u8>>());
+        assert!(data.train.schema().class_names.is_empty());
+        // A column of one number each is no other.
+        let column = load_half(&Arrays {
+            labels: "column".into(),
+            test: None,
+            ..given.clone()
+        });
+        let all = [values(&column.train), values(&column.test)].concat();
+        let mut sorted = all.clone();
+        sorted.sort_by(f32::total_cmp);
+        assert_eq!(sorted, [3.0, 3.0, 3.0, 7.0, 7.0, 10.0]);
+
+        let refused = |array: &str| {
+            let arrays = Arrays {
+                labels: array.into(),
+                test: None,
+                ..given.clone()
+            };
+            let limits = Limits::default();
+            let error = load("own", &table_file("arrays.npz"), &arrays, (0.5, 3), limits);
+            let error = error.unwrap_err().to_string();
+            let folder = format!("{}: ", table_file("arrays.npz").display());
+            error.strip_prefix(&folder).unwrap_or(&error).to_owned()
+        };
+        assert_eq!(
+            refused("rows"),
+            "array `rows` has shape (6, 2); a model learns one number of a sample, (6): write one of the 2 as an array of its own, such as `y[:, 0]`"
+        );
+        assert_eq!(
+            refused("few"),
+            "array `few` has shape (2); one for each of the 6 samples of `images` is needed: (6)"
+        );
+        assert_eq!(
+            refused("texts"),
+            "array `texts` is of type '<U7'; what `target` names is integers, float32 or float64; classes are named by `labels`"
+        );
+        assert!(refused("none").starts_with("no array `none`, which `target` asks for"));
+    }
+
+    /// An archive of arrays: name, type, shape and values.
+    fn archive(arrays: &[(&str, &str, &str, &[u8])]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut zip = zip::ZipWriter::new(file.reopen().unwrap());
+        for (name, kind, shape, values) in arrays {
+            let header =
+                format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+            let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+            let options = zip::write::SimpleFileOptions::default();
+            zip.start_file(format!("{name}.npy"), options).unwrap();
+            for part in [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), values] {
+                std::io::Write::write_all(&mut zip, part).unwrap();
+            }
+        }
+        zip.finish().unwrap();
+        file
+    }
+
+    /// What is said of an archive after its name.
+    fn load_archive(file: &tempfile::NamedTempFile, arrays: &Arrays) -> Result<TrainTest, String> {
+        let name = format!("{}: ", file.path().display());
+        let loaded = load("own", file.path(), arrays, (0.4, 1), Limits::default());
+        loaded.map_err(|error| error.to_string().replace(&name, ""))
+    }
+
+    #[test]
+    fn a_target_is_finite() {
+        let load = |values: &[f64; 3]| {
+            let values: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            let file = archive(&[
+                ("x", "|u1", "3, 2", &[0, 1, 2, 3, 4, 5]),
+                ("y", "<f8", "3,", &values),
+            ]);
+            let arrays = Arrays {
+                learns: Learns::Values,
+                ..arrays("x", "y")
+            };
+            load_archive(&file, &arrays)
+        };
+        assert!(load(&[1.0, -0.5, 3e38]).is_ok());
+        for (value, says) in [
+            (f64::NAN, "NaN is not a finite number"),
+            (f64::NEG_INFINITY, "-inf is not a finite number"),
+            (1e39, "1e39 is not a finite number in single precision"),
+        ] {
+            assert_eq!(
+                load(&[1.0, 2.0, value]).unwrap_err(),
+                format!("row 2 (counted from 0), column `y`: {says}")
+            );
+        }
+    }
+
+    /// The parser tries each bracket in several ways, one after another.
+    #[test]
+    fn a_header_is_not_nested() {
+        let began = std::time::Instant::now();
+        for (depth, is_read) in [(4, true), (5, false), (300, false)] {
+            // Two more are around it.
+            let shape = format!("6, {}", "[".repeat(depth));
+            let file = archive(&[("x", "|u1", &shape, &[]), ("y", "|u1", "0,", &[])]);
+            let error = load_archive(&file, &arrays("x", "y")).unwrap_err();
+            let is_refused =
+                error == "failed to read: array `x`: its header is nested more than 6 deep";
+            assert_eq!(is_refused, !is_read, "{error}");
+        }
+        assert!(began.elapsed().as_secs() < 10);
+    }
+
+    /// Each input has a name, and of no samples there may be any number.
+    #[test]
+    fn no_samples_are_of_no_shape() {
+        let file = archive(&[
+            ("x", "|u1", "0, 1000000000000", &[]),
+            ("y", "|u1", "0,", &[]),
+        ]);
+        assert_eq!(
+            load_archive(&file, &arrays("x", "y")).unwrap_err(),
+            "array `x` has shape (0, 1000000000000); it holds no samples"
         );
     }
 
@@ -631,7 +855,12 @@ mod tests {
         let limits = Limits::default();
         let read = |limits| {
             let mut archive = open(limits);
-            let rows = archive.rows(("samples", "rows"), ("labels", "labels"), None);
+            let rows = archive.rows(
+                ("samples", "rows"),
+                ("labels", "labels"),
+                Learns::Classes,
+                None,
+            );
             rows.map(|_| ()).unwrap_err().to_string()
         };
         assert_eq!(

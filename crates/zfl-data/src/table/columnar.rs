@@ -4,11 +4,14 @@
 //! encodings, uncompressed or packed by Snappy or Zstandard, which is what
 //! pandas, pyarrow, Polars and DuckDB write unless told otherwise.
 //!
-//! What a file declares is held against [`Limits`] before anything is read,
-//! and a page unpacks to no more than its header declares, at most 2 GiB. Of
-//! gzip the library would unpack whatever there is, so it is refused.
+//! What a file declares is held against [`Limits`] before anything is read, the
+//! headers of its pages included: a page unpacks to no more than its header
+//! declares. Of gzip the library would unpack whatever there is, so it is refused.
+
+mod pages;
 
 use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -49,9 +52,10 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, TableErrorKind>) -> Result<T, Tab
 
 fn read_unguarded(path: &Path, columns: &Columns, limits: Limits) -> Result<Rows, TableErrorKind> {
     let reader = reader(path, limits)?;
+    let mut file = BufReader::new(open(path)?);
     let names = names(&reader);
     let roles = Roles::new(&names, columns)?;
-    let mut rows = Rows::of_table(path, &names, &roles, columns.learns);
+    let mut rows = Rows::of_table(path, &names, &roles, columns);
     let input_count = roles.inputs.len();
     let row_count = row_count(&reader, input_count, limits)?;
     let mut values = vec![0.0; row_count * input_count];
@@ -61,7 +65,7 @@ fn read_unguarded(path: &Path, columns: &Columns, limits: Limits) -> Result<Rows
             .get_row_group(index)
             .map_err(|error| damaged(None, &error))?;
         let group_rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-        let column = |position: usize| -> Result<Column<'_>, TableErrorKind> {
+        let mut column = |position: usize| -> Result<Column<'_>, TableErrorKind> {
             let column = Column {
                 chunk: group.metadata().column(position),
                 name: names.get(position).map_or("", String::as_str),
@@ -69,6 +73,7 @@ fn read_unguarded(path: &Path, columns: &Columns, limits: Limits) -> Result<Rows
                 row_count: group_rows,
             };
             column.check(limits)?;
+            column.check_pages(&mut file, limits)?;
             Ok(column)
         };
         let cells = |position: usize| {
@@ -218,13 +223,35 @@ impl Column<'_> {
             return Err(self.refuse("gzip".to_owned(), remedy));
         }
         let bytes = u64::try_from(self.chunk.uncompressed_size()).unwrap_or(u64::MAX);
-        if bytes > limits.content_bytes_max {
-            return Err(TableErrorKind::TooLarge {
+        self.check_size(bytes, limits)
+    }
+
+    fn check_size(&self, bytes: u64, limits: Limits) -> Result<(), TableErrorKind> {
+        match bytes > limits.content_bytes_max {
+            false => Ok(()),
+            true => Err(TableErrorKind::TooLarge {
                 what: format!("column `{}` unpacks to {bytes} bytes", self.name),
                 limit: limits.content_bytes_max,
-            });
+            }),
         }
-        Ok(())
+    }
+
+    /// Whether its pages unpack to a size that is read, whatever the file says of
+    /// the column as a whole.
+    fn check_pages(
+        &self,
+        file: &mut BufReader<File>,
+        limits: Limits,
+    ) -> Result<(), TableErrorKind> {
+        let (start, length) = self.chunk.byte_range();
+        let bytes = file
+            .seek(SeekFrom::Start(start))
+            .and_then(|_| pages::unpacked_bytes(file.take(length), limits.content_bytes_max))
+            .map_err(|error| TableErrorKind::Read {
+                place: None,
+                reason: format!("column `{}`: {error}", self.name),
+            })?;
+        self.check_size(bytes, limits)
     }
 
     fn is_unsigned(&self) -> bool {

@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, columns: &Columns, limits: Limits) -> Result<Row
         mut records, names, ..
     } = Reader::open(path, limits)?;
     let roles = Roles::new(&names, columns)?;
-    let mut rows = Rows::of_table(path, &names, &roles, columns.learns);
+    let mut rows = Rows::of_table(path, &names, &roles, columns);
     let mut values = Vec::new();
     let mut record = StringRecord::new();
     let mut line = 1;
@@ -268,6 +268,40 @@ mod tests {
             refused("1e39"),
             "a.csv: line 3, column `temperature`: 1e39 is not a finite number in single precision"
         );
+    }
+
+    #[test]
+    fn columns_are_pixels_where_a_shape_says_so() {
+        let columns = Columns {
+            shape: vec![2, 2],
+            ..columns()
+        };
+        let text = "state,a,b,c,d\noff,1,2,3,4\non,5,6,7,52\n";
+        let data = load_bytes(
+            text.as_bytes(),
+            Some("d,c,b,a,state\n1,1,1,52,on\n"),
+            &columns,
+        );
+        let data = data.unwrap();
+        assert_eq!(data.train.sample_shape(), [2, 2]);
+        // One range for all of an image: its pixels are compared.
+        assert_eq!(data.train.samples(), [0, 5, 10, 15, 20, 25, 30, 255]);
+        assert_eq!(data.test.sample_shape(), [2, 2]);
+        assert_eq!(data.test.samples(), [255, 0, 0, 0]);
+
+        let refused = |shape: &[usize]| {
+            let columns = Columns {
+                shape: shape.to_vec(),
+                ..columns.clone()
+            };
+            load_bytes(text.as_bytes(), None, &columns).unwrap_err()
+        };
+        assert_eq!(
+            refused(&[2, 3]),
+            "a.csv: a sample of shape [2, 3] has 6 inputs, but 4 columns are left for them; `features` names those that are inputs, `ignore` those that are none"
+        );
+        assert!(refused(&[0, 2]).contains("of shape [0, 2] has 0 inputs"));
+        assert!(refused(&[usize::MAX, 3]).contains("but 4 columns are left"));
     }
 
     /// Loads a file with this content; all of it is the training part, and the
@@ -554,6 +588,20 @@ mod tests {
                 "{text}"
             );
         }
+        assert_eq!(
+            refused("a,b,state\n-1e308,1,p\n1e308,2,q\n", &columns()),
+            "a.csv: column `a`: from -1e308 to 1e308 is more than double precision holds; give it a range with `ranges`, or all with `range`"
+        );
+        // What a file says steers no terminal, and is not said at length.
+        assert_eq!(
+            refused("a\u{1b}[2J,label\n1,p\n", &columns()),
+            "a.csv: no column `state`, which `label` asks for; there are: a [2J, label"
+        );
+        let long = "x".repeat(4500);
+        let told = refused(&format!("{long},{long},state\n1,2,p\n"), &columns());
+        assert!(told.starts_with("a.csv: two columns are named `xxx"));
+        assert!(told.ends_with("xxx…"), "{told}");
+        assert_eq!(told.chars().count(), "a.csv: ".len() + 4097);
         let many: String = (0..300).map(|i| format!("{i},class-{i}\n")).collect();
         assert_eq!(
             refused(&format!("a,state\n{many}"), &columns()),

@@ -73,7 +73,7 @@ fn fleet_size(experiment: &toml::Table) -> Option<u64> {
     let groups = experiment.get("fleet")?.as_array()?;
     let count = |group: &toml::Value| u64::try_from(group.get("count")?.as_integer()?).ok();
     let counts: Option<Vec<u64>> = groups.iter().map(count).collect();
-    Some(counts?.iter().sum())
+    Some(counts?.into_iter().fold(0, u64::saturating_add))
 }
 
 /// A key that has not the same value in all of some experiments.

@@ -29,6 +29,7 @@ pub(crate) use rows::{ClientRow, DeviceRow, FleetRow, ReportRow, RoundRow, Traff
 pub use sweep::{SweepArchive, SweepOverview, SweepRow, SweepTables};
 pub use table::{Cell, CellKind, Column, Row, Rows, Table};
 
+use crate::experiment::error::shorten;
 use crate::records::{COMPLETED, EVENTS, EXPERIMENT, PARTITION, ROUNDS, SUMMARY};
 use crate::run::Summary;
 use crate::table_row;
@@ -38,6 +39,8 @@ pub(crate) use table::{Records, shortened};
 const WHOLE_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Longest line of `events.jsonl`, in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
+/// Longest reason of an error, in bytes.
+const REASON_BYTES_MAX: usize = 1000;
 /// Folders in folders that are looked through for runs.
 const DEPTH_MAX: usize = 8;
 
@@ -279,11 +282,13 @@ impl Archive {
     /// # Errors
     /// When `experiment.toml` is no TOML.
     pub fn experiment(&self) -> Result<toml::Table, ArchiveError> {
-        self.experiment_text()?
-            .parse()
-            .map_err(|error: toml::de::Error| {
-                self.whole_error(EXPERIMENT, error.to_string().trim_end().to_owned())
-            })
+        let text = self.experiment_text()?;
+        text.parse().map_err(|error: toml::de::Error| {
+            let start = error.span().unwrap_or_default().start;
+            let before = text.get(..start).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            self.whole_error(EXPERIMENT, format!("line {line}: {}", error.message()))
+        })
     }
 
     /// The experiment's keys and values: `training.epochs`, `fleet.0.count`; values
@@ -404,8 +409,9 @@ impl Archive {
         let mut totals = Totals::default();
         for round in self.rows::<Round>()? {
             let round = round?;
-            totals.rounds += 1;
-            totals.rounds_failed += u32::from(round.outcome != COMPLETED);
+            totals.rounds = totals.rounds.saturating_add(1);
+            let is_failed = u32::from(round.outcome != COMPLETED);
+            totals.rounds_failed = totals.rounds_failed.saturating_add(is_failed);
             totals.accuracy = round.accuracy;
             totals.loss = Some(round.loss);
             totals.rmse = round.rmse;
@@ -421,16 +427,18 @@ impl Archive {
                 totals.accuracy_best = Some(accuracy);
                 totals.accuracy_best_round = Some(round.round);
             }
-            totals.bytes_down += round.bytes_down;
-            totals.bytes_up += round.bytes_up;
-            totals.updates_ok += u64::from(round.clients_ok);
-            totals.updates_selected += u64::from(round.clients_selected);
+            // Whatever a damaged table holds, a sum of it is no reason to end.
+            let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+            add(&mut totals.bytes_down, round.bytes_down);
+            add(&mut totals.bytes_up, round.bytes_up);
+            add(&mut totals.updates_ok, round.clients_ok.into());
+            add(&mut totals.updates_selected, round.clients_selected.into());
             let again = [round.retransmissions_down, round.retransmissions_up];
             for more in again.into_iter().flatten() {
-                *totals.retransmissions.get_or_insert(0) += more;
+                add(totals.retransmissions.get_or_insert(0), more);
             }
             if let Some(more) = round.drops {
-                *totals.drops.get_or_insert(0) += more;
+                add(totals.drops.get_or_insert(0), more);
             }
             totals.host_seconds += round.host_seconds;
             totals.model_sha256 = round.model_sha256;
@@ -468,7 +476,7 @@ fn text(folder: &Path, name: &str) -> Result<Option<String>, ArchiveError> {
 fn whole_error(folder: &Path, name: &str, reason: String) -> ArchiveError {
     ArchiveError::Whole {
         path: folder.join(name),
-        reason,
+        reason: plain(&reason),
     }
 }
 
@@ -476,6 +484,12 @@ fn whole_error(folder: &Path, name: &str, reason: String) -> ArchiveError {
 fn began_unix_seconds(path: &Path) -> Option<u64> {
     let written = std::fs::metadata(path).ok()?.modified().ok()?;
     Some(written.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// A reason on one line, without what would steer a terminal: it quotes a file
+/// that may be damaged.
+pub(crate) fn plain(reason: &str) -> String {
+    shorten(reason, REASON_BYTES_MAX)
 }
 
 /// The sum of those that are there.
@@ -542,7 +556,7 @@ impl Events {
         ArchiveError::Row {
             path: self.path.clone(),
             line: self.line,
-            reason,
+            reason: plain(&reason),
         }
     }
 }

@@ -212,7 +212,7 @@ impl Records {
         ArchiveError::Row {
             path: self.path.clone(),
             line,
-            reason,
+            reason: super::plain(&reason),
         }
     }
 

@@ -323,3 +323,40 @@ fn totals_of_numbers_have_their_error() {
     assert_eq!(totals.rmse_best, Some(1.25));
     assert_eq!(totals.rmse_best_round, Some(2));
 }
+
+/// A table that was damaged may say anything.
+#[test]
+fn totals_and_fleets_have_a_largest_number() {
+    let most = u64::MAX.to_string();
+    let damaged = round(1, "0.5").replace("100,200", &format!("{most},{most}"));
+    let text = [ROUND_HEADER, &damaged, &damaged].concat();
+    let fleet = "[[fleet]]\ncount = 9223372036854775807\n".repeat(3);
+    let folder = folder(&[("rounds.csv", &text), ("experiment.toml", &fleet)]);
+    let overview = archive(&folder).overview().unwrap();
+    assert_eq!(overview.totals.bytes_down, u64::MAX);
+    assert_eq!(overview.totals.bytes_up, u64::MAX);
+    assert_eq!(overview.clients, Some(u64::MAX));
+}
+
+/// A file that was damaged is quoted on one line, and steers no terminal.
+#[test]
+fn an_error_is_plain() {
+    let row = round(1, "0.5").replace("0.5,3", "\u{1b}[2J\u{7f},3");
+    let folder = folder(&[
+        ("rounds.csv", &[ROUND_HEADER, &row].concat()),
+        ("experiment.toml", "name = \"a\"\nrounds\u{1b} = 3\n"),
+        ("summary.json", "{\"outcome\u{7f}\u{9b}\": \n}"),
+    ]);
+    let run = archive(&folder);
+    let told = [
+        run.totals().unwrap_err(),
+        run.experiment().unwrap_err(),
+        run.summary().unwrap_err(),
+    ];
+    for error in told {
+        let text = error.to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+    let error = run.experiment().unwrap_err().to_string();
+    assert!(error.contains("experiment.toml: line 2: "), "{error}");
+}

@@ -234,7 +234,7 @@ impl<'a> Sources<'a> {
 
 /// `text` on one line, without what would steer a terminal, in at most `bytes`
 /// bytes and a mark.
-fn shorten(text: &str, bytes: usize) -> String {
+pub(crate) fn shorten(text: &str, bytes: usize) -> String {
     let mut short = String::new();
     for letter in text.chars() {
         if short.len() + letter.len_utf8() > bytes {

@@ -47,7 +47,7 @@ const PROBABILITY: &str = "a number from 0 to 1";
 const FAULT_TIME: &str = "seconds from 0.001 to 86400";
 const RATE: &str = "kilobits a second from 0 to 10000000; 0 is without limit";
 const TEST_SHARE: &str = "a number between 0 and 1, both excluded";
-const TABLE: &str = "a table with file, and label or target, and if need be test-file or test-share, features or ignore, group, range and ranges";
+const TABLE: &str = "a table with file, and label or target, and if need be test-file or test-share, features or ignore, group, shape, range and ranges";
 const CSV_FILE: &str = "the path of a CSV file, plain or gzip, in quotes";
 const PARQUET_FILE: &str = "the path of a Parquet file, in quotes";
 const LABEL: &str = "the name of the column that says the class, in quotes";
@@ -56,9 +56,15 @@ const TARGET: &str =
 const COLUMNS: &str = "a list of names of columns, such as [\"temperature\", \"humidity\"]";
 const GROUP: &str =
     "the name of the column that says to which machine, person or place a row belongs, in quotes";
+const SHAPE: &str =
+    "height and width of an image, and if need be channels, from 1 to 4096 each, such as [28, 28]";
 const RANGE: &str = "the smallest and the largest value, such as [-40, 85]";
 const RANGES: &str = "a table of ranges by name of column, such as { temperature = [-40, 85] }";
 const ARRAY: &str = "the name of an array in the file, in quotes";
+const ARRAY_TARGET: &str =
+    "the name of the array that holds the numbers to learn, in quotes, in place of labels";
+const ARRAY_TEST_LABELS: &str = "the name of the array that holds the labels of test-samples, in quotes, where labels names those to learn";
+const ARRAY_TEST_TARGET: &str = "the name of the array that holds the numbers of test-samples, in quotes, where target names those to learn";
 const FACTOR: &str = "a number above 0, at most 1";
 
 /// [`zfl_data::partition::ALPHA_RANGE`].
@@ -117,6 +123,7 @@ pub(super) const KEYS: &[Key] = &[
     key("data.csv.features", COLUMNS),
     key("data.csv.ignore", COLUMNS),
     key("data.csv.group", GROUP),
+    key("data.csv.shape", SHAPE),
     key("data.csv.range", RANGE),
     table("data.csv.ranges", RANGES),
     key("data.csv.ranges.NAME", RANGE),
@@ -129,19 +136,22 @@ pub(super) const KEYS: &[Key] = &[
     key("data.parquet.features", COLUMNS),
     key("data.parquet.ignore", COLUMNS),
     key("data.parquet.group", GROUP),
+    key("data.parquet.shape", SHAPE),
     key("data.parquet.range", RANGE),
     table("data.parquet.ranges", RANGES),
     key("data.parquet.ranges.NAME", RANGE),
     table(
         "data.npz",
-        "a table with file, samples and labels, and if need be groups, test-samples, test-labels, test-share and range",
+        "a table with file, samples, and labels or target, and if need be groups, test-samples and test-labels or test-target, test-share and range",
     ),
     key("data.npz.file", "the path of an .npz file, in quotes"),
     key("data.npz.samples", ARRAY),
     key("data.npz.labels", ARRAY),
+    key("data.npz.target", ARRAY_TARGET),
     key("data.npz.groups", ARRAY),
     key("data.npz.test-samples", ARRAY),
-    key("data.npz.test-labels", ARRAY),
+    key("data.npz.test-labels", ARRAY_TEST_LABELS),
+    key("data.npz.test-target", ARRAY_TEST_TARGET),
     key("data.npz.test-share", TEST_SHARE),
     key("data.npz.range", RANGE),
     table(

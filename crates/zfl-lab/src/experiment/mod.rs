@@ -172,7 +172,8 @@ impl Data {
     pub fn has_target_values(&self) -> bool {
         match self {
             Self::Csv(table) | Self::Parquet(table) => table.columns.learns == Learns::Values,
-            Self::Digits { .. } | Self::Mnist { .. } | Self::Idx(_) | Self::Npz(_) => false,
+            Self::Npz(npz) => npz.arrays.learns == Learns::Values,
+            Self::Digits { .. } | Self::Mnist { .. } | Self::Idx(_) => false,
         }
     }
 }

@@ -178,6 +178,7 @@ struct RawTable {
     features: Option<Spanned<Vec<Spanned<String>>>>,
     ignore: Option<Spanned<Vec<Spanned<String>>>>,
     group: Option<Spanned<String>>,
+    shape: Option<Spanned<Vec<Whole>>>,
     range: Option<Spanned<Vec<Number>>>,
     #[serde(default)]
     ranges: BTreeMap<String, Spanned<Vec<Number>>>,
@@ -188,10 +189,12 @@ struct RawTable {
 struct RawNpz {
     file: Spanned<String>,
     samples: Spanned<String>,
-    labels: Spanned<String>,
+    labels: Option<Spanned<String>>,
+    target: Option<Spanned<String>>,
     groups: Option<Spanned<String>>,
     test_samples: Option<Spanned<String>>,
     test_labels: Option<Spanned<String>>,
+    test_target: Option<Spanned<String>>,
     test_share: Option<Spanned<Number>>,
     range: Option<Spanned<Vec<Number>>>,
 }
@@ -573,6 +576,9 @@ impl RawExperiment {
     }
 }
 
+/// Largest size of a dimension of a sample.
+const SIZE_MAX: usize = 4096;
+
 fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<Data, Fault> {
     let Some(data) = data else {
         return Ok(Data::Digits {
@@ -585,7 +591,7 @@ fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<D
         Idx(RawIdx),
         Csv(Spanned<RawTable>),
         Parquet(Spanned<RawTable>),
-        Npz(RawNpz),
+        Npz(Spanned<RawNpz>),
     }
     let span = data.span();
     let RawData {
@@ -613,7 +619,7 @@ fn check_data(data: Option<Spanned<RawData>>, context: &Context<'_>) -> Result<D
         variants.push(("parquet", table.span(), Raw::Parquet(table)));
     }
     if let Some(table) = npz {
-        variants.push(("npz", table.span(), Raw::Npz(table.into_inner())));
+        variants.push(("npz", table.span(), Raw::Npz(table)));
     }
     match context.one_of("data", span, variants)? {
         Raw::Digits(digits) => Ok(Data::Digits {
@@ -681,6 +687,56 @@ fn check_name(path: &str, name: &Spanned<String>, context: &Context<'_>) -> Resu
     }
 }
 
+/// What is learnt: the class that the key `label` names, or the number of `target`.
+fn check_learns(
+    table: &str,
+    span: Range<usize>,
+    (label_key, label): (&str, Option<&Spanned<String>>),
+    target: Option<&Spanned<String>>,
+    context: &Context<'_>,
+) -> Result<(String, Learns), Fault> {
+    let path = |key: &str| format!("{table}.{key}");
+    match (label, target) {
+        (Some(label), None) => Ok((
+            check_name(&path(label_key), label, context)?,
+            Learns::Classes,
+        )),
+        (None, Some(target)) => Ok((
+            check_name(&path("target"), target, context)?,
+            Learns::Values,
+        )),
+        (None, None) => {
+            let message = format!("`{table}`: missing key `{label_key}`, or `target`");
+            Err(context.fault(table, span, message))
+        }
+        (Some(_), Some(target)) => {
+            let message = format!("`{table}.target` beside `{table}.{label_key}`");
+            Err(context.fault(&path("target"), target.span(), message))
+        }
+    }
+}
+
+/// The shape of an image: height, width, and if need be channels.
+fn check_shape(
+    path: &str,
+    shape: &Spanned<Vec<Whole>>,
+    context: &Context<'_>,
+) -> Result<Vec<usize>, Fault> {
+    let sizes = shape.get_ref().iter();
+    let sizes: Option<Vec<usize>> = sizes
+        .map(|Whole(size)| usize::try_from(*size).ok())
+        .collect();
+    match sizes {
+        Some(sizes)
+            if (2..=3).contains(&sizes.len())
+                && sizes.iter().all(|size| (1..=SIZE_MAX).contains(size)) =>
+        {
+            Ok(sizes)
+        }
+        _ => Err(context.refuse(path, shape.span())),
+    }
+}
+
 fn check_table(
     table: &str,
     raw: &Spanned<RawTable>,
@@ -688,21 +744,13 @@ fn check_table(
 ) -> Result<TableData, Fault> {
     let (span, raw) = (raw.span(), raw.get_ref());
     let path = |key: &str| format!("{table}.{key}");
-    let (label, learns) = match (&raw.label, &raw.target) {
-        (Some(label), None) => (check_name(&path("label"), label, context)?, Learns::Classes),
-        (None, Some(target)) => (
-            check_name(&path("target"), target, context)?,
-            Learns::Values,
-        ),
-        (None, None) => {
-            let message = format!("`{table}`: missing key `label`, or `target`");
-            return Err(context.fault(table, span, message));
-        }
-        (Some(_), Some(target)) => {
-            let message = format!("`{table}.target` beside `{table}.label`");
-            return Err(context.fault(&path("target"), target.span(), message));
-        }
-    };
+    let (label, learns) = check_learns(
+        table,
+        span,
+        ("label", raw.label.as_ref()),
+        raw.target.as_ref(),
+        context,
+    )?;
     let share = check_test_share(table, raw.test_share.as_ref(), context)?;
     let test = match (&raw.test_file, &raw.test_share) {
         (None, _) => TestRows::Share(share),
@@ -745,6 +793,10 @@ fn check_table(
                 None => None,
                 Some(group) => Some(check_name(&path("group"), group, context)?),
             },
+            shape: match &raw.shape {
+                None => Vec::new(),
+                Some(shape) => check_shape(&path("shape"), shape, context)?,
+            },
             ranges: Ranges {
                 all: match &raw.range {
                     None => None,
@@ -756,35 +808,65 @@ fn check_table(
     })
 }
 
-fn check_npz(raw: &RawNpz, context: &Context<'_>) -> Result<NpzData, Fault> {
+fn check_npz(raw: &Spanned<RawNpz>, context: &Context<'_>) -> Result<NpzData, Fault> {
+    let (span, raw) = (raw.span(), raw.get_ref());
     let name = |key: &str, name| check_name(&format!("data.npz.{key}"), name, context);
+    let (labels, learns) = check_learns(
+        "data.npz",
+        span,
+        ("labels", raw.labels.as_ref()),
+        raw.target.as_ref(),
+        context,
+    )?;
     let test_share = check_test_share("data.npz", raw.test_share.as_ref(), context)?;
-    let test = match (&raw.test_samples, &raw.test_labels) {
+    let fault = |key: &str, span, beside: &str| {
+        let message = format!("`data.npz.{key}` {beside}");
+        Err(context.fault(&format!("data.npz.{key}"), span, message))
+    };
+    let (key, test_labels, (other, unfit)) = match learns {
+        Learns::Classes => (
+            "test-labels",
+            &raw.test_labels,
+            ("test-target", &raw.test_target),
+        ),
+        Learns::Values => (
+            "test-target",
+            &raw.test_target,
+            ("test-labels", &raw.test_labels),
+        ),
+    };
+    if let Some(unfit) = unfit {
+        let learnt = match learns {
+            Learns::Classes => "labels",
+            Learns::Values => "target",
+        };
+        return fault(other, unfit.span(), &format!("beside `data.npz.{learnt}`"));
+    }
+    let test = match (&raw.test_samples, test_labels) {
         (None, None) => None,
         (Some(samples), Some(labels)) => {
             if let Some(share) = &raw.test_share {
-                let message = "`data.npz.test-share` beside `data.npz.test-samples`";
-                let path = "data.npz.test-share";
-                return Err(context.fault(path, share.span(), message.to_owned()));
+                return fault("test-share", share.span(), "beside `data.npz.test-samples`");
             }
-            Some((name("test-samples", samples)?, name("test-labels", labels)?))
+            Some((name("test-samples", samples)?, name(key, labels)?))
         }
         (Some(samples), None) => {
-            let message = "`data.npz.test-samples` without `data.npz.test-labels`";
-            let path = "data.npz.test-samples";
-            return Err(context.fault(path, samples.span(), message.to_owned()));
+            return fault(
+                "test-samples",
+                samples.span(),
+                &format!("without `data.npz.{key}`"),
+            );
         }
         (None, Some(labels)) => {
-            let message = "`data.npz.test-labels` without `data.npz.test-samples`";
-            let path = "data.npz.test-labels";
-            return Err(context.fault(path, labels.span(), message.to_owned()));
+            return fault(key, labels.span(), "without `data.npz.test-samples`");
         }
     };
     Ok(NpzData {
         file: context.path("data.npz.file", &raw.file)?,
         arrays: Arrays {
             samples: name("samples", &raw.samples)?,
-            labels: name("labels", &raw.labels)?,
+            labels,
+            learns,
             groups: match &raw.groups {
                 None => None,
                 Some(groups) => Some(name("groups", groups)?),

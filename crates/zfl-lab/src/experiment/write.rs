@@ -225,6 +225,10 @@ fn write_table(name: &str, table: &TableData, out: &mut String) -> fmt::Result {
     if let Some(group) = &columns.group {
         write!(out, "{}", Line("group", &quoted(group)))?;
     }
+    if !columns.shape.is_empty() {
+        let sizes: Vec<String> = columns.shape.iter().map(usize::to_string).collect();
+        write!(out, "{}", Line("shape", &format!("[{}]", sizes.join(", "))))?;
+    }
     if let Some(all) = columns.ranges.all {
         write!(out, "{}", Line("range", &range(all)))?;
     }
@@ -245,14 +249,18 @@ fn write_npz(npz: &NpzData, out: &mut String) -> fmt::Result {
     writeln!(out, "\n[data.npz]")?;
     write!(out, "{}", Line("file", &path(&npz.file)))?;
     write!(out, "{}", Line("samples", &quoted(&arrays.samples)))?;
-    write!(out, "{}", Line("labels", &quoted(&arrays.labels)))?;
+    let (key, test_key) = match arrays.learns {
+        Learns::Classes => ("labels", "test-labels"),
+        Learns::Values => ("target", "test-target"),
+    };
+    write!(out, "{}", Line(key, &quoted(&arrays.labels)))?;
     if let Some(groups) = &arrays.groups {
         write!(out, "{}", Line("groups", &quoted(groups)))?;
     }
     match &arrays.test {
         Some((samples, labels)) => {
             write!(out, "{}", Line("test-samples", &quoted(samples)))?;
-            write!(out, "{}", Line("test-labels", &quoted(labels)))?;
+            write!(out, "{}", Line(test_key, &quoted(labels)))?;
         }
         None => {
             let share = toml::Value::from(npz.test_share);

@@ -11,7 +11,7 @@
 
 pub(crate) mod book;
 pub(crate) mod device;
-mod trace;
+pub(crate) mod trace;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -21,7 +21,7 @@ const COLUMNS: [&str; 3] = ["client", "from", "to"];
 
 /// The rounds in which clients are there. A clone shares them.
 #[derive(Clone)]
-pub(super) struct Trace(Arc<BTreeMap<u32, Vec<(u32, u32)>>>);
+pub(crate) struct Trace(Arc<BTreeMap<u32, Vec<(u32, u32)>>>);
 
 impl Trace {
     /// Reads a trace of a run with so many clients.
@@ -38,7 +38,7 @@ impl Trace {
     }
 
     /// The trace, or the line that is wrong and what is wrong with it.
-    fn parse(text: &str, client_count: u32) -> Result<Self, (u64, String)> {
+    pub(crate) fn parse(text: &str, client_count: u32) -> Result<Self, (u64, String)> {
         let mut clients: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
         let mut has_columns = false;
         for (line, row) in (1..).zip(text.lines()) {
@@ -51,7 +51,7 @@ impl Trace {
                 if cells != COLUMNS {
                     return Err(wrong(format!(
                         "the first line is `{}`, expected `client,from,to`",
-                        row.escape_debug()
+                        shown(row)
                     )));
                 }
                 has_columns = true;
@@ -67,7 +67,7 @@ impl Trace {
                 text.parse::<u32>().map_err(|_| {
                     wrong(format!(
                         "`{name}` is `{}`, expected a whole number from 0 to 4294967295",
-                        text.escape_debug()
+                        shown(text)
                     ))
                 })
             };
@@ -93,13 +93,22 @@ impl Trace {
     }
 
     /// A client that the trace does not name is there in every round.
-    pub(super) fn is_available(&self, client: u32, round: u32) -> bool {
+    pub(crate) fn is_available(&self, client: u32, round: u32) -> bool {
         self.0.get(&client).is_none_or(|intervals| {
             intervals
                 .iter()
                 .any(|(from, to)| (*from..=*to).contains(&round))
         })
     }
+}
+
+/// The beginning of what stands there, for an error.
+fn shown(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    let mut letters = text.chars();
+    let start: String = letters.by_ref().take(CHARACTERS_MAX).collect();
+    let rest = if letters.next().is_some() { "…" } else { "" };
+    format!("{}{rest}", start.escape_debug())
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<String> {
@@ -159,6 +168,12 @@ mod tests {
         check(
             "client,from,to\n10,1,2\n",
             "2: client 10: the fleet has 10, numbered from 0",
+        );
+        let long = format!("client,from,to\n0,{},2\n", "x".repeat(1000));
+        let cut = "x".repeat(60);
+        check(
+            &long,
+            &format!("2: `from` is `{cut}…`, expected a whole number from 0 to 4294967295"),
         );
         for interval in ["0,1", "3,2"] {
             let text = format!("client,from,to\n1,{interval}\n");

@@ -81,6 +81,16 @@ impl Sweep {
         let text = read_text(file)?;
         read(&text, file, known_boards, Some(base))
     }
+
+    /// The sweep in `text` with the experiment `base`, for `fuzz/`.
+    ///
+    /// # Errors
+    /// What is wrong in either, and where.
+    #[cfg(feature = "fuzz")]
+    #[doc(hidden)]
+    pub fn parse(text: &str, base: &str, known_boards: &[&str]) -> Result<Self, ExperimentError> {
+        read(text, Path::new("sweep.toml"), known_boards, Some(base))
+    }
 }
 
 /// Reads a sweep; `base` is the text of its experiment, where that is not to be read.

@@ -151,6 +151,17 @@ impl Asha {
 }
 
 impl Sweep {
+    /// The first combinations that it tries, for `fuzz/`.
+    #[cfg(feature = "fuzz")]
+    #[doc(hidden)]
+    pub fn combinations(&self, most: usize) -> Vec<Choice> {
+        let is_shuffled = self.early_stopping.is_some();
+        let mut searcher =
+            search::Searcher::new(&self.parameters, &self.search, self.seed, is_shuffled);
+        let tried = std::iter::from_fn(|| searcher.next(&[]));
+        tried.take(most).map(|(_, choice)| choice).collect()
+    }
+
     /// The rounds of its rungs, ascending.
     pub fn rungs(&self) -> Vec<u32> {
         match &self.early_stopping {

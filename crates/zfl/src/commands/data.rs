@@ -151,11 +151,15 @@ fn load_table(
 
 fn load_arrays(arguments: &ShowArguments, options: &LoadOptions) -> Result<Loaded, Failure> {
     let file = Path::new(&arguments.name);
-    let (Some(samples), Some(labels)) = (&arguments.samples, &arguments.label) else {
+    let learnt = match (&arguments.target, &arguments.label) {
+        (Some(target), _) => Some((target, Learns::Values)),
+        (None, label) => label.as_ref().map(|label| (label, Learns::Classes)),
+    };
+    let (Some(samples), Some((labels, learns))) = (&arguments.samples, learnt) else {
         let names =
             arrays::array_names(file, Limits::default()).map_err(|error| Failure::run(&error))?;
         return Err(Failure::Usage(format!(
-            "which arrays of {} are the samples and the labels? name them with --samples and --label; arrays: {}",
+            "which arrays of {} are the samples and the labels? name them with --samples and --label (numbers to learn: --target); arrays: {}",
             arguments.name,
             names.join(", ")
         )));
@@ -163,6 +167,7 @@ fn load_arrays(arguments: &ShowArguments, options: &LoadOptions) -> Result<Loade
     let arrays = Arrays {
         samples: samples.clone(),
         labels: labels.clone(),
+        learns,
         groups: arguments.group.clone(),
         ..Arrays::default()
     };

@@ -1,8 +1,11 @@
 //! Numbers to learn in place of classes.
 
 use std::fmt::Write;
+use std::io::{Cursor, Write as _};
 
 use serde_json::Value;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 use crate::support::{Place, Records, finish};
 
@@ -174,6 +177,117 @@ fn numbers_are_shared_out_unevenly() {
         let tenths = (0..10).filter(|tenth| row[&tenth.to_string()] != "0");
         assert!((2..=6).contains(&tenths.count()), "{row:?}");
     }
+}
+
+/// An archive of arrays in double precision, as `numpy.savez` writes it.
+fn npz(arrays: &[(&str, &str, &[f64])]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, shape, values) in arrays {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}");
+        let header = format!("{header:117}\n");
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        let values: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        let parts = [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), &values];
+        zip.start_file(format!("{name}.npy"), SimpleFileOptions::default())
+            .unwrap();
+        zip.write_all(&parts.concat()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+const CONVOLUTION: &str = r#"
+rounds = 3
+
+[model.cnn]
+layers = [{ conv = { filters = 4, kernel = 3 } }, { flatten = {} }]
+
+[training]
+epochs = 8
+batch-size = 5
+learning-rate = 0.05
+
+[[fleet]]
+count = 3
+fidelity = "native"
+"#;
+
+/// A convolution learns from pixels how bright a corner of theirs is: from the
+/// columns of a table and from an array of images it is the same model.
+#[test]
+fn a_table_of_pixels_and_an_array_of_images_come_to_the_same_model() {
+    const SIDE: u32 = 5;
+    const IMAGES: u32 = 200;
+    let pixel = |image: u32, at: u32| {
+        let level = (image + 3) * (at + 7) * (at + 11) % 97 + image * 29 % 61;
+        f64::from(level) / 4.0
+    };
+    let mut text = String::from("brightness,id");
+    for at in 0..SIDE * SIDE {
+        let _ = write!(text, ",{}x{}", at / SIDE, at % SIDE);
+    }
+    let (mut pixels, mut targets) = (Vec::new(), Vec::new());
+    for image in 0..IMAGES {
+        let own: Vec<f64> = (0..SIDE * SIDE).map(|at| pixel(image, at)).collect();
+        let corner = [0, 1, SIDE, SIDE + 1].map(|at| pixel(image, at));
+        let brightness = corner.iter().sum::<f64>();
+        let _ = write!(text, "\n{brightness},{image}");
+        for value in &own {
+            let _ = write!(text, ",{value}");
+        }
+        pixels.extend(own);
+        targets.push(brightness);
+    }
+    let place = Place::new();
+    place.write("pixels.csv", text);
+    let images = ("images", "200, 5, 5", pixels.as_slice());
+    place.write("images.npz", npz(&[images, ("y", "200,", &targets)]));
+    let table = "[data.csv]\nfile = \"pixels.csv\"\ntarget = \"brightness\"\nignore = [\"id\"]\n\
+        shape = [5, 5]\n";
+    let numbers = "[data.npz]\nfile = \"images.npz\"\nsamples = \"images\"\ntarget = \"y\"\n";
+    let [table, arrays] = [("table", table), ("arrays", numbers)].map(|(name, data)| {
+        place.write("experiment.toml", format!("{CONVOLUTION}\n{data}"));
+        native(&place, name, &[], "2")
+    });
+    assert_eq!(table.checkpoints().len(), 3);
+    assert!(table.checkpoints() == arrays.checkpoints());
+    for column in ["rmse", "r_squared", "loss"] {
+        assert_eq!(table.round_column(column), arrays.round_column(column));
+    }
+    let number = |key: &str| arrays.summary()[key].as_f64().unwrap();
+    assert!(
+        number("rmse") < number("initial_rmse") / 2.0,
+        "{}",
+        arrays.summary()
+    );
+    let data: Value = serde_json::from_str(&arrays.text("data.json")).unwrap();
+    assert_eq!(data["target"]["name"], "y");
+    assert_eq!(data["sample_shape"], serde_json::json!([5, 5]));
+
+    // Of other columns than those of the pixels there is no image.
+    place.write(
+        "experiment.toml",
+        format!("{CONVOLUTION}\n[data.csv]\nfile = \"pixels.csv\"\ntarget = \"brightness\"\nshape = [5, 5]\n"),
+    );
+    let said = finish(place.run("refused", &[])).failed(1);
+    assert!(
+        said.contains(
+            "pixels.csv: a sample of shape [5, 5] has 25 inputs, but 26 columns are left for them; \
+             `features` names those that are inputs, `ignore` those that are none"
+        ),
+        "{said}"
+    );
+    place.write("images.npz", npz(&[images, ("y", "100, 2", &targets)]));
+    place.write("experiment.toml", format!("{CONVOLUTION}\n{numbers}"));
+    let said = finish(place.run("refused", &[])).failed(1);
+    assert!(
+        said.contains(
+            "images.npz: array `y` has shape (100, 2); one for each of the 200 samples of `images` is needed: (200)"
+        ),
+        "{said}"
+    );
 }
 
 #[test]

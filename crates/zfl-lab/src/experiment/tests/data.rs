@@ -17,13 +17,13 @@ fn tables_are_checked() {
     trial.toml:1:1: `data.csv`: missing key `label`, or `target`
     | [data.csv]
     | ^^^^^^^^^^
-    help: `data.csv`: a table with file, and label or target, and if need be test-file or test-share, features or ignore, group, range and ranges
+    help: `data.csv`: a table with file, and label or target, and if need be test-file or test-share, features or ignore, group, shape, range and ranges
     ");
     assert_snapshot!(refused(&format!("{csv}lable = 1\n")), @r"
     trial.toml:4:1: unknown key `lable` in `data.csv`
     | lable = 1
     | ^^^^^
-    help: did you mean `label`? allowed in `data.csv`: file, test-file, test-share, label, target, features, ignore, group, range, ranges
+    help: did you mean `label`? allowed in `data.csv`: file, test-file, test-share, label, target, features, ignore, group, shape, range, ranges
     ");
     assert_snapshot!(refused(&format!("{csv}test-file = \"c\"\ntest-share = 0.1\n")), @r"
     trial.toml:5:14: `data.csv.test-share` beside `data.csv.test-file`
@@ -62,6 +62,28 @@ fn tables_are_checked() {
     |                ^^^
     help: `data.npz.test-samples`: the name of an array in the file, in quotes
     "#);
+}
+
+#[test]
+fn shapes_of_tables_are_checked() {
+    let csv = "[data.csv]\nfile = \"a.csv\"\nlabel = \"b\"\n";
+    for shape in [vec![28, 28], vec![4096, 1, 3]] {
+        let text = format!("{csv}shape = {shape:?}\n");
+        let Data::Csv(table) = experiment(&text, &[]).data else {
+            panic!("no table");
+        };
+        assert_eq!(table.columns.shape, shape);
+    }
+    assert_snapshot!(refused(&format!("{csv}shape = [28]\n")), @r"
+    trial.toml:4:9: `data.csv.shape` is [28]
+    | shape = [28]
+    |         ^^^^
+    help: `data.csv.shape`: height and width of an image, and if need be channels, from 1 to 4096 each, such as [28, 28]
+    ");
+    for shape in ["[]", "[1, 2, 3, 4]", "[0, 3]", "[3, 4097]", "[-1, -1]"] {
+        let refusal = refused(&format!("{csv}shape = {shape}\n"));
+        assert!(refusal.contains("`data.csv.shape` is ["), "{refusal}");
+    }
 }
 
 #[test]
@@ -105,4 +127,45 @@ fn inputs_can_have_noise() {
     |         ^^^^
     help: `feature-noise.sigma`: a number from 0 to 10
     ");
+}
+
+#[test]
+fn numbers_of_arrays_are_checked() {
+    const NPZ: &str = "[data.npz]\nfile = \"a.npz\"\nsamples = \"x\"\n";
+    let learns = |more: &str| experiment(&format!("{NPZ}{more}"), &[]);
+    let numbers = learns("target = \"y\"\ntest-samples = \"v\"\ntest-target = \"w\"\n");
+    assert!(numbers.data.has_target_values());
+    assert_eq!(numbers.training.loss, Loss::MeanSquaredError);
+    assert!(!learns("labels = \"y\"\n").data.has_target_values());
+
+    assert_snapshot!(refused(NPZ), @r"
+    trial.toml:1:1: `data.npz`: missing key `labels`, or `target`
+    | [data.npz]
+    | ^^^^^^^^^^
+    help: `data.npz`: a table with file, samples, and labels or target, and if need be groups, test-samples and test-labels or test-target, test-share and range
+    ");
+    assert_snapshot!(refused(&format!("{NPZ}labels = \"y\"\ntarget = \"z\"\n")), @r#"
+    trial.toml:5:10: `data.npz.target` beside `data.npz.labels`
+    | target = "z"
+    |          ^^^
+    help: `data.npz.target`: the name of the array that holds the numbers to learn, in quotes, in place of labels
+    "#);
+    assert_snapshot!(refused(&format!("{NPZ}target = \"y\"\ntest-samples = \"v\"\n")), @r#"
+    trial.toml:5:16: `data.npz.test-samples` without `data.npz.test-target`
+    | test-samples = "v"
+    |                ^^^
+    help: `data.npz.test-samples`: the name of an array in the file, in quotes
+    "#);
+    assert_snapshot!(refused(&format!("{NPZ}target = \"y\"\ntest-labels = \"v\"\n")), @r#"
+    trial.toml:5:15: `data.npz.test-labels` beside `data.npz.target`
+    | test-labels = "v"
+    |               ^^^
+    help: `data.npz.test-labels`: the name of the array that holds the labels of test-samples, in quotes, where labels names those to learn
+    "#);
+    assert_snapshot!(refused(&format!("{NPZ}labels = \"y\"\ntest-target = \"v\"\n")), @r#"
+    trial.toml:5:15: `data.npz.test-target` beside `data.npz.labels`
+    | test-target = "v"
+    |               ^^^
+    help: `data.npz.test-target`: the name of the array that holds the numbers of test-samples, in quotes, where target names those to learn
+    "#);
 }

@@ -75,14 +75,23 @@ fn any_table() -> impl Strategy<Value = TableData> {
         prop::option::of(any_range()),
         prop::collection::btree_map(any::<String>(), any_range(), 0..3),
     );
+    let shape = prop_oneof![
+        Just(Vec::new()),
+        prop::collection::vec(1..=4096usize, 2..=3),
+    ];
     (
         any_path(),
         test,
         (name(), any::<bool>(), inputs, prop::option::of(name())),
-        ranges,
+        (shape, ranges),
     )
         .prop_map(
-            |(file, test, (label, is_class, (features, ignore), group), (all, columns))| {
+            |(
+                file,
+                test,
+                (label, is_class, (features, ignore), group),
+                (shape, (all, columns)),
+            )| {
                 TableData {
                     file,
                     test,
@@ -95,6 +104,7 @@ fn any_table() -> impl Strategy<Value = TableData> {
                         features,
                         ignore,
                         group,
+                        shape,
                         ranges: Ranges { all, columns },
                     },
                 }
@@ -111,17 +121,21 @@ fn any_npz() -> impl Strategy<Value = NpzData> {
     let range = prop::option::of(any_range());
     (
         any_path(),
-        [name(), name()],
+        ([name(), name()], any::<bool>()),
         prop::option::of(name()),
         test,
         range,
     )
         .prop_map(
-            |(file, [samples, labels], groups, (test, test_share), range)| NpzData {
+            |(file, ([samples, labels], is_class), groups, (test, test_share), range)| NpzData {
                 file,
                 arrays: Arrays {
                     samples,
                     labels,
+                    learns: match is_class {
+                        true => Learns::Classes,
+                        false => Learns::Values,
+                    },
                     groups,
                     test,
                     range,
