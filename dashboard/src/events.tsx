@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { RunEvent } from "./api";
 import { forget, soon } from "./draw";
 import { short } from "./format";
+import { SearchField } from "./parts";
 import type { RunState } from "./state";
 import { LongTable } from "./table";
 
@@ -34,14 +35,7 @@ export function Events({ state, choose }: { state: RunState; choose: (client: nu
     <section class="panel wide" aria-labelledby="events-title">
       <header>
         <h2 id="events-title">Events</h2>
-        <label>
-          with{" "}
-          <input
-            type="search"
-            value={wanted}
-            onInput={(event) => setWanted(event.currentTarget.value)}
-          />
-        </label>
+        <SearchField value={wanted} set={setWanted} />
         <label class="switch">
           <input
             type="checkbox"

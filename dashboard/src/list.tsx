@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ask, type List, type Listed, type ListedSweep } from "./api";
 import { ago, bytes, count, figure, seconds, share } from "./format";
 import { show, title } from "./objective";
+import { SearchField } from "./parts";
 
 /** The list is read again so often. */
 const EVERY_MS = 2000;
@@ -134,14 +135,7 @@ export function ListPage() {
         {fault && <span class="badge link-gone">{fault}</span>}
       </header>
       <div class="tools">
-        <label>
-          with{" "}
-          <input
-            type="search"
-            value={wanted}
-            onInput={(event) => setWanted(event.currentTarget.value)}
-          />
-        </label>
+        <SearchField value={wanted} set={setWanted} />
         <label>
           standing{" "}
           <select value={standing} onChange={(event) => setStanding(event.currentTarget.value)}>

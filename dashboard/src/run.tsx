@@ -11,6 +11,7 @@ import { Events } from "./events";
 import { Fleet } from "./fleet";
 import { bytes, count, energy, figure, seconds, share } from "./format";
 import { OverChoice } from "./over";
+import { FigureList } from "./parts";
 import { last, RunState } from "./state";
 import { LongTable } from "./table";
 import { Timeline } from "./timeline";
@@ -223,14 +224,7 @@ function Figures({ state }: { state: RunState }) {
   const isPlaying = run.standing === "running" && run.round > 0;
   return (
     <>
-      <dl class="figures">
-        {figures.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FigureList figures={figures} />
       <div class="progress">
         <progress
           aria-label="rounds"

@@ -7,6 +7,7 @@ import { ask, type Sweep as Answer, type SweepRow } from "./api";
 import { Chart, type Curve } from "./chart";
 import { count, seconds } from "./format";
 import { axis, show, title } from "./objective";
+import { FigureList, SearchField } from "./parts";
 import { LongTable } from "./table";
 
 /** The sweep is asked for again so often. */
@@ -172,14 +173,7 @@ function Figures({ sweep }: { sweep: Sweep }) {
   if (summary) figures.push(["wall time (host clock)", seconds(summary.host_seconds)]);
   return (
     <>
-      <dl class="figures">
-        {figures.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FigureList figures={figures} />
       <div class="progress">
         <progress aria-label="trials" value={over} max={Math.max(1, planned)} />
         <span>{progress(sweep)}</span>
@@ -514,14 +508,7 @@ function Trials({ id, sweep }: { id: string; sweep: Sweep }) {
     <section class="panel wide" aria-labelledby="trials-title">
       <header>
         <h2 id="trials-title">Trials</h2>
-        <label>
-          with{" "}
-          <input
-            type="search"
-            value={wanted}
-            onInput={(event) => setWanted(event.currentTarget.value)}
-          />
-        </label>
+        <SearchField value={wanted} set={setWanted} />
         <span role="status">
           {count(rows.length)} of {count(trials.length)} trials
         </span>
