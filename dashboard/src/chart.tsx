@@ -141,7 +141,15 @@ function options(props: Props, width: number): uPlot.Options {
         : { auto: true },
     },
     axes: [
-      { ...axis, label: props.x, size: 28, values: (_plot, at) => at.map((value) => (value == null ? "" : props.formatX(value))) },
+      {
+        ...axis,
+        ...(props.isWide
+          ? { splits: (_plot, _axis, low, high) => roundOnes(low, high), filter: (_plot, at) => at }
+          : {}),
+        label: props.x,
+        size: 28,
+        values: (_plot, at) => at.map((value) => (value == null ? "" : props.formatX(value))),
+      },
       {
         ...axis,
         label: props.y,
@@ -174,6 +182,21 @@ function options(props: Props, width: number): uPlot.Options {
       })),
     ],
   };
+}
+
+/** One, two and five times the powers of ten between two numbers; over many powers these alone. */
+function roundOnes(low: number, high: number): number[] {
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const steps = last - first > 4 ? [1] : [1, 2, 5];
+  const ticks: number[] = [];
+  for (let power = first; power <= last; power += 1) {
+    for (const step of steps) {
+      // In one rounding: 5e-1 is 0.5, and 5 * 0.1 may be none.
+      const value = Number(`${step}e${power}`);
+      if (low <= value && value <= high) ticks.push(value);
+    }
+  }
+  return ticks;
 }
 
 function tick(value: number, curve: Curve | undefined): string {
