@@ -267,6 +267,10 @@ bytes = {}
   await page.goto(origin);
   const sweep = new Running(t, ZFL, ["sweep", file, "--out", out, "--workers", "1"]);
 
+  // Held until the page has shown that it goes on; its tables are written by then.
+  await sweep.prints(/\] trial [^]*\] trial /);
+  sweep.signal("SIGSTOP");
+
   // It shows up by itself: one entry, however many trials there are.
   const entry = page.locator("tbody tr", { hasText: "runs/sweep-small-001" });
   await entry.locator(".badge.running").waitFor();
@@ -276,6 +280,7 @@ bytes = {}
   const over = figure(page, "trials over");
   await over.filter({ hasText: /^\d+ of 12$/ }).waitFor();
   await page.locator(".badge.running").waitFor();
+  sweep.signal("SIGCONT");
   // What is there is shown while it goes on.
   const front = page.getByRole("img", { name: /^accuracy over bytes of messages: / });
   await page.waitForFunction(() =>
