@@ -141,15 +141,14 @@ impl Records {
         records.bytes = bytes;
         records.ends_in_newline = ends_in_newline;
         let mut reader = csv::Reader::from_reader(file.take(bytes));
-        records.header = match reader.headers() {
-            Ok(header) => header.clone(),
-            Err(error) => return Err(records.csv_error(error)),
-        };
-        // The header itself may be cut off.
+        let header = reader.headers().cloned();
+        // The header itself may be cut off, in the middle of a character if need be.
         if reader.position().byte() >= bytes && !ends_in_newline {
             records.is_cut_off = true;
-            records.header = StringRecord::new();
-        } else if bytes > 0 {
+            return Ok(records);
+        }
+        records.header = header.map_err(|error| records.csv_error(error))?;
+        if bytes > 0 {
             records.reader = Some(reader);
         }
         Ok(records)

@@ -148,6 +148,13 @@ fn experiment_path(tree: &DeTable<'_>, path: &Path) -> Result<(PathBuf, Range<us
         ));
     };
     let given = string(node, "experiment")?;
+    if given.is_empty() {
+        return Err(fault(
+            node.span(),
+            "`experiment` is empty",
+            "give the path of an experiment file, such as experiment = \"digits.toml\"",
+        ));
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     Ok((folder.join(given), node.span()))
 }

@@ -477,6 +477,13 @@ fn mistakes_are_told_with_their_place() {
     );
     check_mistake(
         "digits.toml",
+        "",
+        (2, 14),
+        "`experiment` is empty",
+        "path of an exper",
+    );
+    check_mistake(
+        "digits.toml",
         "nowhere.toml",
         (2, 14),
         "No such file",
